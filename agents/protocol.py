@@ -1,0 +1,86 @@
+"""What an agent is: the protocol that ours and third parties' follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Transitions, all on one device, with leading axis B.
+
+    Attributes:
+        observations: float32 (B, o).
+        actions: float32 (B, a).
+        rewards: float32 (B,).
+        next_observations: float32 (B, o). Where an episode ended it is whatever the log had there.
+        terminations: bool (B,), true where nothing follows: do not bootstrap. All true in a bandit.
+        infos: further columns of the log by name, (B,) or (B, ...), if they were asked for.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    rewards: Tensor
+    next_observations: Tensor
+    terminations: Tensor
+    infos: dict[str, Tensor] = {}  # noqa: RUF012 - a NamedTuple's default; nobody writes to it
+
+    def __len__(self) -> int:
+        """Number of transitions B (not of fields)."""
+        return int(self.rewards.shape[0])
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """A learner from logged transitions whose actions are embeddings.
+
+    An agent that is stochastic may have ``sample(observations, generator=None)`` as well.
+    """
+
+    def update(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Learn from one batch; return metrics as tensors, which only a log brings to the host."""
+        ...
+
+    def act(self, observations: Tensor) -> Tensor:
+        """Actions (B, a) for float32 observations (B, o): deterministic, raw, not normalised."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Everything needed to go on as if never stopped: tensors by name."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        ...
+
+
+def check_batch(batch: Batch, observation_dim: int, action_dim: int) -> None:
+    """Raise ``ValueError`` unless shapes fit; looks at no value, so nothing waits for a device."""
+    size = batch.rewards.shape[0] if batch.rewards.ndim else 0
+    expected = {
+        "observations": (size, observation_dim),
+        "actions": (size, action_dim),
+        "rewards": (size,),
+        "next_observations": (size, observation_dim),
+        "terminations": (size,),
+    }
+    for name, shape in expected.items():
+        found = tuple(getattr(batch, name).shape)
+        if found != shape or size == 0:
+            raise ValueError(
+                f"Batch field {name!r} has shape {found}; this agent expects {shape}, at least one "
+                f"row (observation_dim={observation_dim}, action_dim={action_dim})."
+            )
+
+
+def as_observations(observations: Any, observation_dim: int, device: torch.device) -> Tensor:
+    """Observations as float32 (B, o) on the device; ``ValueError`` for another shape."""
+    tensor = torch.as_tensor(observations, dtype=torch.float32, device=device)
+    if tensor.ndim != 2 or tensor.shape[1] != observation_dim:
+        raise ValueError(
+            f"Observations of shape {tuple(tensor.shape)}; expected (B, {observation_dim})."
+        )
+    return tensor

@@ -1,0 +1,49 @@
+"""Agents by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from recsim_drpo.agents.bc import BC
+from recsim_drpo.agents.drpo import DRPO
+from recsim_drpo.agents.learner import Algorithm, Learner
+from recsim_drpo.checks import build_config, unknown_name
+
+ALGORITHMS: dict[str, Algorithm] = {algorithm.name: algorithm for algorithm in (BC, DRPO)}
+
+
+def agent_names() -> dict[str, str]:
+    """Registered names, each with one line about it."""
+    return {name: algorithm.summary for name, algorithm in ALGORITHMS.items()}
+
+
+def make_agent(
+    name: str,
+    *,
+    observation_dim: int,
+    action_dim: int,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    **hyperparameters: Any,
+) -> Learner:
+    """Make an agent.
+
+    Args:
+        name: one of :func:`agent_names`.
+        observation_dim: dimension o of observations.
+        action_dim: dimension a of actions.
+        seed: integer in [0, 2**63).
+        device: where it learns and acts.
+        **hyperparameters: fields of the algorithm's configuration; the rest keep their defaults.
+
+    Raises:
+        ValueError: an unknown name or hyper-parameter (the nearest is suggested), a value out of
+            its range, or a device that is not there.
+    """
+    if name not in ALGORITHMS:
+        raise unknown_name("agent", name, ALGORITHMS)
+    algorithm = ALGORITHMS[name]
+    config = build_config(algorithm.config, hyperparameters, f"hyper-parameter of {name!r}")
+    return Learner(algorithm, observation_dim, action_dim, config, seed, device)

@@ -1,0 +1,1 @@
+"""Measurements: ``python -m recsim_drpo.benchmarks.NAME``."""

@@ -1,0 +1,215 @@
+"""Choose the free parameters of ``RecSimZipf-v0``: ``python -m recsim_drpo.benchmarks.calibrate``.
+
+Only facts about the environment and the ``medium`` logging agent count: no agent is trained here,
+none is looked at. docs/calibration.md says which facts, and what came out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from recsim_drpo import paper
+from recsim_drpo.logging_agent import LoggingAgent, LoggingConfig
+from recsim_drpo.statistics import counts_by_rank, zipf_exponent
+from recsim_drpo.world import ECPM_PER_REWARD, World, WorldConfig
+
+EXPERT_SHARE = 0.9
+"""The expert's mean reward as a share of the optimum: not in the paper, fixed before the search."""
+
+GRID: dict[str, list[Any]] = {
+    "num_topics": [8, 10, 12, 16, 20],
+    "topic_spread": [0.85, 1.0, 1.15],
+    "topic_size_exponent": [0.0, 0.5],
+    "interest_sharpness": [2.0, 3.0, 4.0, 6.0],
+}
+
+
+def bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
+    """The x in [low, high], searched geometrically, where a rising ``function`` is ``target``."""
+    for _ in range(30):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if function(middle) < target else (low, middle)
+    return float((low * high) ** 0.5)
+
+
+def random_network_reward(world: World, contexts: torch.Tensor, interests: torch.Tensor) -> float:
+    """Mean reward of untrained policy networks (2 × 128 hidden units, ReLU), over 20 of them."""
+    rewards = []
+    for seed in range(20):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = torch.nn.Sequential(
+                torch.nn.Linear(world.context_dim, 128),
+                torch.nn.ReLU(),
+                torch.nn.Linear(128, 128),
+                torch.nn.ReLU(),
+                torch.nn.Linear(128, world.dim),
+            )
+        with torch.no_grad():
+            items = world.decode(network(contexts))
+        rewards.append(float(world.reward_of_items(items, interests).mean()))
+    return float(np.mean(rewards))
+
+
+def log_misfit(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> float:
+    """Root mean square of log(ours / theirs), both relative to their first entry."""
+    floor = 1e-6
+    a = np.log(np.maximum(ours / ours[0], floor))
+    b = np.log(np.maximum(theirs / theirs[0], floor))
+    return float(np.sqrt(np.mean(np.square(a - b))))
+
+
+def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
+    """Solve δ, τ_e and τ_p for the facts under ``config`` and measure all that is reported."""
+    world = World(config)
+    users = world.users("train", 0, torch.arange(num_users))
+    cosines = world.cosines(users.tastes)
+    best = cosines.amax(dim=1)
+
+    def optimum(delta: float) -> float:
+        return float(torch.exp((best - 1.0) / (2.0 * delta**2)).mean())
+
+    config = replace(
+        config, delta=round(bisect(optimum, paper.OPTIMUM_ECPM / ECPM_PER_REWARD, 0.02, 3.0), 3)
+    )
+    world = World(config, catalogue=world.catalogue)
+    values = world.latent_reward(cosines)
+    popularity = world.popularity
+
+    def soft_mean(temperature: float, bias: torch.Tensor) -> float:
+        return float((torch.softmax(cosines / temperature + bias, dim=1) * values).sum(1).mean())
+
+    none = torch.zeros_like(popularity)
+    expert_target = EXPERT_SHARE * paper.OPTIMUM_ECPM / ECPM_PER_REWARD
+    expert_temperature = 1.0 / bisect(
+        lambda inverse: soft_mean(1.0 / inverse, none), expert_target, 1.0, 1000.0
+    )
+    random_mean = float((values @ popularity).mean())
+    expert_mean = soft_mean(expert_temperature, none)
+    popularity_target = (
+        paper.TEACHER_ECPM / ECPM_PER_REWARD - 0.1 * expert_mean - 0.3 * random_mean
+    ) / 0.6
+    popularity_temperature = 1.0 / bisect(
+        lambda inverse: soft_mean(1.0 / inverse, popularity.log()), popularity_target, 0.5, 1000.0
+    )
+    logging = LoggingConfig(
+        expert_temperature=round(expert_temperature, 4),
+        popularity_temperature=round(popularity_temperature, 4),
+    )
+    curve = values.sort(dim=1, descending=True).values.mean(dim=0).numpy()
+    ranks = np.minimum(paper.FIGURE_6B_RANKS, world.num_items) - 1
+    result: dict[str, Any] = {
+        "config": {name: getattr(config, name) for name in (*GRID, "catalogue_seed", "delta")},
+        "logging": {
+            "expert_temperature": logging.expert_temperature,
+            "popularity_temperature": logging.popularity_temperature,
+        },
+        "optimum_ecpm": ECPM_PER_REWARD * optimum(config.delta),
+        "random_item_ecpm": ECPM_PER_REWARD * float(values.mean()),
+        "random_network_ecpm": ECPM_PER_REWARD
+        * random_network_reward(world, users.contexts, users.interests),
+        "expert_ecpm": ECPM_PER_REWARD * soft_mean(logging.expert_temperature, none),
+        "popularity_ecpm": ECPM_PER_REWARD
+        * soft_mean(logging.popularity_temperature, popularity.log()),
+        "random_policy_ecpm": ECPM_PER_REWARD * random_mean,
+        "figure_6b": [round(float(v), 3) for v in curve[ranks] / curve[0]],
+        "figure_6b_misfit": log_misfit(curve[ranks], paper.FIGURE_6B),
+    }
+    rounds = torch.arange(num_users)
+    for scenario in ("medium", "extreme"):
+        agent = LoggingAgent(world, scenario, logging)
+        choices = agent.choose(users.tastes, 0, rounds)
+        rewards = world.reward_of_items(choices.items, users.interests).numpy()
+        shares = agent.expected_item_shares(users.tastes)
+        by_rank = counts_by_rank(shares.numpy(), world.catalogue.popularity)
+        exponent = zipf_exponent(by_rank)
+        fitted = np.arange(1.0, world.num_items + 1) ** -exponent
+        gap = np.abs(np.cumsum(by_rank) - np.cumsum(fitted / fitted.sum())).max()
+        deciles = np.quantile(rewards, 1.0 - paper.FIGURE_1_SHARES)
+        result |= {
+            f"{scenario}_ecpm": sum(
+                weight * result[f"{name}_ecpm"]
+                for weight, name in zip(
+                    agent.weights, ("random_policy", "popularity", "expert"), strict=True
+                )
+            ),
+            f"{scenario}_zipf": exponent,
+            f"{scenario}_zipf_gap": float(gap),
+            f"{scenario}_deciles": [round(float(v), 3) for v in deciles / deciles[0]],
+            f"{scenario}_figure_1_misfit": log_misfit(deciles, paper.FIGURE_1),
+        }
+    return result
+
+
+def admissible(result: dict[str, Any]) -> bool:
+    """Whether the facts that are intervals hold; δ, τ_e and τ_p were solved for the others."""
+    low, high = paper.RANDOM_NETWORK_ECPM
+    return bool(
+        low <= result["random_network_ecpm"] <= high
+        and abs(result["medium_ecpm"] - paper.TEACHER_ECPM) <= 0.01
+        and result["medium_zipf_gap"] <= 0.05
+        and result["extreme_zipf_gap"] <= 0.05
+    )
+
+
+def score(result: dict[str, Any]) -> float:
+    """Misfit of the two published shapes, in log units; smaller is better."""
+    return float(result["figure_6b_misfit"] + result["medium_figure_1_misfit"])
+
+
+def main() -> None:
+    """Search the grid, print the best and write everything to a JSON file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--num-users", type=int, default=2000, help="users per grid point")
+    parser.add_argument("--catalogue-seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
+    parser.add_argument("--check", action="store_true", help="measure the defaults, search nothing")
+    arguments = parser.parse_args()
+    if arguments.check:
+        for seed in arguments.catalogue_seeds:
+            print(json.dumps(measure(WorldConfig(catalogue_seed=seed), arguments.num_users)))
+        return
+    rows: list[dict[str, Any]] = []
+    points = list(itertools.product(*GRID.values()))
+    for values in tqdm(points, desc="calibrate", unit="world"):
+        config = WorldConfig(**dict(zip(GRID, values, strict=True)))
+        per_seed = [
+            measure(replace(config, catalogue_seed=seed), arguments.num_users)
+            for seed in arguments.catalogue_seeds
+        ]
+        rows.append(
+            {
+                "point": dict(zip(GRID, values, strict=True)),
+                "admissible": all(map(admissible, per_seed)),
+                "score": float(np.mean([score(result) for result in per_seed])),
+                "per_seed": per_seed,
+            }
+        )
+    rows.sort(key=lambda row: (not row["admissible"], row["score"]))
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    report = {
+        "num_users": arguments.num_users,
+        "catalogue_seeds": arguments.catalogue_seeds,
+        "grid": GRID,
+        "num_points": len(rows),
+        "num_admissible": sum(row["admissible"] for row in rows),
+        "best": rows[:5],
+    }
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    for row in rows[:5]:
+        print(json.dumps({key: row[key] for key in ("point", "admissible", "score")}))
+    print(json.dumps(rows[0]["per_seed"][0], indent=1))
+
+
+if __name__ == "__main__":
+    main()

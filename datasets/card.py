@@ -1,0 +1,290 @@
+"""The dataset card: what was logged, as Markdown and pictures beside the data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recsim_drpo import paper, plots
+from recsim_drpo.logging_agent import POLICIES, LoggingAgent
+from recsim_drpo.statistics import counts_by_rank, zipf_exponent, zipf_interval
+from recsim_drpo.world import ECPM_PER_REWARD, World
+
+_BINS = 10_000
+_CURVE_USERS = 500
+_SHARES_USERS = 2_000
+_MAP_ITEMS = 1_500
+_MAP_ROUNDS = 300
+
+
+class LogStatistics:
+    """Running statistics of logged rounds: of fixed size, however many rounds are added.
+
+    Args:
+        num_items: size N of the catalogue.
+
+    Attributes:
+        num_rounds: rounds added.
+        counts: int64 (3, N), how often each component showed each item.
+    """
+
+    def __init__(self, num_items: int) -> None:
+        self.num_rounds = 0
+        self.counts = np.zeros((len(POLICIES), num_items), dtype=np.int64)
+        self._latent = np.zeros(len(POLICIES))
+        self._observed = np.zeros(len(POLICIES))
+        self._oracle = 0.0
+        self._histogram = np.zeros(_BINS, dtype=np.int64)
+
+    def add(self, rewards: NDArray[np.float32], infos: Mapping[str, NDArray[Any]]) -> None:
+        """Add rounds: observed rewards (n,) and info columns (n,)."""
+        policy = infos["policy"].astype(np.int64)
+        self.num_rounds += len(rewards)
+        np.add.at(self.counts, (policy, infos["item_id"]), 1)
+        kinds = len(POLICIES)
+        self._latent += np.bincount(policy, weights=infos["latent_reward"], minlength=kinds)
+        self._observed += np.bincount(policy, weights=rewards, minlength=kinds)
+        self._oracle += float(infos["oracle_reward"].sum(dtype=np.float64))
+        bins = np.minimum((infos["latent_reward"] * _BINS).astype(np.int64), _BINS - 1)
+        self._histogram += np.bincount(bins, minlength=_BINS)
+
+    @property
+    def mean_reward(self) -> float:
+        """Mean observed reward."""
+        return float(self._observed.sum() / self.num_rounds)
+
+    @property
+    def mean_latent_reward(self) -> float:
+        """Mean latent reward."""
+        return float(self._latent.sum() / self.num_rounds)
+
+    @property
+    def mean_oracle_reward(self) -> float:
+        """Mean latent reward that the best items would have had."""
+        return self._oracle / self.num_rounds
+
+    def by_policy(self) -> dict[str, dict[str, float]]:
+        """Rounds, mean latent and mean observed reward of each component that was used."""
+        rounds = self.counts.sum(axis=1)
+        return {
+            name: {
+                "rounds": int(rounds[k]),
+                "latent": float(self._latent[k] / rounds[k]),
+                "observed": float(self._observed[k] / rounds[k]),
+            }
+            for k, name in enumerate(POLICIES)
+            if rounds[k]
+        }
+
+    def deciles(self) -> NDArray[np.float64]:
+        """Latent reward at 10, 20, …, 90 % of the rounds, best first; exact to 1 / 10,000."""
+        below = np.cumsum(self._histogram) / self.num_rounds
+        positions = np.searchsorted(below, 1.0 - paper.FIGURE_1_SHARES)
+        return (positions + 0.5) / _BINS
+
+
+def value_curve(world: World) -> NDArray[np.float64]:
+    """Mean latent reward of a user's item of rank 1, …, N, over 500 training users (Figure 6b)."""
+    users = world.users("train", 0, torch.arange(_CURVE_USERS))
+    total = torch.zeros(world.num_items, dtype=torch.float64, device=world.device)
+    for tastes in torch.split(users.tastes, world.rows_at_a_time):
+        ranked = world.latent_reward(world.cosines(tastes)).sort(dim=1, descending=True).values
+        total += ranked.sum(dim=0)
+    curve: NDArray[np.float64] = (total / _CURVE_USERS).cpu().numpy()
+    return curve
+
+
+def write_card(
+    folder: Path,
+    dataset_id: str,
+    metadata: Mapping[str, Any],
+    agent: LoggingAgent,
+    statistics: LogStatistics,
+) -> None:
+    """Write ``README.md`` and its pictures into ``folder``.
+
+    Without the extra ``plots`` the card has its tables only, and says so.
+    """
+    world = agent.world
+    popularity = world.catalogue.popularity
+    logged = counts_by_rank(statistics.counts.sum(axis=0), popularity)
+    users = world.users("train", 0, torch.arange(_SHARES_USERS))
+    shares = agent.expected_item_shares(users.tastes).cpu().numpy()
+    expected = counts_by_rank(shares, popularity)
+    fitted = zipf_interval(logged)
+    curve = value_curve(world)
+    pictures = _pictures(folder, agent, statistics, logged, expected, fitted.value, curve)
+
+    policy_rows = [
+        [
+            name,
+            f"{metadata['weights'][name]:.2f}",
+            f"{values['rounds']:,}",
+            f"{values['latent']:.3f}",
+            f"{ECPM_PER_REWARD * values['latent']:.2f}",
+            f"{values['observed']:.3f}",
+        ]
+        for name, values in statistics.by_policy().items()
+    ]
+    latent = statistics.mean_latent_reward
+    policy_rows.append(
+        [
+            "**all**",
+            "1.00",
+            f"{statistics.num_rounds:,}",
+            f"{latent:.3f}",
+            f"{ECPM_PER_REWARD * latent:.2f}",
+            f"{statistics.mean_reward:.3f}",
+        ]
+    )
+    zipf_rows = [["all", str(fitted), f"{zipf_exponent(expected):.3f}"]]
+    for code, name in enumerate(POLICIES):
+        if statistics.counts[code].any():
+            by_rank = counts_by_rank(statistics.counts[code], popularity)
+            zipf_rows.append([name, str(zipf_interval(by_rank)), ""])
+    deciles = statistics.deciles()
+    decile_rows = [
+        [
+            f"{share:.0%}",
+            f"{ECPM_PER_REWARD * ours:.3f}",
+            f"{ours / deciles[0]:.3f}",
+            f"{theirs:.3f}",
+        ]
+        for share, ours, theirs in zip(
+            paper.FIGURE_1_SHARES, deciles, paper.FIGURE_1 / paper.FIGURE_1[0], strict=True
+        )
+    ]
+    curve_rows = [
+        [
+            f"{rank:,}",
+            f"{curve[rank - 1]:.3f}",
+            f"{curve[rank - 1] / curve[0]:.3f}",
+            f"{theirs:.3f}",
+        ]
+        for rank, theirs in zip(
+            paper.FIGURE_6B_RANKS, paper.FIGURE_6B / paper.FIGURE_6B[0], strict=True
+        )
+        if rank <= world.num_items
+    ]
+    configuration = {
+        key: metadata[key]
+        for key in (
+            "scenario",
+            "weights",
+            "seed",
+            "logging_config",
+            "catalogue_checksum",
+            "created_with",
+            "env_spec",
+            "eval_env_spec",
+        )
+    }
+    for key in ("env_spec", "eval_env_spec"):
+        configuration[key] = json.loads(configuration[key])
+    sections = [
+        f"# {dataset_id}",
+        str(metadata["description"]),
+        "```python\nimport minari\n\n"
+        f'dataset = minari.load_dataset("{dataset_id}")\n'
+        "env = dataset.recover_environment(eval_env=True)  # test users\n```",
+        f"Catalogue: {world.num_items:,} items, {world.dim} dimensions. Best eCPM for these "
+        f"users: {ECPM_PER_REWARD * statistics.mean_oracle_reward:.2f}. "
+        f"Reference scores (mean observed reward on test users): random "
+        f"{metadata['ref_min_score']:.3f}, oracle {metadata['ref_max_score']:.3f}.",
+        "## Who logged what",
+        _table(
+            ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"],
+            policy_rows,
+        ),
+        "## How popular are the items",
+        "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
+        "a 95 % bootstrap interval. Organic popularity has "
+        f"{world.catalogue.popularity_exponent:g}.",
+        _table(["rounds of", "logged", "expected of the mixture"], zipf_rows),
+        *pictures.get("frequencies", []),
+        "## How rewards are spread (Figure 1)",
+        _table(["rounds, best first", "eCPM", "relative", "paper, relative"], decile_rows),
+        *pictures.get("deciles", []),
+        "## What items are worth to a user (Figure 6b)",
+        _table(["rank", "latent reward", "relative", "paper, relative"], curve_rows),
+        *pictures.get("value", []),
+        "## The catalogue (Figure 6a)",
+        *pictures.get(
+            "map",
+            [
+                "No pictures: they need matplotlib and scikit-learn, "
+                '`pip install "recsim-drpo[plots]"`.'
+            ],
+        ),
+        "## How it was made",
+        "```json\n" + json.dumps(configuration, indent=2) + "\n```",
+    ]
+    (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _pictures(
+    folder: Path,
+    agent: LoggingAgent,
+    statistics: LogStatistics,
+    logged: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    exponent: float,
+    curve: NDArray[np.float64],
+) -> dict[str, list[str]]:
+    """Draw the card's pictures; Markdown that shows them, or nothing where they cannot be drawn."""
+    try:
+        plots.item_frequencies(folder / "item_frequencies.png", logged, expected, exponent)
+        plots.deciles(folder / "reward_deciles.png", {"this dataset": statistics.deciles()})
+        plots.value_by_rank(folder / "value_by_rank.png", curve)
+        _draw_map(folder / "item_map.png", agent)
+    except plots.PlotsMissingError:
+        return {}
+    return {
+        "frequencies": ["![Share of rounds by popularity rank](item_frequencies.png)"],
+        "deciles": ["![Reward by share of rounds](reward_deciles.png)"],
+        "value": ["![Value by rank](value_by_rank.png)"],
+        "map": [
+            "![Items, a user's interest and what is shown](item_map.png)",
+            "One user (star) and what each component of the logging agent shows to that user; "
+            f"t-SNE of at most {_MAP_ITEMS:,} items.",
+        ],
+    }
+
+
+def _draw_map(path: Path, agent: LoggingAgent) -> None:
+    world = agent.world
+    user = world.users("train", 0, torch.arange(1))
+    rounds = torch.arange(_MAP_ROUNDS)
+    shown = {}
+    for name in POLICIES:
+        component = LoggingAgent(world, {name: 1.0}, agent.config)
+        tastes = user.tastes.expand(_MAP_ROUNDS, -1)
+        shown[name] = component.choose(tastes, 0, rounds).items.cpu().numpy()
+    needed = np.unique(np.concatenate(list(shown.values())))
+    others = np.setdiff1d(np.arange(world.num_items), needed)
+    count = max(0, min(len(others), _MAP_ITEMS - len(needed)))
+    filler: Any = (
+        np.random.default_rng(0).choice(others, size=count, replace=False) if count else []
+    )
+    items = np.concatenate([needed, np.asarray(filler, dtype=np.int64)])[:_MAP_ITEMS]
+    position = {int(item): row for row, item in enumerate(items)}
+    plots.item_map(
+        path,
+        world.catalogue.embeddings[items],
+        user.interests[0].cpu().numpy(),
+        {
+            name: [position[int(i)] for i in rows if int(i) in position]
+            for name, rows in shown.items()
+        },
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

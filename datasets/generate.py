@@ -1,0 +1,396 @@
+"""Log rounds of the mixed logging agent into a packed Minari dataset."""
+
+from __future__ import annotations
+
+import copy
+import errno
+import json
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import filelock
+import gymnasium as gym
+import minari
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from minari import MinariDataset
+from minari.data_collector import EpisodeBuffer
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.dataset.minari_storage import MinariStorage
+from minari.namespace import create_namespace, list_local_namespaces
+from minari.storage.datasets_root_dir import get_dataset_path
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from recsim_drpo.checks import check_integer
+from recsim_drpo.datasets.card import LogStatistics, write_card
+from recsim_drpo.envs import ENV_ID, register
+from recsim_drpo.logging_agent import (
+    POLICIES,
+    LoggingAgent,
+    LoggingConfig,
+    mixture_weights,
+    reference_policy,
+)
+from recsim_drpo.rng import check_seed
+from recsim_drpo.world import World, make_world
+
+ROUNDS_PER_EPISODE = 10_000
+"""Rounds in a packed episode; also the block in which rounds are computed, whatever the machine."""
+
+PACKING = (
+    "Packed: an episode is up to 10,000 independent one-step rounds, so that files stay small and "
+    "quick. Every transition has terminations=True and truncations=False: never bootstrap from the "
+    "next observation, which is the next user's context. infos[k][t + 1] belongs to action t; row "
+    "0 of an info column is filler (-1 or NaN)."
+)
+_REFERENCE_USERS = 10_000
+_STAGING = ".recsim-drpo"
+_PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One packed episode as arrays; n rounds, contexts and info columns with n + 1 rows."""
+
+    contexts: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    rewards: NDArray[np.float32]
+    infos: dict[str, NDArray[Any]]
+
+
+def generate_dataset(
+    dataset_id: str,
+    *,
+    scenario: str | Mapping[str, float] = "medium",
+    num_rounds: int = 100_000,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    logging_config: LoggingConfig | None = None,
+    device: str = "cpu",
+    card: bool = True,
+    progress: bool = True,
+    author: str = "recsim_drpo contributors",
+    author_email: str | None = None,
+    code_permalink: str | None = None,
+) -> MinariDataset:
+    """Log rounds and keep them as a local Minari dataset.
+
+    The same arguments give the same bytes of every array on one kind of device and one version of
+    the libraries, whatever the number of threads. Memory does not grow with ``num_rounds``. The
+    dataset appears whole or not at all.
+
+    Args:
+        dataset_id: Minari id, ``(namespace/)name-v0``.
+        scenario: ``"medium"`` or ``"extreme"`` (Table 4), or weights by component, for example
+            ``{"expert": 0.2, "random": 0.8}``.
+        num_rounds: rounds to log, ≥ 1.
+        seed: integer in [0, 2**63) of users, choices and reward noise.
+        env_kwargs: keyword arguments of ``RecSimZipf-v0`` that define the world; ``embeddings``
+            must be a path, so that the environment can be recovered from the dataset.
+        logging_config: how the components choose; ``None`` is the calibrated one.
+        device: where rounds are computed.
+        card: write a dataset card, README.md with pictures (these need the extra ``plots``), beside
+            the data.
+        progress: show rate and time left on a terminal.
+        author: for the dataset's metadata.
+        author_email: likewise; ``None`` leaves it out.
+        code_permalink: likewise; ``None`` names this package and its version.
+
+    Returns:
+        the dataset. Its infos are ``item_id`` (int64), ``policy`` (int8: 0 random, 1 popularity, 2
+        expert), ``propensity`` (float64, of the item under the mixture), ``latent_reward`` and
+        ``oracle_reward`` (float32). ``recover_environment()`` gives the environment with training
+        users, ``recover_environment(eval_env=True)`` with test users.
+
+    Raises:
+        ValueError: an id that Minari's grammar refuses or that exists, an unknown scenario or world
+            parameter, a value out of its range, a device that is not there.
+        OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
+        RuntimeError: another process is generating this dataset.
+    """
+    _check_id(dataset_id)
+    check_integer("num_rounds", num_rounds, 1)
+    check_seed(seed)
+    mixture_weights(scenario)
+    spec = _env_spec(env_kwargs or {})
+    world = make_world(device, **spec.kwargs)
+    if world.config.embeddings is not None:
+        spec.kwargs["embeddings_checksum"] = world.catalogue.checksum
+    evaluation_spec = copy.deepcopy(spec)
+    evaluation_spec.kwargs["split"] = "test"
+    agent = LoggingAgent(world, scenario, logging_config)
+    env = gym.make(spec)
+    metadata = _metadata(dataset_id, scenario, num_rounds, seed, agent, evaluation_spec) | {
+        "author": {author},
+        "code_permalink": code_permalink or _PERMALINK.format(version=version("recsim-drpo")),
+    }
+    if author_email is not None:
+        metadata["author_email"] = {author_email}
+
+    root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
+    target = root / dataset_id
+    staging_root = root / _STAGING
+    slug = dataset_id.replace("/", "__")
+    _check_disk(root, num_rounds, world)
+    try:
+        staging_root.mkdir(exist_ok=True)
+        with filelock.FileLock(staging_root / f"{slug}.lock", timeout=0):
+            _check_absent(dataset_id)
+            staging = staging_root / slug
+            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+            try:
+                (staging / "data").mkdir(parents=True)
+                storage = MinariStorage.new(
+                    staging / "data",
+                    observation_space=env.observation_space,
+                    action_space=env.action_space,
+                    env_spec=spec,
+                    data_format="hdf5",
+                )
+                storage.update_metadata(metadata)
+                statistics = _write_rounds(storage, agent, seed, num_rounds, progress)
+                storage.update_metadata({"logged_mean_reward": statistics.mean_reward})
+                if card:
+                    write_card(staging, dataset_id, metadata | storage.metadata, agent, statistics)
+                _publish(staging, target, dataset_id)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except filelock.Timeout as error:
+        raise RuntimeError(
+            f"Another process is generating {dataset_id!r} right now; wait for it, or choose "
+            "another id."
+        ) from error
+    except OSError as error:
+        raise _explained(error, root, num_rounds, world) from error
+    return minari.load_dataset(dataset_id)
+
+
+def _check_id(dataset_id: str) -> None:
+    try:
+        parse_dataset_id(dataset_id)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
+            "digits, '-' and '_'."
+        ) from error
+    _check_absent(dataset_id)
+
+
+def _check_absent(dataset_id: str) -> None:
+    path, root = get_dataset_path(dataset_id), get_dataset_path()
+    for parent in path.parents:
+        if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
+            raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
+    if path.exists():
+        raise ValueError(
+            f"There is a dataset {dataset_id!r} already; choose another version, or delete it with "
+            f"minari.delete_dataset({dataset_id!r})."
+        )
+
+
+def _env_spec(env_kwargs: Mapping[str, Any]) -> EnvSpec:
+    """The spec with these kwargs, checked to survive JSON; paths made absolute."""
+    kwargs = dict(env_kwargs)
+    for name in ("render_mode", "device", "split"):
+        if name in kwargs:
+            raise ValueError(f"env_kwargs define the world; {name!r} is not part of it.")
+    if isinstance(kwargs.get("embeddings"), (str, Path)):
+        kwargs["embeddings"] = str(Path(kwargs["embeddings"]).resolve())
+    elif kwargs.get("embeddings") is not None:
+        raise ValueError(
+            "embeddings must be a path here, so that the environment can be recovered from the "
+            "dataset; save the array with numpy.save first."
+        )
+    register()
+    spec = copy.deepcopy(gym.spec(ENV_ID))
+    spec.kwargs.update(kwargs)
+    try:
+        json.dumps(spec.kwargs)
+    except TypeError as error:
+        raise ValueError(f"env_kwargs cannot be written as JSON: {error}.") from error
+    return spec
+
+
+def _metadata(
+    dataset_id: str,
+    scenario: str | Mapping[str, float],
+    num_rounds: int,
+    seed: int,
+    agent: LoggingAgent,
+    evaluation_spec: EnvSpec,
+) -> dict[str, Any]:
+    world = agent.world
+    weights = dict(zip(POLICIES, agent.weights, strict=True))
+    name = scenario if isinstance(scenario, str) else "custom"
+    low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
+    return {
+        "dataset_id": dataset_id,
+        "minari_version": version("minari"),
+        "algorithm_name": f"recsim_drpo.LoggingAgent, scenario {name!r}",
+        "description": (
+            f"{num_rounds:,} rounds of RecSimZipf-v0 logged by the mixture {weights} (scenario "
+            f"{name!r}, seed {seed}). {PACKING}"
+        ),
+        "requirements": [f"recsim-drpo>={version('recsim-drpo')}"],
+        "eval_env_spec": evaluation_spec.to_json(),
+        "ref_min_score": low,
+        "ref_max_score": high,
+        "num_episodes_average_score": _REFERENCE_USERS,
+        "packing": {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING},
+        "scenario": name,
+        "weights": weights,
+        "logging_config": asdict(agent.config),
+        "seed": seed,
+        "catalogue_checksum": world.catalogue.checksum,
+        "created_with": {
+            "recsim_drpo": version("recsim-drpo"),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "device": world.device.type,
+        },
+    }
+
+
+def _observed_mean(world: World, policy: str) -> float:
+    """Mean observed reward of a reference policy on test users: what the environment pays it."""
+    users = world.users("test", 0, torch.arange(_REFERENCE_USERS))
+    actions = reference_policy(policy, world).act(users.contexts)
+    latent = world.reward_of_items(world.decode(actions), users.interests)
+    return float(world.observed_reward(latent, users.reward_noise).mean())
+
+
+def _bytes_per_round(world: World) -> int:
+    return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
+
+
+def _check_disk(root: Path, num_rounds: int, world: World) -> None:
+    needed = int(1.02 * num_rounds * _bytes_per_round(world)) + 16 * 2**20
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"{num_rounds:,} rounds need about {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are "
+            f"free at {str(root)!r}; free some, log fewer rounds, or set MINARI_DATASETS_PATH",
+        )
+
+
+def _explained(error: OSError, root: Path, num_rounds: int, world: World) -> OSError:
+    """The error in words that name the folder and the mend; nothing of the dataset is left."""
+    if error.errno == errno.ENOSPC and "MINARI_DATASETS_PATH" in str(error):
+        return error
+    needed = num_rounds * _bytes_per_round(world) / 1e9
+    return OSError(
+        error.errno or errno.EIO,
+        f"Could not write the dataset (about {needed:.2f} GB) under {str(root)!r}: "
+        f"{error.strerror or error}. Nothing was left behind; make room or make the folder "
+        "writable, or set MINARI_DATASETS_PATH",
+    )
+
+
+def _write_rounds(
+    storage: MinariStorage, agent: LoggingAgent, seed: int, num_rounds: int, progress: bool
+) -> LogStatistics:
+    statistics = LogStatistics(agent.world.num_items)
+    with tqdm(
+        total=num_rounds,
+        desc="generate",
+        unit="round",
+        unit_scale=True,
+        disable=None if progress else True,
+    ) as bar:
+        for block in _blocks(agent, seed, num_rounds):
+            size = len(block.rewards)
+            storage.update_episodes(
+                [
+                    EpisodeBuffer(
+                        observations=block.contexts,
+                        actions=block.actions,
+                        rewards=block.rewards,
+                        terminations=np.ones(size, dtype=np.bool_),
+                        truncations=np.zeros(size, dtype=np.bool_),
+                        infos=block.infos,
+                    )
+                ]
+            )
+            statistics.add(block.rewards, {k: v[1:] for k, v in block.infos.items()})
+            bar.update(size)
+    return statistics
+
+
+def _blocks(agent: LoggingAgent, seed: int, num_rounds: int) -> Iterator[_Block]:
+    """Packed episodes in order, computed ahead by as many workers as torch has threads.
+
+    Each block is computed by one thread: how the work is shared then cannot change a sum.
+    """
+    starts = iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
+
+    def compute(start: int) -> _Block:
+        return _block(agent, seed, start, min(ROUNDS_PER_EPISODE, num_rounds - start))
+
+    if agent.world.device.type != "cpu":
+        yield from map(compute, starts)
+        return
+    workers = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
+            pending: list[Future[_Block]] = [
+                pool.submit(compute, start) for start in islice(starts, workers + 1)
+            ]
+            try:
+                while pending:
+                    yield pending.pop(0).result()
+                    pending += [pool.submit(compute, start) for start in islice(starts, 1)]
+            finally:
+                for future in pending:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(workers)
+
+
+def _block(agent: LoggingAgent, seed: int, start: int, size: int) -> _Block:
+    world = agent.world
+    rounds = torch.arange(start, start + size + 1)  # one more: the observation after the last
+    users = world.users("train", seed, rounds)
+    choices = agent.choose(users.tastes[:size], seed, rounds[:size])
+    interests = users.interests[:size]
+    latent = world.reward_of_items(choices.items, interests)
+    observed = world.observed_reward(latent, users.reward_noise[:size])
+    oracle = world.reward_of_items(choices.oracle_items, interests)
+    columns: dict[str, tuple[torch.Tensor, float]] = {
+        "item_id": (choices.items, -1),
+        "policy": (choices.policies, -1),
+        "propensity": (choices.propensities, np.nan),
+        "latent_reward": (latent, np.nan),
+        "oracle_reward": (oracle, np.nan),
+    }
+    return _Block(
+        contexts=users.contexts.cpu().numpy(),
+        actions=world.embeddings[choices.items].cpu().numpy(),
+        rewards=observed.cpu().numpy(),
+        infos={
+            name: np.concatenate([np.full(1, filler, values.numpy().dtype), values.numpy()])
+            for name, (values, filler) in ((n, (v.cpu(), f)) for n, (v, f) in columns.items())
+        },
+    )
+
+
+def _publish(staging: Path, target: Path, dataset_id: str) -> None:
+    """Move the finished dataset to where Minari lists it, in one step."""
+    namespace = parse_dataset_id(dataset_id)[0]
+    if namespace is not None and namespace not in list_local_namespaces():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            create_namespace(namespace)
+    staging.rename(target)

@@ -1,0 +1,187 @@
+"""Read Minari datasets into tensors on a device, and draw batches from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import minari
+import numpy as np
+import torch
+from minari import MinariDataset
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.checks import check_integer, resolve_device, unknown_name
+
+
+class Transitions:
+    """All transitions of a dataset, resident on one device.
+
+    Observations are held once: an episode of n transitions has n + 1 rows, and a transition's next
+    observation is the row after its own.
+
+    Args:
+        observations: float32 (N + E, o) for N transitions in E episodes.
+        rows: int64 (N,), each transition's row in ``observations``.
+        actions: float32 (N, a).
+        rewards: float32 (N,).
+        terminations: bool (N,).
+        infos: further columns, (N, ...).
+    """
+
+    def __init__(
+        self,
+        observations: Tensor,
+        rows: Tensor,
+        actions: Tensor,
+        rewards: Tensor,
+        terminations: Tensor,
+        infos: dict[str, Tensor],
+    ) -> None:
+        self._observations = observations
+        self._rows = rows
+        self._actions = actions
+        self._rewards = rewards
+        self._terminations = terminations
+        self._infos = infos
+
+    def __len__(self) -> int:
+        """Number of transitions N."""
+        return len(self._rows)
+
+    @property
+    def observation_dim(self) -> int:
+        """Dimension o."""
+        return int(self._observations.shape[1])
+
+    @property
+    def action_dim(self) -> int:
+        """Dimension a."""
+        return int(self._actions.shape[1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self._observations.device
+
+    @property
+    def batch(self) -> Batch:
+        """All of it, in the dataset's order."""
+        return self.take(torch.arange(len(self), device=self.device))
+
+    def take(self, indices: Tensor) -> Batch:
+        """The transitions with the given indices, int64 (B,) in [0, N)."""
+        rows = self._rows[indices]
+        return Batch(
+            self._observations[rows],
+            self._actions[indices],
+            self._rewards[indices],
+            self._observations[rows + 1],
+            self._terminations[indices],
+            {name: column[indices] for name, column in self._infos.items()},
+        )
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
+        """A batch drawn uniformly with replacement by a generator of the tensors' device."""
+        check_integer("batch_size", batch_size, 1)
+        indices = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
+        return self.take(indices)
+
+
+def load_transitions(
+    dataset: str | MinariDataset,
+    *,
+    device: str | torch.device = "cpu",
+    infos: Sequence[str] = (),
+) -> Transitions:
+    """Read a Minari dataset with Box spaces; observations and actions are flattened to float32.
+
+    Args:
+        dataset: a dataset, or the id of a local one.
+        device: where the tensors are to be.
+        infos: info columns to bring along, for example ``("item_id", "propensity")``. Row t + 1 of
+            a column belongs to action t, as Minari records it.
+
+    Raises:
+        FileNotFoundError: there is no local dataset of that id.
+        ValueError: a space is not a Box; the dataset is empty or does not hold together; an info
+            column is not there; a number is not finite (with counts); the device is not there.
+    """
+    resolved = resolve_device(device)
+    if isinstance(dataset, str):
+        dataset = minari.load_dataset(dataset)
+    widths = {
+        name: _flat_width(name, space)
+        for name, space in (
+            ("observation", dataset.observation_space),
+            ("action", dataset.action_space),
+        )
+    }
+    total, episodes = int(dataset.total_steps), int(dataset.total_episodes)
+    if total == 0:
+        raise ValueError(f"Dataset {dataset.id!r} has no transitions.")
+    observations = np.empty((total + episodes, widths["observation"]), dtype=np.float32)
+    actions = np.empty((total, widths["action"]), dtype=np.float32)
+    rewards = np.empty(total, dtype=np.float32)
+    terminations = np.empty(total, dtype=np.bool_)
+    rows = np.empty(total, dtype=np.int64)
+    columns: dict[str, NDArray[Any]] = {}
+    done = 0
+    for number, episode in enumerate(dataset.iterate_episodes()):
+        length = len(episode.rewards)
+        here = slice(done, done + length)
+        first = done + number
+        if length > total - done or len(episode.observations) != length + 1:
+            raise ValueError(
+                f"Dataset {dataset.id!r}, episode {episode.id}: {length} rewards and "
+                f"{len(episode.observations)} observations where one more is due; the dataset is "
+                "damaged."
+            )
+        observations[first : first + length + 1] = np.reshape(
+            episode.observations, (length + 1, -1)
+        )
+        actions[here] = np.reshape(episode.actions, (length, -1))
+        rewards[here] = episode.rewards
+        terminations[here] = episode.terminations
+        rows[here] = np.arange(first, first + length)
+        for name in infos:
+            values = (episode.infos or {}).get(name)
+            if not isinstance(values, np.ndarray) or len(values) != length + 1:
+                known = [k for k, v in (episode.infos or {}).items() if isinstance(v, np.ndarray)]
+                raise unknown_name(f"info column of dataset {dataset.id!r}", name, known)
+            if name not in columns:
+                columns[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
+            columns[name][here] = values[1:]
+        done += length
+    if done != total:
+        raise ValueError(
+            f"Dataset {dataset.id!r} says {total} transitions but holds {done}; it is damaged."
+        )
+    for name, array in (("observations", observations), ("actions", actions), ("rewards", rewards)):
+        wrong = int(array.size - np.count_nonzero(np.isfinite(array)))
+        if wrong:
+            raise ValueError(
+                f"Dataset {dataset.id!r} has {wrong} {name} that are NaN or infinite, of "
+                f"{array.size}; repair or remove those transitions first."
+            )
+
+    def resident(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(resolved)
+
+    return Transitions(
+        resident(observations),
+        resident(rows),
+        resident(actions),
+        resident(rewards),
+        resident(terminations),
+        {name: resident(column) for name, column in columns.items()},
+    )
+
+
+def _flat_width(name: str, space: gym.Space[Any]) -> int:
+    if not isinstance(space, gym.spaces.Box):
+        raise ValueError(f"The {name} space is {space}; only Box spaces can be read into tensors.")
+    return int(np.prod(space.shape))

@@ -1,0 +1,32 @@
+"""RecSim, a simulator of recommendation with heavy-tailed noisy logs, and offline agents.
+
+``import recsim_drpo`` registers ``RecSimZipf-v0`` with Gymnasium.
+"""
+
+from recsim_drpo.agents import Agent, Batch, agent_names, make_agent
+from recsim_drpo.datasets.generate import generate_dataset
+from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.envs import register
+from recsim_drpo.evaluation import Evaluation, Evaluator, evaluate
+from recsim_drpo.logging_agent import LoggingAgent, LoggingConfig, reference_policy
+from recsim_drpo.world import World, WorldConfig, make_world
+
+__all__ = [
+    "Agent",
+    "Batch",
+    "Evaluation",
+    "Evaluator",
+    "LoggingAgent",
+    "LoggingConfig",
+    "World",
+    "WorldConfig",
+    "agent_names",
+    "evaluate",
+    "generate_dataset",
+    "load_transitions",
+    "make_agent",
+    "make_world",
+    "reference_policy",
+]
+
+register()

@@ -1,0 +1,339 @@
+"""The command line: ``recsim-drpo generate | train | evaluate | agents | demo``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import minari
+from gymnasium.envs.registration import EnvSpec
+
+from recsim_drpo import plots, runs
+from recsim_drpo.agents import agent_names, make_agent
+from recsim_drpo.checks import check_integer, resolve_device
+from recsim_drpo.datasets.generate import generate_dataset
+from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.demo import run_demo
+from recsim_drpo.envs import ENV_ID
+from recsim_drpo.evaluation import Evaluation, Evaluator
+from recsim_drpo.logging_agent import REFERENCES, SCENARIOS, reference_policy
+from recsim_drpo.tables import markdown_table
+from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
+from recsim_drpo.world import SPLITS, World, make_world
+
+_TRAINING = TrainingConfig()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit status: 0, or 2 with one line that says what was wrong."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except (ValueError, OSError, RuntimeError, ImportError, ArithmeticError) as error:
+        text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        if isinstance(error, OSError) and error.filename:
+            text = f"{text}: {error.filename!r}"
+        print(f"recsim-drpo: error: {text}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("recsim-drpo: interrupted; nothing half-written is left.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="recsim-drpo", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="log rounds into a Minari dataset")
+    generate.set_defaults(command=_generate)
+    generate.add_argument("dataset_id", help="Minari id, for example recsim/extreme-v0")
+    generate.add_argument("--scenario", default="medium", help=f"{', '.join(SCENARIOS)}")
+    generate.add_argument(
+        "--weights", nargs="+", metavar="NAME=W", help="mixture weights in place of a scenario"
+    )
+    generate.add_argument("--rounds", type=int, default=100_000, help="rounds (default 100,000)")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--no-card", action="store_true", help="write no dataset card")
+    _add_world(generate)
+    _add_device(generate)
+
+    training = commands.add_parser("train", help="train an agent on a dataset")
+    training.set_defaults(command=_train)
+    training.add_argument("--dataset", required=True, help="id of a local Minari dataset")
+    training.add_argument("--agent", required=True, help=f"{', '.join(agent_names())}")
+    training.add_argument("--out", type=Path, required=True, help="run folder to make")
+    training.add_argument("--seeds", type=int, nargs="+", default=[0])
+    training.add_argument("--steps", type=int, default=_TRAINING.steps)
+    training.add_argument("--batch-size", type=int, default=_TRAINING.batch_size)
+    training.add_argument("--log-every", type=int, default=_TRAINING.log_every)
+    training.add_argument("--evaluate-every", type=int, default=_TRAINING.evaluate_every)
+    training.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="hyper-parameters"
+    )
+    training.add_argument(
+        "--tensorboard", action="store_true", help="log to OUT/tensorboard as well (extra)"
+    )
+    _add_device(training)
+
+    evaluation = commands.add_parser("evaluate", help="value of trained runs and of references")
+    evaluation.set_defaults(command=_evaluate)
+    evaluation.add_argument("runs", type=Path, nargs="+", help="run folders")
+    evaluation.add_argument("--num-users", type=int, default=10_000)
+    evaluation.add_argument("--seed", type=int, default=0, help="of the users")
+    evaluation.add_argument("--split", default="test", help=f"{', '.join(SPLITS)}")
+    evaluation.add_argument(
+        "--scenario", default=None, help="of the logger (default: the dataset's)"
+    )
+    evaluation.add_argument("--out", type=Path, help="folder for evaluation.json, .md and .png")
+    _add_device(evaluation)
+
+    listing = commands.add_parser("agents", help="list the agents")
+    listing.set_defaults(command=lambda options: print(_agent_list()))
+
+    demo = commands.add_parser("demo", help="the whole line in one command")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--out", type=Path, default=Path("demo"))
+    demo.add_argument("--scenario", default="extreme", help=f"{', '.join(SCENARIOS)}")
+    demo.add_argument("--rounds", type=int, default=200_000)
+    demo.add_argument("--steps", type=int, default=_TRAINING.steps)
+    demo.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    _add_world(demo)
+    _add_device(demo)
+    return parser
+
+
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--embeddings", help="file of real item vectors for the catalogue")
+    parser.add_argument("--normalize", action="store_true", help="scale them to unit length")
+    parser.add_argument(
+        "--world", nargs="+", default=[], metavar="NAME=VALUE", help="other world parameters"
+    )
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, … (default cpu)")
+
+
+def _assignments(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE pairs; a value is JSON where it can be, else text."""
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, separator, text = pair.partition("=")
+        if not separator or not name:
+            raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+def _world_kwargs(options: argparse.Namespace) -> dict[str, Any]:
+    kwargs = _assignments(options.world)
+    if options.embeddings is not None:
+        kwargs["embeddings"] = options.embeddings
+    if options.normalize:
+        kwargs["normalize"] = True
+    return kwargs
+
+
+def _generate(options: argparse.Namespace) -> None:
+    dataset = generate_dataset(
+        options.dataset_id,
+        scenario=_assignments(options.weights) if options.weights else options.scenario,
+        num_rounds=options.rounds,
+        seed=options.seed,
+        env_kwargs=_world_kwargs(options),
+        device=options.device,
+        card=not options.no_card,
+    )
+    folder = Path(dataset.spec.data_path).parent
+    print(
+        f"{dataset.total_steps:,} rounds in {folder}" + ("" if options.no_card else ", README.md")
+    )
+
+
+def _train(options: argparse.Namespace) -> None:
+    configs = [
+        TrainingConfig(
+            options.steps, options.batch_size, seed, options.log_every, options.evaluate_every
+        )
+        for seed in options.seeds
+    ]
+    if len(set(options.seeds)) < len(options.seeds):
+        raise ValueError(f"--seeds {options.seeds} repeats a seed.")
+    hyperparameters = _assignments(options.set)
+    device = resolve_device(options.device)
+    make_agent(options.agent, observation_dim=1, action_dim=1, **hyperparameters)
+    runs.check_new_folder(options.out)
+    several = len(configs) > 1
+    folders = [options.out / f"seed-{c.seed}" if several else options.out for c in configs]
+    dataset = minari.load_dataset(options.dataset)
+    transitions = load_transitions(dataset, device=device)
+    world = _world_of_dataset(dataset, options.device)
+    evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
+    source = {
+        "dataset": dataset.id,
+        "env_spec": None if dataset.spec.env_spec is None else dataset.spec.env_spec.to_json(),
+        "catalogue_checksum": dataset.storage.metadata.get("catalogue_checksum"),
+        "scenario": dataset.storage.metadata.get("scenario"),
+        "weights": dataset.storage.metadata.get("weights"),
+    }
+    for config, folder in zip(configs, folders, strict=True):
+        agent = make_agent(
+            options.agent,
+            observation_dim=transitions.observation_dim,
+            action_dim=transitions.action_dim,
+            seed=config.seed,
+            device=device,
+            **hyperparameters,
+        )
+        label = f"{options.agent}, seed {config.seed}"
+        with _tracker(options, folder) as on_log:
+            try:
+                history = train(
+                    agent, transitions, config, evaluator=evaluator, on_log=on_log, label=label
+                )
+            except DivergedError as error:
+                print(f"{label}: {error} Saved as it is, marked.", file=sys.stderr)
+                history, source["diverged_at"] = error.history, error.step
+        runs.save_run(folder, agent, history, asdict(config), source)
+        last = history[-1]
+        shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
+        print(f"{label}: step {int(last['step']):,}, {shown}; {folder}")
+
+
+def _tracker(
+    options: argparse.Namespace, folder: Path
+) -> AbstractContextManager[Callable[[Row], None] | None]:
+    if not options.tensorboard:
+        return nullcontext(None)
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ValueError('--tensorboard needs pip install "recsim-drpo[tensorboard]".') from error
+    # Beside the run, which appears only when it is whole.
+    writer = SummaryWriter(str(folder.parent / "tensorboard" / folder.name))
+
+    class Tracker(AbstractContextManager[Callable[[Row], None] | None]):
+        def __enter__(self) -> Callable[[Row], None]:
+            def log(row: Row) -> None:
+                for name, value in row.items():
+                    if name != "step":
+                        writer.add_scalar(name, value, int(row["step"]))
+
+            return log
+
+        def __exit__(self, *details: object) -> None:
+            writer.close()
+
+    return Tracker()
+
+
+def _world_of_dataset(dataset: minari.MinariDataset, device: str) -> World | None:
+    """The world behind a dataset, or ``None`` if it is none of ours."""
+    spec = dataset.spec.env_spec
+    return None if spec is None or spec.id != ENV_ID else _world_of_spec(spec, device)
+
+
+def _world_of_spec(spec: EnvSpec, device: str) -> World:
+    kwargs = {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
+    return make_world(device, **kwargs)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    check_integer("--num-users", options.num_users, 1)
+    if options.out is not None:
+        runs.check_new_folder(options.out)
+    folders = _run_folders(options.runs)
+    configs = [runs.load_config(folder) for folder in folders]
+    specs = {config["source"].get("env_spec") for config in configs}
+    if None in specs or len(specs) != 1:
+        raise ValueError("The runs were trained on logs of different environments, or of none.")
+    world = _world_of_spec(EnvSpec.from_json(specs.pop()), options.device)
+    agents = [runs.load_agent(folder, device=options.device) for folder in folders]
+    evaluator = Evaluator(world, options.num_users, options.seed, options.split)
+    weights = options.scenario or configs[0]["source"].get("weights") or "medium"
+    results = {
+        name: evaluator(reference_policy(name, world, weights))
+        for name in REFERENCES
+        if name not in ("expert", "oracle")
+    }
+    for folder, agent in zip(folders, agents, strict=True):
+        results[folder.as_posix()] = evaluator(agent)
+    results["oracle"] = evaluator(reference_policy("oracle", world))
+    table = _evaluation_table(results)
+    print(table)
+    print(
+        f"\n{options.num_users:,} {options.split} users; 95 % intervals are over users: they "
+        "describe one policy each, not what another seed would learn."
+    )
+    if options.out is not None:
+        options.out.mkdir()
+        (options.out / "evaluation.md").write_text(table + "\n", encoding="utf-8")
+        plain = {name: one.as_dict() for name, one in results.items()}
+        (options.out / "evaluation.json").write_text(json.dumps(plain, indent=1) + "\n")
+        plots.estimates(
+            options.out / "evaluation.png",
+            {name: one.ecpm for name, one in results.items()},
+            "eCPM, 95 % interval over users",
+        )
+
+
+def _run_folders(paths: Sequence[Path]) -> list[Path]:
+    """The runs named: a folder of several seeds stands for all of them."""
+    folders: list[Path] = []
+    for path in paths:
+        seeds = sorted(path.glob("seed-*"), key=lambda p: (len(p.name), p.name))
+        several = seeds and not (path / runs.CONFIG).exists()
+        folders += seeds if several else [path]
+    return folders
+
+
+def _evaluation_table(results: dict[str, Evaluation]) -> str:
+    rows = []
+    for name, one in results.items():
+        distance = "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}"
+        rows.append(
+            [
+                name,
+                str(one.reward),
+                f"{one.ecpm.value:.3f}",
+                f"{one.regret.value:.3f}",
+                f"{one.normalized.value:.1%}",
+                distance,
+                f"{one.coverage:.1%}",
+                f"{one.gini:.3f}",
+            ]
+        )
+    header = ["policy", "reward", "eCPM", "regret", "of optimum", "Dist.", "items shown", "Gini"]
+    return markdown_table(header, rows)
+
+
+def _agent_list() -> str:
+    return "\n".join(f"{name:12} {summary}" for name, summary in agent_names().items())
+
+
+def _demo(options: argparse.Namespace) -> None:
+    run_demo(
+        options.out,
+        scenario=options.scenario,
+        num_rounds=options.rounds,
+        steps=options.steps,
+        seeds=options.seeds,
+        env_kwargs=_world_kwargs(options),
+        device=options.device,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

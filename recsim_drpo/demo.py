@@ -1,0 +1,266 @@
+"""The main job end to end: logs, two agents, their value, pictures; ``recsim-drpo demo``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from minari import MinariDataset
+
+from recsim_drpo import plots, runs
+from recsim_drpo.agents import make_agent
+from recsim_drpo.datasets.generate import generate_dataset
+from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.evaluation import Evaluation, Evaluator
+from recsim_drpo.logging_agent import reference_policy
+from recsim_drpo.statistics import Estimate, seed_interval
+from recsim_drpo.tables import markdown_table
+from recsim_drpo.training import Row, TrainingConfig, train
+from recsim_drpo.world import World, make_world
+
+AGENTS = ("bc", "drpo")
+REFERENCE_ROWS = ("random", "popularity", "logger")
+_MARKER = ".recsim-drpo-demo"
+_COLUMNS = (
+    "policy",
+    "eCPM",
+    "95 % interval",
+    "of optimum",
+    "Dist.",
+    "items shown",
+    "interval over",
+)
+
+
+def run_demo(
+    out: str | Path = "demo",
+    *,
+    scenario: str = "extreme",
+    num_rounds: int = 200_000,
+    steps: int = 5_000,
+    seeds: Sequence[int] = (0, 1, 2),
+    env_kwargs: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Log, train, evaluate and draw, into one folder.
+
+    A seed is a replicate: it draws its own log, initialisation and order of batches.
+
+    Args:
+        out: folder for everything; a former demo there is replaced, another folder is refused.
+        scenario: of the logging agent.
+        num_rounds: rounds logged for each seed.
+        steps: updates of each agent.
+        seeds: of the replicates.
+        env_kwargs: the world, for example ``{"embeddings": path, "normalize": True}``.
+        device: where everything is computed.
+        progress: show rates and time left on a terminal.
+
+    Returns:
+        the folder.
+
+    Raises:
+        FileExistsError: ``out`` is there and is not a demo's.
+        ValueError, OSError: as the parts say.
+    """
+    started = time.monotonic()
+    out = Path(out)
+    if out.exists() and not (out / _MARKER).exists():
+        raise FileExistsError(
+            f"{str(out)!r} is there and is no demo's folder; choose another --out."
+        )
+    world = make_world(device, **(env_kwargs or {}))
+    TrainingConfig(steps=steps)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        (partial / _MARKER).touch()
+        with _minari_root(partial / "minari"):
+            _fill(partial, world, scenario, num_rounds, steps, seeds, env_kwargs, progress)
+        if out.exists():
+            shutil.rmtree(out)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print((out / "results.md").read_text(encoding="utf-8"))
+    print(f"Done in {time.monotonic() - started:.0f} s. {_next_steps(out, scenario, seeds[0])}")
+    return out
+
+
+def _fill(
+    folder: Path,
+    world: World,
+    scenario: str,
+    num_rounds: int,
+    steps: int,
+    seeds: Sequence[int],
+    env_kwargs: Mapping[str, Any] | None,
+    progress: bool,
+) -> None:
+    validation = Evaluator(world, 2_000, split="validation")
+    test = Evaluator(world, 10_000, split="test")
+    found: dict[str, list[Evaluation]] = {name: [] for name in AGENTS}
+    curves: dict[str, list[list[Row]]] = {name: [] for name in AGENTS}
+    for number, seed in enumerate(seeds):
+        dataset = generate_dataset(
+            f"demo/{scenario}-seed{seed}-v0",
+            scenario=scenario,
+            num_rounds=num_rounds,
+            seed=seed,
+            env_kwargs=env_kwargs,
+            device=str(world.device),
+            card=number == 0,
+            progress=progress,
+        )
+        if number == 0:
+            _copy_pictures(dataset, folder / "dataset")
+        transitions = load_transitions(dataset, device=world.device)
+        for name in AGENTS:
+            agent = make_agent(
+                name,
+                observation_dim=transitions.observation_dim,
+                action_dim=transitions.action_dim,
+                seed=seed,
+                device=world.device,
+            )
+            config = TrainingConfig(steps=steps, seed=seed)
+            label = f"{name}, seed {seed}"
+            history = train(
+                agent, transitions, config, evaluator=validation, progress=progress, label=label
+            )
+            curves[name].append(history)
+            found[name].append(test(agent))
+            runs.save_run(
+                folder / "runs" / f"{name}-seed{seed}",
+                agent,
+                history,
+                asdict(config),
+                {"dataset": dataset.id, "env_spec": dataset.spec.env_spec.to_json()},
+            )
+    references = {
+        name: test(reference_policy(name, world, scenario, seed=seeds[0]))
+        for name in (*REFERENCE_ROWS, "oracle")
+    }
+    _report(folder, scenario, num_rounds, steps, seeds, found, references, curves)
+
+
+def _report(
+    folder: Path,
+    scenario: str,
+    num_rounds: int,
+    steps: int,
+    seeds: Sequence[int],
+    found: Mapping[str, Sequence[Evaluation]],
+    references: Mapping[str, Evaluation],
+    curves: Mapping[str, Sequence[Sequence[Row]]],
+) -> None:
+    rows: list[list[str]] = []
+    shown: dict[str, Estimate] = {}
+
+    def add(name: str, ecpm: Estimate, of: Sequence[Evaluation], over: str) -> None:
+        shown[name] = ecpm
+        share = float(np.mean([one.normalized.value for one in of]))
+        distance = float(np.mean([one.distance.value for one in of]))
+        coverage = float(np.mean([one.coverage for one in of]))
+        interval = f"{ecpm.low:.2f} to {ecpm.high:.2f}" if np.isfinite(ecpm.low) else "one seed"
+        rows.append(
+            [
+                name,
+                f"{ecpm.value:.2f}",
+                interval,
+                f"{share:.1%}",
+                f"{distance:.2f}",
+                f"{coverage:.1%}",
+                over,
+            ]
+        )
+
+    for name in REFERENCE_ROWS:
+        add(name, references[name].ecpm, [references[name]], "users")
+    for name, evaluations in found.items():
+        ecpm = seed_interval([one.ecpm.value for one in evaluations])
+        add(name, ecpm, evaluations, f"{len(evaluations)} seeds")
+    add("oracle", references["oracle"].ecpm, [references["oracle"]], "users")
+
+    difference = seed_interval(
+        [a.ecpm.value - b.ecpm.value for a, b in zip(found["drpo"], found["bc"], strict=True)]
+    )
+    table = markdown_table(_COLUMNS, rows)
+    text = (
+        f"# {scenario}: {num_rounds:,} logged rounds, {steps:,} steps, seeds "
+        f"{', '.join(map(str, seeds))}\n\n{table}\n\n"
+        f"DRPO - BC, paired by seed: eCPM {difference.value:+.2f} "
+        f"[{difference.low:+.2f}, {difference.high:+.2f}].\n"
+        'Latent reward of test users. "of optimum" is 0 for items drawn at random and 100 % for '
+        "the oracle. A seed draws its own log, initialisation and batches.\n"
+    )
+    (folder / "results.md").write_text(text, encoding="utf-8")
+    results = {
+        "scenario": scenario,
+        "num_rounds": num_rounds,
+        "steps": steps,
+        "seeds": list(seeds),
+        "versions": runs.versions(),
+        "agents": {name: [one.as_dict() for one in each] for name, each in found.items()},
+        "references": {name: one.as_dict() for name, one in references.items()},
+    }
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    try:
+        lines = {name: references[name].ecpm.value for name in ("oracle", "popularity", "logger")}
+        drawn = {}
+        for name, histories in curves.items():
+            points = [[row for row in history if "ecpm" in row] for history in histories]
+            steps_drawn = np.array([row["step"] for row in points[0]])
+            drawn[name] = (steps_drawn, np.array([[r["ecpm"] for r in one] for one in points]))
+        plots.learning_curves(
+            folder / "learning_curves.png", drawn, lines, "eCPM on validation users"
+        )
+        plots.estimates(folder / "results.png", shown, "eCPM on test users, 95 % interval")
+    except plots.PlotsMissingError as error:
+        print(error)
+
+
+def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
+    folder.mkdir()
+    card = Path(dataset.spec.data_path).parent
+    for path in [*card.glob("*.png"), card / "README.md"]:
+        shutil.copy(path, folder / path.name)
+
+
+@contextmanager
+def _minari_root(path: Path) -> Iterator[None]:
+    """Let Minari keep its datasets in ``path`` for a while."""
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = str(path.resolve())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINARI_DATASETS_PATH"]
+        else:
+            os.environ["MINARI_DATASETS_PATH"] = before
+
+
+def _next_steps(out: Path, scenario: str, seed: int) -> str:
+    dataset = f"demo/{scenario}-seed{seed}-v0"
+    return f"""Everything is in {out}/:
+  results.md, results.png, learning_curves.png   what was learnt
+  dataset/                                       what was logged: card and pictures
+  runs/                                          checkpoints with their configuration
+  minari/                                        the datasets
+
+Next:
+  export MINARI_DATASETS_PATH={(out / "minari").resolve()}
+  recsim-drpo train --dataset {dataset} --agent drpo --set min_kappa=0.02 --out runs/mine
+  recsim-drpo evaluate runs/mine
+  recsim-drpo demo --embeddings YOUR_VECTORS.npy --normalize --out demo-mine"""

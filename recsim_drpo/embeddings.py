@@ -1,0 +1,205 @@
+"""Read item embeddings from a file: .npy, .npz, .safetensors, .parquet or delimited text.
+
+A table (Parquet or text) holds each vector either in one *list column*, such as
+``"0.1,-0.3,0.7"`` or ``[0.1, -0.3, 0.7]``, or in one column a dimension.
+"""
+
+from __future__ import annotations
+
+import csv
+import fnmatch
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv", ".txt")
+_ID_NAMES = ("item_id", "itemid", "item", "id")
+_DELIMITERS = (",", "\t", ";", "|", " ")
+
+Embeddings = tuple[NDArray[Any], NDArray[Any]]
+
+
+def load_embeddings(
+    path: str | Path, *, id_column: str | None = None, vector_columns: str | None = None
+) -> Embeddings:
+    """Read embeddings and item ids.
+
+    Args:
+        path: a file; its suffix tells the format: ``.npy`` (N, d), memory-mapped; ``.npz`` with one
+            2-d array, or one named ``embeddings`` and optionally ``item_ids``; ``.safetensors``
+            likewise; ``.parquet``; ``.csv``, ``.tsv`` or ``.txt`` with a header line.
+        id_column: the table's column of item ids. ``None``: ``item_id``, ``item`` or ``id`` if one
+            is there, else the rows' numbers.
+        vector_columns: the list column's name, or a shell pattern such as ``"emb_*"`` for one
+            column a dimension, in the table's order. ``None``: the one list column if there is
+            one, else every column but the ids, all of which must then be numbers.
+
+    Returns:
+        ``(embeddings, item_ids)``: floating array (N, d), not normalised and not checked for finite
+        values (:class:`recsim_drpo.catalogue.Catalogue` does both), and array (N,).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the format is unknown, or the file does not hold one vector a row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no embeddings file at {str(path)!r}.")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"Embeddings file {path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}."
+        )
+    if suffix in (".npy", ".npz", ".safetensors"):
+        for option, value in (("id_column", id_column), ("vector_columns", vector_columns)):
+            if value is not None:
+                raise ValueError(f"{option}={value!r} is for tables; {path.name!r} has no columns.")
+        vectors, ids = _load_arrays(path, suffix)
+    else:
+        columns = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
+        vectors, ids = _from_columns(path.name, columns, id_column, vector_columns)
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise ValueError(
+            f"{path.name!r} holds an array of shape {vectors.shape}; embeddings are (items, dims)."
+        )
+    if ids is None:
+        ids = np.arange(len(vectors), dtype=np.int64)
+    if ids.shape != (len(vectors),):
+        raise ValueError(f"{path.name!r} has {len(vectors)} vectors but ids of shape {ids.shape}.")
+    if len(np.unique(ids)) != len(ids):
+        values, counts = np.unique(ids, return_counts=True)
+        raise ValueError(
+            f"{path.name!r} has {int((counts > 1).sum())} item ids more than once, "
+            f"for example {values[counts > 1][0]!r}; ids must be unique."
+        )
+    return vectors, ids
+
+
+def _load_arrays(path: Path, suffix: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    try:
+        if suffix == ".npy":
+            return np.load(path, mmap_mode="r", allow_pickle=False), None
+        arrays: dict[str, NDArray[Any]]
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        else:
+            from safetensors.numpy import load_file
+
+            arrays = load_file(path)
+    except Exception as error:
+        # NumPy, zipfile and safetensors each have exceptions of their own for a damaged file.
+        raise ValueError(f"{path.name!r} is not a readable {suffix} file ({error}).") from error
+    matrices = [name for name, array in arrays.items() if array.ndim == 2]
+    name = "embeddings" if "embeddings" in arrays else (matrices or [""])[0]
+    if not name or ("embeddings" not in arrays and len(matrices) > 1):
+        raise ValueError(
+            f"{path.name!r} holds {sorted(arrays)}; name the (items, dims) array 'embeddings'."
+        )
+    return arrays[name], arrays.get("item_ids")
+
+
+def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ValueError(
+            'Reading .parquet needs pyarrow: pip install "recsim-drpo[parquet]".'
+        ) from error
+    try:
+        table = parquet.read_table(path)
+    except Exception as error:
+        raise ValueError(f"{path.name!r} is not a readable Parquet file ({error}).") from error
+    return {name: table[name].to_pylist() for name in table.column_names}
+
+
+def _read_text(path: Path) -> dict[str, Sequence[Any]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header = file.readline().rstrip("\r\n")
+            delimiter = max(_DELIMITERS, key=lambda d: len(next(csv.reader([header], delimiter=d))))
+            names = next(csv.reader([header], delimiter=delimiter), [])
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name!r} is not UTF-8 text ({error}).") from error
+    bad = [number for number, row in enumerate(rows, start=2) if len(row) != len(names)]
+    if bad or not rows:
+        what = f"{len(bad)} rows (first: line {bad[0]}) without" if bad else "no row with"
+        raise ValueError(f"{path.name!r} has {what} the header's {len(names)} columns.")
+    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def _parse_vector(value: Any) -> list[float] | None:
+    """The numbers of a list cell, or None where the cell is not a list of at least two."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not text.startswith("["):
+            text = "[" + re.sub(r"[,;\s]+", ",", text.strip("()")) + "]"
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return None
+    if not isinstance(value, (list, tuple)) or len(value) < 2:
+        return None
+    try:
+        return [float(x) for x in value]
+    except (TypeError, ValueError):
+        return None
+
+
+def _from_columns(
+    file: str,
+    columns: dict[str, Sequence[Any]],
+    id_column: str | None,
+    vector_columns: str | None,
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    if id_column is None:
+        id_column = next((name for name in columns if name.lower() in _ID_NAMES), None)
+    elif id_column not in columns:
+        raise ValueError(f"{file!r} has no column {id_column!r}; it has {', '.join(columns)}.")
+    others = [name for name in columns if name != id_column]
+    if vector_columns is not None:
+        chosen = [name for name in others if fnmatch.fnmatch(name, vector_columns)]
+        if not chosen:
+            raise ValueError(
+                f"{file!r} has no column like {vector_columns!r}; it has {', '.join(columns)}."
+            )
+    else:
+        chosen = [n for n in others if len(columns[n]) and _parse_vector(columns[n][0]) is not None]
+        if len(chosen) > 1:
+            raise ValueError(
+                f"{file!r} has {len(chosen)} list columns ({', '.join(chosen)}); choose one by "
+                "vector_columns."
+            )
+        chosen = chosen or others
+    if len(chosen) == 1 and _parse_vector(columns[chosen[0]][0]) is not None:
+        parsed = [_parse_vector(value) for value in columns[chosen[0]]]
+        length = len(parsed[0] or [])
+        bad = [row for row, vector in enumerate(parsed) if vector is None or len(vector) != length]
+        if bad:
+            raise ValueError(
+                f"{file!r}, column {chosen[0]!r}: {len(bad)} rows (first: row {bad[0]}) are not "
+                f"lists of {length} numbers."
+            )
+        vectors = np.asarray(parsed, dtype=np.float32)
+    else:
+        try:
+            vectors = np.stack([np.asarray(columns[n], dtype=np.float32) for n in chosen], axis=1)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{file!r}: not all of the columns {', '.join(chosen)} are numbers ({error}); "
+                "choose the vector's columns by vector_columns."
+            ) from error
+    return vectors, None if id_column is None else _as_ids(columns[id_column])
+
+
+def _as_ids(values: Sequence[Any]) -> NDArray[Any]:
+    try:
+        return np.asarray([int(value) for value in values], dtype=np.int64)
+    except (TypeError, ValueError):
+        return np.asarray([str(value) for value in values])

@@ -1,0 +1,374 @@
+"""The Gymnasium environments: one scalar, one natively vectorised, over the same world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsim_drpo import rng
+from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.rendering import Renderer
+from recsim_drpo.world import World, make_world, stream_of
+
+ENV_ID = "RecSimZipf-v0"
+INFO_KEYS = ("item_id", "latent_reward", "oracle_reward")
+_PREFETCH = 16
+
+Floats = NDArray[np.float32]
+
+
+class _Arrivals(NamedTuple):
+    """Users who await a recommendation, all with leading axis B."""
+
+    contexts: Tensor
+    interests: Tensor
+    reward_noise: Tensor
+    oracle_rewards: Tensor
+
+
+class _Outcome(NamedTuple):
+    """What one recommendation each came to, as arrays of shape (B,)."""
+
+    rewards: NDArray[np.float64]
+    item_id: NDArray[np.int64]
+    latent_reward: Floats
+    oracle_reward: Floats
+
+
+def _arrive(world: World, split: str, seeds: Tensor | int, episodes: Tensor) -> _Arrivals:
+    users = world.users(split, seeds, episodes)
+    best = world.reward_of_items(world.best_items(users.tastes), users.interests)
+    return _Arrivals(users.contexts, users.interests, users.reward_noise, best)
+
+
+def _recommend(world: World, actions: Tensor, arrivals: _Arrivals) -> _Outcome:
+    items = world.decode(actions)
+    latent = world.reward_of_items(items, arrivals.interests)
+    observed = world.observed_reward(latent, arrivals.reward_noise)
+    observed = torch.where(items >= 0, observed, 0.0)
+    return _Outcome(
+        observed.cpu().numpy().astype(np.float64),
+        items.cpu().numpy(),
+        latent.cpu().numpy(),
+        arrivals.oracle_rewards.cpu().numpy().copy(),
+    )
+
+
+def _spaces(world: World) -> tuple[Any, Any]:
+    return (
+        gym.spaces.Box(-1.0, 1.0, (world.context_dim,), np.float32),
+        gym.spaces.Box(-1.0, 1.0, (world.dim,), np.float32),
+    )
+
+
+def _as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
+    array = np.asarray(actions)
+    if array.shape != shape or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"Action of shape {array.shape} and type {array.dtype} does not fit; expected numbers "
+            f"of shape {shape}."
+        )
+    return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=world.device)
+
+
+def _check_render_mode(render_mode: str | None) -> None:
+    if render_mode is not None and render_mode not in RecSimZipfEnv.metadata["render_modes"]:
+        raise unknown_name("render mode", render_mode, RecSimZipfEnv.metadata["render_modes"])
+
+
+class RecSimZipfEnv(gym.Env[Floats, Floats]):
+    """Recommendation to simulated users as a contextual bandit over item embeddings.
+
+    ## Description
+    A user arrives with a context. The agent answers with an embedding, which is decoded to the
+    catalogue's item of largest inner product (MIPS). The user pays a reward that falls with the
+    angle between the item and the user's latent interest, which is a smooth function of the
+    context. Source: Appendix H of *Breaking the Curse of Repulsion: Optimistic Distributionally
+    Robust Policy Optimization for Off-Policy Generative Recommendation*; its free parameters are
+    calibrated as docs/calibration.md tells.
+
+    ## Observation Space
+    ``Box(-1, 1, (context_dim,), float32)``, by default 10 numbers: the user's context, uniform.
+
+    ## Action Space
+    ``Box(-1, 1, (d,), float32)``, by default d = 128: the embedding to search with. Only its
+    direction counts; nothing is clipped, and the bounds are advice for agents that need some. The
+    zero vector decodes to item 0; an action with a NaN or infinite component decodes to no item
+    (``item_id`` -1) and earns 0.
+
+    ## Rewards
+    In [0, 1]: clip(R + σ_noise ε, 0, 1) with ε ~ N(0, 1) (Eq. 49) and the latent reward
+    R = exp(-(1 - cos(e_item, u*)) / (2 δ²)) (Eq. 48). eCPM is 5 × reward.
+
+    ## Starting State
+    A user drawn anew. After ``reset(seed=s)`` users are a function of ``(split, s, episode)``,
+    independent of ``catalogue_seed``. Users of different splits are disjoint.
+
+    ## Episode End
+    After one step, with ``terminated=True``; the observation returned is the same context.
+
+    ## Information
+    ``step`` returns ``item_id`` (int, the row of the catalogue), ``latent_reward`` (float, R before
+    noise) and ``oracle_reward`` (float, R of the best item).
+
+    ## Arguments
+    * ``render_mode``: ``"rgb_array"`` or ``None``.
+    * ``split``: ``"train"`` (default), ``"validation"`` or ``"test"`` users.
+    * ``device``: where to compute; the arrays in and out are NumPy's.
+    * ``embeddings``: real embeddings to use in place of drawn ones: a path, or an array (N, d).
+    * every field of :class:`recsim_drpo.world.WorldConfig`, where their defaults stand.
+
+    ```python
+    import gymnasium as gym
+    import recsim_drpo
+
+    env = gym.make("RecSimZipf-v0", catalogue_seed=1)
+    envs = gym.make_vec("RecSimZipf-v0", num_envs=1024, vectorization_mode="vector_entry_point")
+    ```
+
+    ## Version History
+    * v0: first release.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
+
+    def __init__(
+        self,
+        *,
+        render_mode: str | None = None,
+        split: str = "train",
+        device: str = "cpu",
+        **world: Any,
+    ) -> None:
+        _check_render_mode(render_mode)
+        stream_of(split)
+        self.render_mode = render_mode
+        self.split = split
+        self.world = make_world(device, **world)
+        self.observation_space, self.action_space = _spaces(self.world)
+        self._renderer: Renderer | None = None
+        self._seed: int | None = None
+        self._episode = -1
+        self._block_start = 0
+        self._block: _Arrivals | None = None
+        self._awaits_action = False
+        self._last: tuple[Floats, int] | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Start an episode with the next user; a seed in [0, 2**63) starts a sequence of users."""
+        super().reset(seed=seed if seed is None else rng.check_seed(seed))
+        if seed is not None:
+            self._seed, self._episode, self._block = int(seed), -1, None
+        elif self._seed is None:
+            self._seed = int(self.np_random.integers(rng.SEED_LIMIT))
+        self._episode += 1
+        self._awaits_action, self._last = True, None
+        return self._context(), {}
+
+    def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
+        """Recommend the item that ``action`` decodes to, once an episode."""
+        actions = _as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
+        if not self._awaits_action:
+            raise gym.error.ResetNeeded("An episode is one step: call reset() before each step().")
+        self._awaits_action = False
+        outcome = _recommend(self.world, actions, self._arrival())
+        self._last = (actions[0].cpu().numpy(), int(outcome.item_id[0]))
+        info = {
+            "item_id": int(outcome.item_id[0]),
+            "latent_reward": float(outcome.latent_reward[0]),
+            "oracle_reward": float(outcome.oracle_reward[0]),
+        }
+        return self._context(), float(outcome.rewards[0]), True, False, info
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The catalogue in two dimensions with the user's interest, the action and its item.
+
+        Returns:
+            uint8 (height, width, 3), or ``None`` where no render mode was asked for.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
+            return None
+        if self._episode < 0:
+            raise gym.error.ResetNeeded("Call reset() before render().")
+        if self._renderer is None:
+            self._renderer = Renderer(self.world.catalogue)
+        action, item = self._last if self._last is not None else (None, None)
+        interest = self._arrival().interests[0].cpu().numpy()
+        return self._renderer.frame(interest, action, item)
+
+    def _context(self) -> Floats:
+        context: Floats = self._arrival().contexts[0].cpu().numpy().copy()
+        return context
+
+    def _arrival(self) -> _Arrivals:
+        # Drawn some users ahead: a batch of sixteen costs about as much as one.
+        assert self._seed is not None
+        offset = self._episode - self._block_start
+        if self._block is None or not 0 <= offset < _PREFETCH:
+            self._block_start, offset = self._episode, 0
+            episodes = torch.arange(self._episode, self._episode + _PREFETCH)
+            self._block = _arrive(self.world, self.split, self._seed, episodes)
+        return _Arrivals(*(field[offset : offset + 1] for field in self._block))
+
+
+class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
+    """Many :class:`RecSimZipfEnv` in lockstep, computed as one batch.
+
+    Environment i behaves as the scalar environment that is reset with ``seed + i``: same users,
+    same items (unless the two best scores are within rounding), same rewards.
+
+    Every episode is one step, so the autoreset mode is ``SAME_STEP``: the observation that ``step``
+    returns is the next user's. What belongs to the step just made is in ``infos["final_info"]``
+    (and the finished episodes' observations in ``infos["final_obs"]``), as Gymnasium defines; the
+    same arrays are in ``infos`` directly: ``item_id`` int64, ``latent_reward`` and
+    ``oracle_reward`` float32, each (num_envs,).
+
+    Args:
+        num_envs: how many, at least 1.
+        render_mode, split, device, **world: as for :class:`RecSimZipfEnv`.
+    """
+
+    metadata = {  # noqa: RUF012 - Gymnasium declares it so
+        **RecSimZipfEnv.metadata,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        render_mode: str | None = None,
+        split: str = "train",
+        device: str = "cpu",
+        **world: Any,
+    ) -> None:
+        check_integer("num_envs", num_envs, 1)
+        _check_render_mode(render_mode)
+        stream_of(split)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.split = split
+        self.world = make_world(device, **world)
+        self.single_observation_space, self.single_action_space = _spaces(self.world)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._renderer: Renderer | None = None
+        self._seeds: Tensor | None = None
+        self._episodes = torch.full((num_envs,), -1, dtype=torch.int64)
+        self._arrivals: _Arrivals | None = None
+        self._last: tuple[_Arrivals, Floats, NDArray[np.int64]] | None = None
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Start an episode in every environment.
+
+        Args:
+            seed: an integer s seeds environment i with s + i; or one seed (or ``None``, which
+                lets that environment's sequence go on) an environment.
+            options: ignored.
+        """
+        if seed is None or isinstance(seed, (int, np.integer)):
+            super().reset(seed=seed if seed is None else rng.check_seed(int(seed)))
+            wanted: list[int | None] = [
+                None if seed is None else int(seed) + i for i in range(self.num_envs)
+            ]
+        else:
+            wanted = list(seed)
+            if len(wanted) != self.num_envs:
+                raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
+        if self._seeds is None:
+            drawn = self.np_random.integers(rng.SEED_LIMIT, size=self.num_envs)
+            self._seeds = torch.from_numpy(drawn)
+        for i, one in enumerate(wanted):
+            if one is not None:
+                self._seeds[i], self._episodes[i] = rng.check_seed(one), -1
+        self._last = None
+        return self._next_users(), {}
+
+    def step(
+        self, actions: Floats
+    ) -> tuple[Floats, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Recommend to every user, and let the next ones arrive.
+
+        Args:
+            actions: float (num_envs, d).
+
+        Returns:
+            next contexts float32 (num_envs, context_dim); rewards float64, terminations (all true)
+            and truncations (all false), each (num_envs,); infos.
+        """
+        batch = _as_actions(actions, self.action_space.shape or (), self.world)
+        if self._arrivals is None:
+            raise gym.error.ResetNeeded("Call reset() before step().")
+        arrivals = self._arrivals
+        outcome = _recommend(self.world, batch, arrivals)
+        self._last = (arrivals, batch.cpu().numpy(), outcome.item_id)
+        everywhere = np.ones(self.num_envs, dtype=np.bool_)
+        step_info: dict[str, Any] = {}
+        for key in INFO_KEYS:
+            step_info[key], step_info[f"_{key}"] = getattr(outcome, key), everywhere.copy()
+        final_obs = np.empty(self.num_envs, dtype=object)
+        final_obs[:] = list(arrivals.contexts.cpu().numpy().copy())
+        infos = {
+            "final_obs": final_obs,
+            "_final_obs": everywhere.copy(),
+            "final_info": step_info,
+            "_final_info": everywhere.copy(),
+            **{key: value.copy() for key, value in step_info.items()},
+        }
+        contexts = self._next_users()
+        truncations = np.zeros(self.num_envs, dtype=np.bool_)
+        return contexts, outcome.rewards, everywhere, truncations, infos
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """One frame an environment, of the step just made or of the users who wait."""
+        if self.render_mode is None:
+            gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
+            return None
+        if self._arrivals is None:
+            raise gym.error.ResetNeeded("Call reset() before render().")
+        if self._renderer is None:
+            self._renderer = Renderer(self.world.catalogue)
+        renderer = self._renderer
+        if self._last is None:
+            waiting = self._arrivals.interests.cpu().numpy()
+            return tuple(renderer.frame(interest, None, None) for interest in waiting)
+        arrivals, actions, items = self._last
+        return tuple(
+            renderer.frame(interest, action, int(item))
+            for interest, action, item in zip(
+                arrivals.interests.cpu().numpy(), actions, items, strict=True
+            )
+        )
+
+    def _next_users(self) -> Floats:
+        assert self._seeds is not None
+        self._episodes += 1
+        self._arrivals = _arrive(self.world, self.split, self._seeds, self._episodes)
+        contexts: Floats = self._arrivals.contexts.cpu().numpy().copy()
+        return contexts
+
+
+def register() -> None:
+    """Register the environments with Gymnasium; done on ``import recsim_drpo``."""
+    if ENV_ID not in gym.registry:
+        gym.register(
+            ENV_ID,
+            entry_point="recsim_drpo.envs:RecSimZipfEnv",
+            vector_entry_point="recsim_drpo.envs:RecSimZipfVectorEnv",
+        )

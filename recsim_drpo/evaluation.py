@@ -1,0 +1,178 @@
+"""The value of a policy on simulated users, measured without reward noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_drpo.checks import check_integer
+from recsim_drpo.rng import check_seed
+from recsim_drpo.statistics import Estimate, gini, mean_interval, ratio_interval
+from recsim_drpo.world import ECPM_PER_REWARD, World, stream_of
+
+_ROWS = 8_192
+
+
+class Policy(Protocol):
+    """Anything that acts: an agent, a reference policy, or an object from elsewhere."""
+
+    def act(self, observations: Tensor) -> Any:
+        """Action embeddings (B, d), tensor or array, for float32 observations (B, o)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy is worth to the users it was evaluated on.
+
+    Intervals are over those users, at 95 %: they describe this one policy and say nothing of what
+    another seed would have learnt.
+
+    Attributes:
+        reward: mean latent reward, in [0, 1].
+        ecpm: 5 × reward.
+        regret: mean shortfall in latent reward from each user's best item.
+        normalized: (reward − random) / (oracle − random), where random shows items uniformly; 0 and
+            1 are those two.
+        distance: mean ‖μ − u*‖ between the raw action and the user's interest (the paper's Dist.).
+        coverage: share of the catalogue that was shown to anyone.
+        gini: Gini coefficient of how often each item of the catalogue was shown.
+        nonfinite_share: share of actions with a NaN or infinite component: they show no item, earn
+            0, and are left out of ``distance``.
+        num_users: users evaluated on.
+    """
+
+    reward: Estimate
+    ecpm: Estimate
+    regret: Estimate
+    normalized: Estimate
+    distance: Estimate
+    coverage: float
+    gini: float
+    nonfinite_share: float
+    num_users: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers by name, for JSON; estimates as ``{"value", "low", "high"}``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value._asdict() if isinstance(value, Estimate) else value
+            for name, value in values.items()
+        }
+
+
+class Evaluator:
+    """A set of users to evaluate any number of policies on: each meets the same users.
+
+    Args:
+        world: where they live.
+        num_users: ≥ 1.
+        seed: integer in [0, 2**63) of the users.
+        split: ``"test"`` (default), ``"validation"`` or ``"train"``.
+    """
+
+    def __init__(
+        self, world: World, num_users: int = 10_000, seed: int = 0, split: str = "test"
+    ) -> None:
+        check_integer("num_users", num_users, 1)
+        check_seed(seed)
+        stream_of(split)
+        self.world = world
+        self.num_users = num_users
+        users = world.users(split, seed, torch.arange(num_users))
+        self._contexts, self._interests = users.contexts, users.interests
+        self._oracle = world.reward_of_items(world.best_items(users.tastes), users.interests)
+        self._uniform = world.mean_rewards(users.tastes)
+
+    def __call__(self, policy: Policy) -> Evaluation:
+        """Evaluate a policy.
+
+        Raises:
+            ValueError: it returns actions of another shape than (B, d).
+        """
+        world = self.world
+        actions = self._actions(policy)
+        items = torch.cat([world.decode(part) for part in torch.split(actions, _ROWS)])
+        rewards = _host(world.reward_of_items(items, self._interests))
+        oracle, uniform = _host(self._oracle), _host(self._uniform)
+        finite = _host(torch.isfinite(actions).all(dim=1)).astype(bool)
+        distances = _host(torch.linalg.vector_norm(actions - self._interests, dim=1))[finite]
+        counts = np.bincount(_host(items)[finite].astype(np.int64), minlength=world.num_items)
+        reward = mean_interval(rewards)
+        return Evaluation(
+            reward=reward,
+            ecpm=reward.scaled(ECPM_PER_REWARD),
+            regret=mean_interval(oracle - rewards),
+            normalized=ratio_interval(rewards - uniform, oracle - uniform),
+            distance=mean_interval(distances) if len(distances) else Estimate(*[np.nan] * 3),
+            coverage=float((counts > 0).mean()),
+            gini=gini(counts),
+            nonfinite_share=float(1.0 - finite.mean()),
+            num_users=self.num_users,
+        )
+
+    def _actions(self, policy: Policy) -> Tensor:
+        parts = []
+        for contexts in torch.split(self._contexts, _ROWS):
+            part = torch.as_tensor(policy.act(contexts.clone())).detach()
+            if part.shape != (len(contexts), self.world.dim):
+                raise ValueError(
+                    f"The policy returned actions of shape {tuple(part.shape)} for "
+                    f"{len(contexts)} users; this catalogue takes ({len(contexts)}, "
+                    f"{self.world.dim})."
+                )
+            parts.append(part.to(self.world.device, torch.float32))
+        return torch.cat(parts)
+
+
+def evaluate(
+    agent: Policy,
+    env: str | gym.Env[Any, Any] | World = "RecSimZipf-v0",
+    *,
+    num_users: int = 10_000,
+    seed: int = 0,
+    split: str = "test",
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Measure a policy on users it was not trained on.
+
+    Args:
+        agent: anything with ``act(observations) -> actions``.
+        env: an environment of this package by id or instance, or its world.
+        num_users: ≥ 1; the interval narrows with their square root.
+        seed: integer in [0, 2**63) of the users. The same seed is the same users.
+        split: which users; test users are disjoint from those that datasets are made of.
+        env_kwargs: keyword arguments for an environment given by id.
+
+    Raises:
+        ValueError: the environment is not of this package, or the actions do not fit it.
+    """
+    return Evaluator(world_of(env, env_kwargs), num_users, seed, split)(agent)
+
+
+def world_of(
+    env: str | gym.Env[Any, Any] | World, env_kwargs: Mapping[str, Any] | None = None
+) -> World:
+    """The world behind an environment; ``ValueError`` where there is none."""
+    if isinstance(env, World):
+        return env
+    if isinstance(env, str):
+        env = gym.make(env, **(env_kwargs or {}))
+    elif env_kwargs:
+        raise ValueError("env_kwargs are for an environment given by id; this one is made already.")
+    world = getattr(env.unwrapped, "world", None)
+    if not isinstance(world, World):
+        raise ValueError(
+            f"{env} has no simulated world to read latent rewards from; use RecSimZipf-v0."
+        )
+    return world
+
+
+def _host(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return tensor.detach().cpu().numpy().astype(np.float64)

@@ -1,0 +1,92 @@
+"""Counter-based random numbers: Philox4x32-10 on any torch device.
+
+Every random number of the simulator is a pure function of ``(seed, stream, counter)``. Nothing has
+state, so numbers do not depend on batch size, on order or on the number of threads, and the integer
+part is the same on every device.
+
+Source: Salmon, Moraes, Dror, Shaw, *Parallel random numbers: as easy as 1, 2, 3*, SC 2011.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+import torch
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_MASK = 0xFFFFFFFF
+_ROUNDS = 10
+SEED_LIMIT = 2**63
+"""Seeds are integers in [0, SEED_LIMIT)."""
+
+
+class Stream(enum.IntEnum):
+    """Domain separation: two streams of one seed share no counter, whatever is drawn from them.
+
+    The members are part of what a seed means: renumbering one changes every published number.
+    """
+
+    TRAIN_USERS = 1
+    VALIDATION_USERS = 2
+    TEST_USERS = 3
+    LOGGING_POLICY = 4
+    REFERENCE_POLICY = 5
+
+
+def check_seed(seed: int, name: str = "seed") -> int:
+    """Return ``seed`` if it is an integer in [0, 2**63), else raise ``ValueError``."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
+        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
+    return int(seed)
+
+
+def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) -> Tensor:
+    """Random 32-bit words.
+
+    Args:
+        seeds: int64, shape (B,) or broadcastable to it; the 64-bit key.
+        stream: integer in [0, 2**32); the third counter word.
+        counters: int64, shape (B,); the first two counter words.
+        num_words: words wanted for each row; the fourth counter word numbers them by four.
+
+    Returns:
+        int64 tensor of shape (B, num_words), values in [0, 2**32).
+    """
+    blocks = -(-num_words // 4)
+    draw = torch.arange(blocks, dtype=torch.int64, device=counters.device)
+    counters = counters.unsqueeze(-1)
+    seeds = seeds.unsqueeze(-1)
+    c0, c1 = counters & _MASK, (counters >> 32) & _MASK
+    c2, c3 = torch.full_like(c0, int(stream)), draw.expand(counters.shape[0], blocks)
+    c0, c1, c2 = (word.expand_as(c3) for word in (c0, c1, c2))
+    k0, k1 = seeds & _MASK, (seeds >> 32) & _MASK
+    for _ in range(_ROUNDS):
+        # A product of two 32-bit words fills 64 bits: int64 wraps, its two halves stay right.
+        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c2 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, ((p0 >> 32) & _MASK) ^ c3 ^ k1
+        c1, c3 = p1 & _MASK, p0 & _MASK
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return torch.stack((c0, c1, c2, c3), dim=-1).flatten(-2)[..., :num_words]
+
+
+def uniforms(words: Tensor) -> Tensor:
+    """Map 32-bit words to float64 in (0, 1), never 0 or 1; same shape."""
+    return (words.to(torch.float64) + 0.5) * 2.0**-32
+
+
+def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
+    """Map two 32-bit words to float64 in (0, 1) with 52 random bits; same shape.
+
+    For inverse-CDF draws over large catalogues, where steps of 2**-32 would be felt.
+    """
+    bits = (high << 20) | (low >> 12)
+    return (bits.to(torch.float64) + 0.5) * 2.0**-52
+
+
+def normals(first: Tensor, second: Tensor) -> Tensor:
+    """Standard normal float64 values from two tensors of 32-bit words (Box and Muller, 1958)."""
+    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
+    return radius * torch.cos(2.0 * math.pi * uniforms(second))

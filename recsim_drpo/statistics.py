@@ -1,0 +1,146 @@
+"""Statistics of the benchmark: intervals, Zipf exponents, concentration."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_NORMAL_975 = 1.959963984540054
+_BISECTIONS = 60
+
+
+class Estimate(NamedTuple):
+    """A value with a 95 % interval.
+
+    Attributes:
+        value: the point estimate.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate of ``factor`` (positive) times the quantity."""
+        return Estimate(*(factor * x for x in self))
+
+
+def mean_interval(values: ArrayLike) -> Estimate:
+    """Mean of independent values with its normal 95 % interval, x̄ ± 1.96 s / √n.
+
+    For many values (users). A single value has an interval of NaN.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean())
+    if x.size < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = _NORMAL_975 * float(x.std(ddof=1)) / math.sqrt(x.size)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
+    """Ratio of means Σa / Σb of paired values with its 95 % interval by the delta method.
+
+    The linearisation of ā / b̄ has the standard error of (a - (ā / b̄) b) / b̄. NaN where b̄ is 0.
+    """
+    a = np.asarray(numerators, dtype=np.float64)
+    b = np.asarray(denominators, dtype=np.float64)
+    if b.mean() == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    ratio = float(a.mean() / b.mean())
+    residual = mean_interval((a - ratio * b) / b.mean())
+    half = residual.high - residual.value
+    return Estimate(ratio, ratio - half, ratio + half)
+
+
+def seed_interval(values: ArrayLike) -> Estimate:
+    """Mean over seeds with Student's t 95 % interval: for the few values that seeds give.
+
+    A single seed has an interval of NaN.
+    """
+    from scipy import stats
+
+    x = np.asarray(values, dtype=np.float64)
+    mean = float(x.mean())
+    if x.size < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = float(stats.t.ppf(0.975, x.size - 1) * x.std(ddof=1) / math.sqrt(x.size))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def gini(counts: ArrayLike) -> float:
+    """Gini coefficient of non-negative counts: 0 when all are equal, (n - 1) / n when one has all.
+
+    G = Σ_i (2 i - n - 1) x_(i) / (n Σ x), with x sorted ascending. NaN where all counts are 0.
+    """
+    x = np.sort(np.asarray(counts, dtype=np.float64))
+    if x.sum() == 0:
+        return math.nan
+    n = x.size
+    return float(((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * x.sum()))
+
+
+def zipf_exponent(counts_by_rank: ArrayLike) -> float:
+    """Maximum-likelihood exponent s of p(r) ∝ r^-s on the finite support r = 1, …, N.
+
+    The likelihood depends on the counts through the mean log rank alone, which falls in s: solved
+    by bisection of E_s[log r] = mean log r on [-5, 20].
+
+    Args:
+        counts_by_rank: (N,) non-negative counts or probabilities, entry r - 1 for rank r, where
+            ranks are the *true* popularity ranks. (Ranks by the counts themselves bias it.)
+
+    Returns:
+        The exponent; NaN where there are no counts or N = 1.
+    """
+    counts = np.asarray(counts_by_rank, dtype=np.float64)
+    if counts.sum() <= 0 or counts.size < 2:
+        return math.nan
+    log_ranks = np.log(np.arange(1, counts.size + 1))
+    target = float(counts @ log_ranks / counts.sum())
+    low, high = -5.0, 20.0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        logits = -middle * log_ranks
+        weights = np.exp(logits - logits.max())
+        if weights @ log_ranks / weights.sum() > target:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def zipf_interval(
+    counts_by_rank: ArrayLike, *, seed: int = 0, num_resamples: int = 200
+) -> Estimate:
+    """:func:`zipf_exponent` with a 95 % percentile bootstrap interval over the counted draws.
+
+    Args:
+        counts_by_rank: (N,) integer counts by true rank.
+        seed: of the bootstrap's own generator.
+        num_resamples: multinomial resamples of the counts.
+    """
+    counts = np.asarray(counts_by_rank, dtype=np.int64)
+    total = int(counts.sum())
+    if total == 0:
+        return Estimate(math.nan, math.nan, math.nan)
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(total, counts / total, size=num_resamples)
+    exponents = [zipf_exponent(draw) for draw in draws]
+    low, high = np.percentile(exponents, [2.5, 97.5])
+    return Estimate(zipf_exponent(counts), float(low), float(high))
+
+
+def counts_by_rank(counts: ArrayLike, popularity: ArrayLike) -> NDArray[np.float64]:
+    """Reorder per-item counts (N,) by falling popularity (N,), ties by item."""
+    order = np.argsort(-np.asarray(popularity, dtype=np.float64), kind="stable")
+    ordered: NDArray[np.float64] = np.asarray(counts, dtype=np.float64)[order]
+    return ordered
