@@ -28,10 +28,6 @@ class Batch(NamedTuple):
     terminations: Tensor
     infos: dict[str, Tensor] = {}  # noqa: RUF012 - a NamedTuple's default; nobody writes to it
 
-    def __len__(self) -> int:
-        """Number of transitions B (not of fields)."""
-        return int(self.rewards.shape[0])
-
 
 @runtime_checkable
 class Agent(Protocol):

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from recsim_drpo import World, make_world
+
+# The tests' arrays are small: a second thread costs more than it gives, and where tests share a
+# machine it costs a lot.
+torch.set_num_threads(1)
+
+SMALL_WORLD = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}
+
+
+@pytest.fixture
+def minari_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for Minari datasets."""
+    root = tmp_path / "minari"
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
+    return root
+
+
+@pytest.fixture
+def small_kwargs() -> dict[str, int]:
+    """Arguments of a world that is quick to compute."""
+    return dict(SMALL_WORLD)
+
+
+@pytest.fixture
+def small_world() -> World:
+    return make_world(**SMALL_WORLD)
