@@ -181,7 +181,7 @@ def _check_id(dataset_id: str) -> None:
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
-            "digits, '-' and '_'."
+            "digits, '-' and '_', a namespace of at least two."
         ) from error
     _check_absent(dataset_id)
 

@@ -98,9 +98,9 @@ class Catalogue:
             num_items: N ≥ 1.
             dim: d from 2 to 1,024.
             num_topics: K ≥ 1.
-            topic_spread: ≥ 0; 0 puts all items of a topic at its centre.
+            topic_spread: from 0 to 100; 0 puts all items of a topic at its centre.
             topic_size_exponent: ≥ 0; 0 makes topics of equal probability.
-            popularity_exponent: s ≥ 0 of popularity ∝ rank^-s; 0 is uniform.
+            popularity_exponent: s from 0 to 20 of popularity ∝ rank^-s; 0 is uniform.
             catalogue_seed: integer in [0, 2**63).
 
         Raises:
@@ -109,7 +109,7 @@ class Catalogue:
         check_integer("num_items", num_items, 1)
         check_integer("embedding_dim", dim, MIN_DIM, MAX_DIM)
         check_integer("num_topics", num_topics, 1)
-        check_number("topic_spread", topic_spread, 0.0)
+        check_number("topic_spread", topic_spread, 0.0, 100.0)
         check_number("topic_size_exponent", topic_size_exponent, 0.0)
         generator = catalogue_generator(catalogue_seed, _ITEMS)
         centres = _unit_rows(generator.standard_normal((num_topics, dim)))
@@ -143,11 +143,12 @@ class Catalogue:
         """Make a catalogue of given vectors; spherical k-means finds its topics.
 
         Args:
-            embeddings: (N, d) numbers, d from 2 to 1,024.
-            item_ids: (N,) integers or strings; ``None`` numbers the rows.
+            embeddings: (N, d) numbers, d from 2 to 1,024. float32 rows of unit length are not
+                copied: do not change them afterwards.
+            item_ids: (N,) integers or strings, all different; ``None`` numbers the rows.
             normalize: scale each row to unit length. ``False`` refuses rows of another length.
             num_topics: K ≥ 1, at most N.
-            popularity_exponent: s ≥ 0; ranks are dealt to items at random.
+            popularity_exponent: s from 0 to 20; ranks are dealt to items at random.
             catalogue_seed: integer in [0, 2**63); deals ranks and starts the clustering.
 
         Raises:
@@ -167,6 +168,8 @@ class Catalogue:
         ids = np.arange(num_items, dtype=np.int64) if item_ids is None else np.asarray(item_ids)
         if ids.shape != (num_items,):
             raise ValueError(f"item_ids has shape {ids.shape}; expected ({num_items},).")
+        if len(np.unique(ids)) != num_items:
+            raise ValueError(f"item_ids has {num_items - len(np.unique(ids))} repetitions.")
         topics, centres = _spherical_k_means(vectors, num_topics, catalogue_seed)
         return cls(
             embeddings=vectors,
@@ -186,15 +189,17 @@ def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 def _checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[np.float32]:
     """Check every row and return float32 rows of unit length (the same memory where possible)."""
     lengths = np.empty(len(array), dtype=np.float64)
+    finite = np.empty(len(array), dtype=np.bool_)
     for start in range(0, len(array), _ROWS):
-        block = np.asarray(array[start : start + _ROWS], dtype=np.float64)
-        # The largest entry first: squares of huge finite values would overflow.
-        largest = np.abs(block).max(axis=1)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            scaled = block / largest[:, None]
-            lengths[start : start + _ROWS] = largest * np.sqrt(np.square(scaled).sum(axis=1))
-        lengths[start : start + _ROWS][largest == 0] = 0.0
-    for fault, name in ((~np.isfinite(lengths), "not finite"), (lengths == 0, "zero")):
+        rows = slice(start, start + _ROWS)
+        block = np.asarray(array[rows], dtype=np.float64)
+        finite[rows] = np.isfinite(block).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            lengths[rows] = np.sqrt(np.square(block).sum(axis=1))
+    zero = finite & (lengths == 0)
+    if zero.any():  # or so small that the squares vanished
+        zero[zero] = ~np.asarray(array[zero]).any(axis=1)
+    for fault, name in ((~finite, "not finite"), (zero, "zero")):
         if fault.any():
             raise ValueError(
                 f"{int(fault.sum())} of {len(array)} embedding rows are {name} "
@@ -203,10 +208,10 @@ def _checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[n
     if normalize:
         scaled_rows = np.empty(array.shape, dtype=np.float32)
         for start in range(0, len(array), _ROWS):
-            block = np.asarray(array[start : start + _ROWS], dtype=np.float64)
-            scaled_rows[start : start + _ROWS] = _unit_rows(
-                block / lengths[start : start + _ROWS, None]
-            )
+            rows = slice(start, start + _ROWS)
+            block = np.asarray(array[rows], dtype=np.float64)
+            # By the largest entry first: the square of a huge or tiny one is no number any more.
+            scaled_rows[rows] = _unit_rows(block / np.abs(block).max(axis=1, keepdims=True))
         return scaled_rows
     fault = np.abs(lengths - 1.0) > UNIT_TOLERANCE
     if fault.any():
@@ -215,12 +220,12 @@ def _checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[n
             f"{int(fault.argmax())}, length {lengths[fault.argmax()]:.4g}); pass normalize=True "
             "(--normalize) to scale them."
         )
-    return np.asarray(array, dtype=np.float32)
+    return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def _zipf(num_items: int, exponent: float, catalogue_seed: int) -> NDArray[np.float64]:
     """Popularity ∝ rank^-exponent, ranks dealt to items at random."""
-    check_number("popularity_exponent", exponent, 0.0)
+    check_number("popularity_exponent", exponent, 0.0, 20.0)
     ranks = catalogue_generator(catalogue_seed, _POPULARITY).permutation(num_items) + 1.0
     weights = np.asarray(ranks**-exponent, dtype=np.float64)
     return np.asarray(weights / weights.sum(), dtype=np.float64)

@@ -39,8 +39,9 @@ def check_number(
     include_low: bool = True,
     include_high: bool = True,
 ) -> None:
-    """Raise ``ValueError`` unless ``value`` is a number in the stated interval (NaN never is)."""
+    """Raise ``ValueError`` unless ``value`` is a finite number in the stated interval."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = number and math.isfinite(value)
     inside = number and (
         (low <= value if include_low else low < value)
         and (value <= high if include_high else value < high)
@@ -67,8 +68,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     try:
         resolved = torch.device(device)
-        torch.empty(1, device=resolved)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # In float64, which random numbers and propensities need.
+        torch.empty(1, dtype=torch.float64, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         reason = str(error).strip().splitlines()[0]
         raise ValueError(

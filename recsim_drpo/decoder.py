@@ -12,10 +12,16 @@ from recsim_drpo.checks import check_integer
 NO_ITEM = -1
 """The item that a query with a non-finite component decodes to."""
 
-_CPU_CELLS = 2**23
+# Small enough on a CPU that the scores stay in cache and the allocator gives the same pages again.
+_CPU_CELLS = 2**21
 _GPU_CELLS = 2**26
 _MAX_QUERIES = 1024
 _RUN = 64
+
+
+def cells_at_a_time(device: torch.device) -> int:
+    """How many scores of users against items are best computed at a time on a device."""
+    return _CPU_CELLS if device.type == "cpu" else _GPU_CELLS
 
 
 @runtime_checkable
@@ -37,13 +43,13 @@ class ExactDecoder:
 
     Args:
         embeddings: float32 (N, d).
-        max_cells: largest number of scores held at a time; ``None``: 2**23 (32 MB) on a CPU, 2**26
+        max_cells: largest number of scores held at a time; ``None``: 2**21 (8 MB) on a CPU, 2**26
             elsewhere.
     """
 
     def __init__(self, embeddings: Tensor, max_cells: int | None = None) -> None:
         if max_cells is None:
-            max_cells = _CPU_CELLS if embeddings.device.type == "cpu" else _GPU_CELLS
+            max_cells = cells_at_a_time(embeddings.device)
         check_integer("max_cells", max_cells, 1)
         self._embeddings = embeddings
         self._max_cells = max_cells
@@ -120,7 +126,7 @@ def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     if whole == 0 or scores.device.type != "cpu":
         best, column = scores.max(dim=1)
         return best, column
-    runs = scores[:, :whole].view(len(scores), -1, _RUN)
+    runs = scores[:, :whole].view(len(scores), whole // _RUN, _RUN)
     run = runs.amax(dim=2).argmax(dim=1)
     best, column = runs[torch.arange(len(scores)), run].max(dim=1)
     column = column + run * _RUN

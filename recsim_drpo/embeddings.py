@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import fnmatch
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,7 +82,11 @@ def load_embeddings(
 def _load_arrays(path: Path, suffix: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
         if suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                array.close()
+                raise ValueError("it is an archive; call it .npz")
+            return array, None
         arrays: dict[str, NDArray[Any]]
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
@@ -115,35 +118,43 @@ def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:
         table = parquet.read_table(path)
     except Exception as error:
         raise ValueError(f"{path.name!r} is not a readable Parquet file ({error}).") from error
+    _check_names(path.name, table.column_names)
+    if table.num_rows == 0:
+        raise ValueError(f"{path.name!r} has no rows.")
     return {name: table[name].to_pylist() for name in table.column_names}
 
 
 def _read_text(path: Path) -> dict[str, Sequence[Any]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        # utf-8-sig: a byte order mark is no part of the first column's name.
+        with path.open(newline="", encoding="utf-8-sig") as file:
             header = file.readline().rstrip("\r\n")
             delimiter = max(_DELIMITERS, key=lambda d: len(next(csv.reader([header], delimiter=d))))
             names = next(csv.reader([header], delimiter=delimiter), [])
-            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+            reader = csv.reader(file, delimiter=delimiter)
+            rows = [(reader.line_num + 1, row) for row in reader if row]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name!r} is not UTF-8 text ({error}).") from error
-    bad = [number for number, row in enumerate(rows, start=2) if len(row) != len(names)]
+    except csv.Error as error:
+        raise ValueError(f"{path.name!r} is not a readable text table ({error}).") from error
+    _check_names(path.name, names)
+    bad = [line for line, row in rows if len(row) != len(names)]
     if bad or not rows:
         what = f"{len(bad)} rows (first: line {bad[0]}) without" if bad else "no row with"
         raise ValueError(f"{path.name!r} has {what} the header's {len(names)} columns.")
-    return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    return {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
+
+
+def _check_names(file: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
 
 
 def _parse_vector(value: Any) -> list[float] | None:
     """The numbers of a list cell, or None where the cell is not a list of at least two."""
     if isinstance(value, str):
-        text = value.strip()
-        if not text.startswith("["):
-            text = "[" + re.sub(r"[,;\s]+", ",", text.strip("()")) + "]"
-        try:
-            value = json.loads(text)
-        except ValueError:
-            return None
+        value = re.split(r"[,;\s]+", value.strip().strip("[]()").strip())
     if not isinstance(value, (list, tuple)) or len(value) < 2:
         return None
     try:
@@ -163,6 +174,8 @@ def _from_columns(
     elif id_column not in columns:
         raise ValueError(f"{file!r} has no column {id_column!r}; it has {', '.join(columns)}.")
     others = [name for name in columns if name != id_column]
+    if not others:
+        raise ValueError(f"{file!r} has item ids only ({id_column}); vectors are missing.")
     if vector_columns is not None:
         chosen = [name for name in others if fnmatch.fnmatch(name, vector_columns)]
         if not chosen:
@@ -199,7 +212,15 @@ def _from_columns(
 
 
 def _as_ids(values: Sequence[Any]) -> NDArray[Any]:
+    """Integers where all of them are, within 64 bits; else text."""
     try:
-        return np.asarray([int(value) for value in values], dtype=np.int64)
-    except (TypeError, ValueError):
-        return np.asarray([str(value) for value in values])
+        integers = [int(value) for value in values]
+        # "007" and "1_000" are names, not the numbers that they can be read as.
+        if all(
+            str(i) == v.strip() if isinstance(v, str) else i == v
+            for i, v in zip(integers, values, strict=True)
+        ):
+            return np.asarray(integers, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return np.asarray([str(value) for value in values])

@@ -124,6 +124,8 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
     * ``split``: ``"train"`` (default), ``"validation"`` or ``"test"`` users.
     * ``device``: where to compute; the arrays in and out are NumPy's.
     * ``embeddings``: real embeddings to use in place of drawn ones: a path, or an array (N, d).
+    * ``decoder``: makes another decoder from the embeddings, see
+      :class:`recsim_drpo.decoder.Decoder`; exact search by default.
     * every field of :class:`recsim_drpo.world.WorldConfig`, where their defaults stand.
 
     ```python

@@ -28,6 +28,7 @@ REFERENCES = ("random", "popularity", "logger", "expert", "oracle")
 """What :func:`reference_policy` can make."""
 
 _BLOCK = 64
+_COLDEST = 1e-30  # a smaller temperature would be zero in float32, and 0 / 0 no number
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class LoggingAgent:
         rows = self.world.rows_at_a_time
         parts = [
             self._choose(tastes[s : s + rows], which[s : s + rows], where[s : s + rows])
-            for s in range(0, len(tastes), rows)
+            for s in range(0, max(1, len(tastes)), rows)
         ]
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
@@ -162,11 +163,13 @@ class LoggingAgent:
         rows = self.world.rows_at_a_time
         for start in range(0, len(tastes), rows):
             cosines = self.world.cosines(tastes[start : start + rows]).to(torch.float64)
-            favoured = cosines / self.config.popularity_temperature + self._bias.log()
-            total += w_popularity * torch.softmax(favoured, dim=1).sum(dim=0)
-            total += w_expert * torch.softmax(cosines / self.config.expert_temperature, dim=1).sum(
-                dim=0
+            favoured = (
+                cosines / max(self.config.popularity_temperature, _COLDEST) + self._bias.log()
             )
+            total += w_popularity * torch.softmax(favoured, dim=1).sum(dim=0)
+            total += w_expert * torch.softmax(
+                cosines / max(self.config.expert_temperature, _COLDEST), dim=1
+            ).sum(dim=0)
         return w_random * self._random + total / len(tastes)
 
     def _choose(self, tastes: Tensor, which: Tensor, where: Tensor) -> LoggedChoices:
@@ -188,7 +191,7 @@ class LoggingAgent:
         ):
             if weight == 0.0:
                 continue
-            affinities = torch.exp(matches / temperature)
+            affinities = torch.exp(matches / max(temperature, _COLDEST))
             mine = (policies == code).nonzero().squeeze(-1)
             weights = affinities[mine] if bias is None else affinities[mine] * bias
             items[mine] = _draw(weights, where[mine])
@@ -212,7 +215,7 @@ def _draw(weights: Tensor, quantiles: Tensor) -> Tensor:
     """
     num_rows, num_items = weights.shape
     padded = torch.nn.functional.pad(weights, (0, -num_items % _BLOCK))
-    blocks = padded.view(num_rows, -1, _BLOCK)
+    blocks = padded.view(num_rows, padded.shape[1] // _BLOCK, _BLOCK)
     upper = blocks.sum(dim=2, dtype=torch.float64).cumsum(dim=1)
     target = quantiles.unsqueeze(1) * upper[:, -1:]
     block = torch.searchsorted(upper, target, right=True).clamp_(max=upper.shape[1] - 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from recsim_drpo.checks import (
     resolve_device,
     unknown_name,
 )
-from recsim_drpo.decoder import Decoder, ExactDecoder, row_max
+from recsim_drpo.decoder import Decoder, ExactDecoder, cells_at_a_time, row_max
 from recsim_drpo.embeddings import load_embeddings
 from recsim_drpo.rng import Stream
 
@@ -40,7 +41,6 @@ SPLITS = {
 }
 _DEFAULT_NUM_ITEMS = 5_000
 _DEFAULT_DIM = 128
-_CELLS = 2**23
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class WorldConfig:
         num_items: N ≥ 1. ``None``: 5,000, or as many as ``embeddings`` holds.
         embedding_dim: d from 2 to 1,024. ``None``: 128, or the dimension of ``embeddings``.
         num_topics: K ≥ 1 topics.
-        topic_spread: ≥ 0, length of an item's typical deviation from its topic's centre.
+        topic_spread: from 0 to 100, length of an item's typical deviation from its topic's centre.
         topic_size_exponent: ≥ 0, topics' probabilities ∝ rank^-exponent. Drawn catalogues only.
-        popularity_exponent: ≥ 0, organic popularity ∝ rank^-exponent.
+        popularity_exponent: from 0 to 20, organic popularity ∝ rank^-exponent.
         context_dim: ≥ 1, dimension of a user's context.
         interest_sharpness: ≥ 0; 0 mixes all topics evenly, large values choose one.
         delta: δ > 0 of Eq. 48, the width of a user's taste.
@@ -118,6 +118,8 @@ class World:
     Args:
         config: what defines the world.
         catalogue: a catalogue made by the caller, in place of the one that ``config`` describes.
+        decoder: makes the decoder of actions from the embeddings, float32 (N, d) on the device;
+            ``None``: :class:`recsim_drpo.decoder.ExactDecoder`. Oracles are exact all the same.
         device: where everything is computed.
 
     Attributes:
@@ -131,6 +133,7 @@ class World:
         config: WorldConfig,
         *,
         catalogue: Catalogue | None = None,
+        decoder: Callable[[Tensor], Decoder] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.config = config
@@ -141,7 +144,7 @@ class World:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             self.embeddings = torch.from_numpy(self.catalogue.embeddings).to(self.device)
         self.popularity = torch.from_numpy(self.catalogue.popularity).to(self.device, torch.float32)
-        self.decoder: Decoder = ExactDecoder(self.embeddings)
+        self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
         self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
         self._topic_cosines = self._topic_centres @ self.embeddings.T
         shape = (len(self.catalogue.topic_centres), config.context_dim)
@@ -200,7 +203,7 @@ class World:
         """
         mix = torch.softmax(contexts @ self._affinity.T, dim=-1)
         lengths: Tensor = torch.linalg.vector_norm(mix @ self._topic_centres, dim=-1, keepdim=True)
-        return mix / lengths
+        return mix / lengths.clamp_min(1e-6)  # of topics that cancel, no direction is left
 
     def interests(self, tastes: Tensor) -> Tensor:
         """Latent interests u* = Σ_k taste_k c_k, float32 (B, d) of unit length."""
@@ -266,7 +269,7 @@ class World:
     @property
     def rows_at_a_time(self) -> int:
         """How many users are scored against the whole catalogue at a time: bounds memory."""
-        return max(1, min(1024, _CELLS // self.num_items))
+        return max(1, min(1024, cells_at_a_time(self.device) // self.num_items))
 
 
 def stream_of(split: str) -> Stream:
@@ -347,7 +350,11 @@ def _shared_world(config: WorldConfig, device: str, stamp: tuple[int, int] | Non
 
 
 def make_world(
-    device: str | torch.device = "cpu", *, embeddings: str | ArrayLike | None = None, **config: Any
+    device: str | torch.device = "cpu",
+    *,
+    embeddings: str | ArrayLike | None = None,
+    decoder: Callable[[Tensor], Decoder] | None = None,
+    **config: Any,
 ) -> World:
     """The world that keyword arguments describe, shared within the process where it can be.
 
@@ -355,6 +362,7 @@ def make_world(
         device: where it computes.
         embeddings: path of a file, or an array (N, d). A world made of an array is not shared and
             cannot be named in JSON: save the array and give its path where a dataset is to be made.
+        decoder: as for :class:`World`; such a world is not shared either.
         **config: fields of :class:`WorldConfig`.
 
     Raises:
@@ -362,8 +370,13 @@ def make_world(
     """
     if embeddings is None or isinstance(embeddings, (str, Path)):
         path = None if embeddings is None else str(embeddings)
-        return shared_world(
-            build_config(WorldConfig, {**config, "embeddings": path}, "world parameter"), device
-        )
+        described = build_config(WorldConfig, {**config, "embeddings": path}, "world parameter")
+        if decoder is None:
+            return shared_world(described, device)
+        return World(described, decoder=decoder, device=device)
     described = build_config(WorldConfig, config, "world parameter")
-    return World(described, catalogue=catalogue_of_array(embeddings, described), device=device)
+    for name in ("embeddings_checksum", "id_column", "vector_columns"):
+        if getattr(described, name) is not None:
+            raise ValueError(f"{name}={getattr(described, name)!r} is about a file, not an array.")
+    catalogue = catalogue_of_array(embeddings, described)
+    return World(described, catalogue=catalogue, decoder=decoder, device=device)

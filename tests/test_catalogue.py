@@ -192,7 +192,7 @@ def test_ranks_are_dealt_at_random():
         ("dim", 1, r"embedding_dim=1 is not an integer from 2 to 1024"),
         ("dim", 1025, r"embedding_dim=1025 is not an integer from 2 to 1024"),
         ("num_topics", 0, r"num_topics=0 is not an integer at least 1"),
-        ("topic_spread", -0.1, r"topic_spread=-0\.1 is not a number in \[0, inf\)"),
+        ("topic_spread", -0.1, r"topic_spread=-0\.1 is not a number in \[0, 100\]"),
         ("topic_spread", float("nan"), r"topic_spread=nan is not a number"),
         ("topic_spread", float("inf"), r"topic_spread=inf is not a number"),
         ("topic_size_exponent", -1, r"topic_size_exponent=-1 is not a number"),
@@ -397,3 +397,8 @@ def test_as_many_topics_as_items():
     catalogue = from_embeddings(vectors, num_topics=5)
     assert sorted(catalogue.topics) == list(range(5))
     np.testing.assert_allclose(catalogue.topic_centres[catalogue.topics], vectors, atol=1e-6)
+
+
+def test_repeated_item_ids_are_refused():
+    with pytest.raises(ValueError, match="item_ids has 2 repetitions"):
+        from_embeddings(unit_vectors()[:4], item_ids=["a", "a", "b", "b"])

@@ -177,7 +177,7 @@ def test_it_is_a_decoder():
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=150)
 @given(
-    num_rows=st.integers(0, 6),
+    num_rows=st.integers(1, 6),
     num_columns=st.integers(1, 300),
     largest=st.integers(0, 50),
     seed=st.integers(0, 1000),
@@ -194,6 +194,12 @@ def test_row_max_is_the_first_of_the_largest(num_rows, num_columns, largest, see
     # NumPy promises the first of equals; torch's own answer is held against it, too.
     np.testing.assert_array_equal(column.numpy(), scores.numpy().argmax(axis=1))
     assert torch.equal(column, scores.max(dim=1).indices)
+
+
+@pytest.mark.parametrize("num_columns", [5, 64, 100])
+def test_row_max_of_no_rows(num_columns):
+    best, column = row_max(torch.empty((0, num_columns)))
+    assert best.shape == column.shape == (0,)
 
 
 @pytest.mark.parametrize("place", [0, 63, 64, 127, 128, 130])

@@ -446,3 +446,19 @@ def test_values_that_are_not_finite_are_left_to_the_catalogue(tmp_path):
     vectors, _ = load_embeddings(write(tmp_path, "a.csv", "id,x,y\n1,nan,1\n2,inf,0\n"))
     assert np.isnan(vectors[0, 0])
     assert np.isposinf(vectors[1, 0])
+
+
+@pytest.mark.parametrize("cell", ["[1. 2. .5]", "(1, 2, 0.5)", "1;2;0.5", " [1,2, 5e-1] "])
+def test_list_cells_as_numpy_and_others_write_them(tmp_path, cell):
+    path = write(tmp_path, "a.tsv", f"id\tv\n1\t{cell}\n2\t{cell}\n")
+    assert_loaded(load_embeddings(path), [[1, 2, 0.5]] * 2, ids=(1, 2))
+
+
+def test_ids_that_only_look_like_integers_keep_their_text(tmp_path):
+    path = write(tmp_path, "a.csv", "id,x,y\n007,3,4\n7,5,6\n1_0,7,8\n")
+    assert load_embeddings(path)[1].tolist() == ["007", "7", "1_0"]
+
+
+def test_a_table_of_ids_only(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.csv.*item ids only"):
+        load_embeddings(write(tmp_path, "a.csv", "id\n1\n2\n"))

@@ -6,6 +6,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
@@ -241,6 +242,30 @@ def test_an_array_of_embeddings_makes_the_catalogue():
     np.testing.assert_allclose(env.unwrapped.world.catalogue.embeddings, expected, atol=1e-6)
     env.reset(seed=0)
     assert env.step(expected[7].astype(np.float32))[4]["item_id"] == 7
+
+
+def test_another_decoder_may_be_plugged_in(small_kwargs):
+    class LastItem:
+        """Shows everyone the last item of the catalogue."""
+
+        def __init__(self, embeddings):
+            self.embeddings = embeddings
+
+        def search(self, queries, k):
+            assert k == 1
+            torch.testing.assert_close(queries.norm(dim=1), torch.ones(len(queries)))
+            items = torch.full((len(queries), 1), len(self.embeddings) - 1)
+            return torch.ones_like(items, dtype=torch.float32), items
+
+    envs = make_native(4, decoder=LastItem, **small_kwargs)
+    envs.reset(seed=0)
+    infos = envs.step(np.ones((4, 16), np.float32))[4]
+    assert infos["item_id"].tolist() == [299] * 4
+    # The oracle stays exact, and other environments of the same world keep their decoder.
+    assert (infos["oracle_reward"] > infos["latent_reward"]).all()
+    exact = make_native(4, **small_kwargs)
+    exact.reset(seed=0)
+    assert exact.step(np.ones((4, 16), np.float32))[4]["item_id"].tolist() != [299] * 4
 
 
 @pytest.mark.parametrize("array", [False, True])

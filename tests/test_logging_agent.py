@@ -1,0 +1,548 @@
+"""The logging agent: its draws follow its propensities, and these are exact."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from recsim_drpo.logging_agent import (
+    POLICIES,
+    SCENARIOS,
+    LoggingAgent,
+    LoggingConfig,
+    _draw,
+    mixture_weights,
+    reference_policy,
+)
+from recsim_drpo.world import World, WorldConfig
+
+MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
+# Warm enough that every item of a small catalogue is shown now and then.
+WARM = LoggingConfig(
+    expert_temperature=0.3, popularity_temperature=0.5, popularity_bias=0.7, random_exponent=0.4
+)
+CONFIGS = [
+    WARM,
+    LoggingConfig(),
+    LoggingConfig(0.05, 0.02, popularity_bias=0.0, random_exponent=0.0),
+    LoggingConfig(2.0, 1.0, popularity_bias=3.0, random_exponent=2.0),
+]
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(WorldConfig(num_items=20, embedding_dim=8, num_topics=4))
+
+
+@pytest.fixture(scope="module")
+def larger_world():
+    # Neither a multiple of 64 nor below it, since sampling goes by blocks of 64 items.
+    return World(WorldConfig(num_items=300, embedding_dim=16, num_topics=6))
+
+
+@pytest.fixture(scope="module")
+def one_user(world):
+    """One user asked 50,000 times, what was shown, and the exact probabilities."""
+    tastes = world.users("train", 0, torch.tensor([3])).tastes
+    choices = LoggingAgent(world, MIXTURE, WARM).choose(
+        tastes.expand(50_000, -1), 11, torch.arange(50_000)
+    )
+    components = component_probabilities(world, tastes, WARM)
+    weights = mixture_weights(MIXTURE)
+    mixture = sum(w * p for w, p in zip(weights, components, strict=True))
+    return choices, [p[0] for p in components], mixture[0]
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def component_probabilities(world, tastes, config, cosines=None):
+    """π_random, π_popularity and π_expert, each (B, N), from the formulas in float64."""
+    popularity = world.catalogue.popularity
+    if cosines is None:
+        interests = tastes.double().numpy() @ world.catalogue.topic_centres.astype(np.float64)
+        cosines = interests @ world.catalogue.embeddings.astype(np.float64).T
+    organic = popularity**config.random_exponent
+    random = np.broadcast_to(organic / organic.sum(), cosines.shape)
+    favoured = cosines / config.popularity_temperature
+    favoured = favoured + config.popularity_bias * np.log(popularity)
+    return [random, softmax(favoured), softmax(cosines / config.expert_temperature)]
+
+
+def assert_frequencies(items, probabilities):
+    counts = np.bincount(items, minlength=len(probabilities))
+    assert counts.sum() * probabilities.min() > 5, "too few draws for a chi-square test"
+    assert stats.chisquare(counts, probabilities * counts.sum()).pvalue > 1e-3
+
+
+# Mixture weights
+
+
+@pytest.mark.parametrize(
+    ("scenario", "weights"),
+    [
+        ("medium", (0.30, 0.60, 0.10)),
+        ("extreme", (0.90, 0.05, 0.05)),
+        ({"expert": 1.0}, (0.0, 0.0, 1.0)),
+        ({"popularity": 0.25, "random": 0.75}, (0.75, 0.25, 0.0)),
+        ({"random": 1, "expert": 0}, (1.0, 0.0, 0.0)),
+        ({"random": 1 / 3, "popularity": 1 / 3, "expert": 1 / 3}, (1 / 3, 1 / 3, 1 / 3)),
+    ],
+)
+def test_weights_come_in_the_order_of_policies(scenario, weights):
+    assert POLICIES == ("random", "popularity", "expert")
+    assert mixture_weights(scenario) == pytest.approx(weights, abs=1e-12)
+
+
+def test_scenarios_are_those_of_table_4():
+    assert SCENARIOS == {
+        "medium": {"expert": 0.10, "popularity": 0.60, "random": 0.30},
+        "extreme": {"expert": 0.05, "popularity": 0.05, "random": 0.90},
+    }
+
+
+def test_rounding_of_the_sum_is_forgiven_and_mended():
+    weights = mixture_weights({"random": 0.3333333, "popularity": 0.3333333, "expert": 0.3333333})
+    assert sum(weights) == pytest.approx(1.0, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        ("mediun", r"Unknown scenario 'mediun'. Did you mean 'medium'\? Known: extreme, medium"),
+        ({"experts": 1.0}, r"Unknown component of the logging agent 'experts'. Did you mean 'exp"),
+        ({"random": -0.5, "expert": 1.5}, r"weight of 'random'=-0\.5 is not a number in \[0, 1\]"),
+        ({"random": 1.5}, r"weight of 'random'=1\.5 is not a number in \[0, 1\]"),
+        ({"random": float("nan")}, r"weight of 'random'=nan"),
+        ({"random": "1"}, r"weight of 'random'='1'"),
+        ({"random": 0.5, "expert": 0.4}, r"sum to 0\.9; they must sum to 1"),
+        ({"random": 1.0, "expert": 0.1}, r"sum to 1\.1; they must sum to 1"),
+        ({}, r"sum to 0; they must sum to 1"),
+    ],
+)
+def test_bad_weights(scenario, message):
+    with pytest.raises(ValueError, match=message):
+        mixture_weights(scenario)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("expert_temperature", 0.0),
+        ("expert_temperature", -1.0),
+        ("expert_temperature", float("nan")),
+        ("popularity_temperature", 0.0),
+        ("popularity_temperature", "warm"),
+        ("popularity_bias", -0.1),
+        ("popularity_bias", float("inf")),
+        ("random_exponent", -0.1),
+        ("random_exponent", float("nan")),
+        ("random_exponent", float("inf")),
+    ],
+)
+def test_configuration_out_of_range(field, value):
+    with pytest.raises(ValueError, match=rf"^{field}="):
+        LoggingConfig(**{field: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
+def test_seed_out_of_range(world, seed):
+    with pytest.raises(ValueError, match="seed="):
+        LoggingAgent(world, "medium", seed=seed)
+
+
+# Propensities
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("scenario", ["medium", "extreme", MIXTURE, {"expert": 1.0}])
+def test_propensities_are_those_of_the_mixture(larger_world, scenario, config):
+    world = larger_world
+    tastes = world.users("train", 5, torch.arange(1500)).tastes
+    choices = LoggingAgent(world, scenario, config).choose(tastes, 2, torch.arange(1500))
+    assert choices.propensities.dtype == torch.float64
+    # From the same float32 cosines: these divided by a low temperature carry their own rounding.
+    cosines = world.cosines(tastes).double().numpy()
+    components = component_probabilities(world, tastes, config, cosines)
+    weights = mixture_weights(scenario)
+    mixture = sum(w * p for w, p in zip(weights, components, strict=True))
+    expected = mixture[np.arange(1500), choices.items.numpy()]
+    np.testing.assert_allclose(choices.propensities, expected, rtol=1e-5)
+
+
+def test_propensities_from_embeddings_alone(larger_world):
+    # Independently of how the world computes cosines, all in float64.
+    tastes = larger_world.users("train", 5, torch.arange(500)).tastes
+    choices = LoggingAgent(larger_world, MIXTURE, WARM).choose(tastes, 2, torch.arange(500))
+    components = component_probabilities(larger_world, tastes, WARM)
+    mixture = sum(w * p for w, p in zip(mixture_weights(MIXTURE), components, strict=True))
+    expected = mixture[np.arange(500), choices.items.numpy()]
+    np.testing.assert_allclose(choices.propensities, expected, rtol=1e-5)
+
+
+def test_frequencies_follow_the_propensities(one_user):
+    choices, _, mixture = one_user
+    assert_frequencies(choices.items.numpy(), mixture)
+    np.testing.assert_allclose(choices.propensities, mixture[choices.items.numpy()], rtol=1e-5)
+
+
+@pytest.mark.parametrize("code", range(3))
+def test_each_component_draws_from_its_own_distribution(one_user, code):
+    choices, components, _ = one_user
+    mine = choices.items[choices.policies == code].numpy()
+    assert len(mine) > 10_000
+    assert_frequencies(mine, components[code])
+
+
+def test_inverse_propensities_average_to_the_number_of_items(one_user):
+    choices, _, mixture = one_user
+    inverse = 1.0 / choices.propensities.numpy()
+    # Exact variance of 1 / π(i) under π.
+    error = np.sqrt((np.sum(1.0 / mixture) - 20.0**2) / len(inverse))
+    assert error < 0.5
+    assert abs(inverse.mean() - 20.0) < 5 * error
+
+
+def test_inverse_propensities_over_many_users(larger_world):
+    tastes = larger_world.users("train", 6, torch.arange(20_000)).tastes
+    choices = LoggingAgent(larger_world, "extreme", WARM).choose(tastes, 3, torch.arange(20_000))
+    inverse = 1.0 / choices.propensities.numpy()
+    assert inverse.mean() == pytest.approx(300, abs=5 * inverse.std() / np.sqrt(len(inverse)))
+
+
+@pytest.mark.parametrize("scenario", ["medium", "extreme", MIXTURE, {"popularity": 1.0}])
+def test_shares_of_the_components(world, scenario):
+    tastes = world.users("train", 0, torch.arange(30_000)).tastes
+    policies = LoggingAgent(world, scenario).choose(tastes, 4, torch.arange(30_000)).policies
+    assert policies.dtype == torch.int8
+    shares = np.bincount(policies.numpy(), minlength=3) / 30_000
+    weights = np.array(mixture_weights(scenario))
+    assert len(shares) == 3
+    assert np.all(np.abs(shares - weights) <= 5 * np.sqrt(weights * (1 - weights) / 30_000))
+
+
+def test_the_component_does_not_depend_on_the_user(one_user, world):
+    others = world.users("train", 0, torch.arange(50_000)).tastes
+    choices = LoggingAgent(world, MIXTURE, WARM).choose(others, 11, torch.arange(50_000))
+    assert torch.equal(choices.policies, one_user[0].policies)
+
+
+def test_oracle_items_are_the_best(larger_world):
+    users = larger_world.users("train", 1, torch.arange(400))
+    choices = LoggingAgent(larger_world, "medium").choose(users.tastes, 0, torch.arange(400))
+    cosines = users.interests.double() @ larger_world.embeddings.double().T
+    assert torch.equal(choices.oracle_items, cosines.argmax(dim=1))
+
+
+# Purity
+
+
+def assert_same_choices(first, second):
+    assert torch.equal(first.items, second.items)
+    assert torch.equal(first.policies, second.policies)
+    assert torch.equal(first.oracle_items, second.oracle_items)
+    np.testing.assert_allclose(first.propensities, second.propensities, rtol=2e-5)
+
+
+def test_choices_do_not_depend_on_the_batch(world):
+    agent = LoggingAgent(world, MIXTURE, WARM)
+    tastes = world.users("train", 0, torch.arange(600)).tastes
+    rounds = torch.arange(600) * 7 + 2**33
+    together = agent.choose(tastes, 5, rounds)
+    pieces = [agent.choose(tastes[s], 5, rounds[s]) for s in torch.arange(600).split([1, 99, 500])]
+    joined = type(together)(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+    assert_same_choices(joined, together)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(600))
+    shuffled = agent.choose(tastes[order], 5, rounds[order])
+    assert_same_choices(shuffled, type(together)(*(column[order] for column in together)))
+
+
+def test_choices_do_not_depend_on_blocks_of_users(larger_world):
+    agent = LoggingAgent(larger_world, MIXTURE, WARM)
+    tastes = larger_world.users("train", 0, torch.arange(2500)).tastes
+    assert larger_world.rows_at_a_time < 2500
+    together = agent.choose(tastes, 5, torch.arange(2500))
+    tail = agent.choose(tastes[2000:], 5, torch.arange(2000, 2500))
+    assert_same_choices(tail, type(together)(*(column[2000:] for column in together)))
+
+
+def test_seeds_and_rounds_make_other_choices(world):
+    agent = LoggingAgent(world, MIXTURE, WARM)
+    tastes = world.users("train", 0, torch.arange(200)).tastes
+    first = agent.choose(tastes, 5, torch.arange(200))
+    assert_same_choices(agent.choose(tastes, 5, torch.arange(200)), first)
+    for other in (
+        agent.choose(tastes, 6, torch.arange(200)),
+        agent.choose(tastes, 5, torch.arange(200, 400)),
+    ):
+        assert (other.items == first.items).float().mean() < 0.5
+        assert torch.equal(other.oracle_items, first.oracle_items)
+
+
+def test_choosing_leaves_its_arguments_alone(world):
+    agent = LoggingAgent(world, MIXTURE, WARM)
+    tastes = world.users("train", 0, torch.arange(50)).tastes
+    before, cosines = tastes.clone(), world.cosines(tastes).clone()
+    agent.choose(tastes, 0, torch.arange(50))
+    assert torch.equal(tastes, before)
+    assert torch.equal(world.cosines(tastes), cosines)
+
+
+def test_batches_of_one_that_leave_components_without_users(world):
+    agent = LoggingAgent(world, MIXTURE, WARM)
+    tastes = world.users("train", 0, torch.arange(40)).tastes
+    together = agent.choose(tastes, 5, torch.arange(40))
+    assert set(together.policies.tolist()) == {0, 1, 2}
+    for row in range(40):
+        rows = slice(row, row + 1)
+        alone = agent.choose(tastes[rows], 5, torch.arange(40)[rows])
+        assert_same_choices(alone, type(together)(*(column[rows] for column in together)))
+
+
+@pytest.mark.parametrize("name", ["random", "popularity", "expert", "logger"])
+def test_acting_for_one_user_at_a_time(world, name):
+    contexts = world.users("test", 0, torch.arange(30)).contexts
+    together = reference_policy(name, world, seed=1).act(contexts)
+    policy = reference_policy(name, world, seed=1)
+    one_by_one = torch.cat([policy.act(context.unsqueeze(0)) for context in contexts])
+    assert torch.equal(one_by_one, together)
+
+
+def test_choosing_for_nobody(world):
+    choices = LoggingAgent(world, "medium").choose(
+        torch.empty((0, 4)), 0, torch.empty(0, dtype=torch.int64)
+    )
+    assert all(column.shape == (0,) for column in choices)
+
+
+def test_acting_shows_the_embeddings_of_the_items_chosen(world):
+    users = world.users("train", 0, torch.arange(90))
+    agent = LoggingAgent(world, MIXTURE, WARM, seed=21)
+    choices = agent.choose(users.tastes, 21, torch.arange(90))
+    # Rounds go on from one call to the next.
+    actions = torch.cat([agent.act(users.contexts[:30]), agent.act(users.contexts[30:])])
+    assert torch.equal(actions, world.embeddings[choices.items])
+    again = LoggingAgent(world, MIXTURE, WARM, seed=22).act(users.contexts)
+    assert not torch.equal(again, actions)
+
+
+def test_acting_takes_numpy_contexts(world):
+    contexts = world.users("train", 0, torch.arange(9)).contexts
+    first = LoggingAgent(world, MIXTURE, WARM).act(contexts.numpy())
+    assert torch.equal(first, LoggingAgent(world, MIXTURE, WARM).act(contexts))
+
+
+# Expected shares
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_expected_shares_equal_brute_force(larger_world, config):
+    tastes = larger_world.users("train", 2, torch.arange(1500)).tastes
+    shares = LoggingAgent(larger_world, MIXTURE, config).expected_item_shares(tastes)
+    assert shares.dtype == torch.float64
+    assert shares.shape == (300,)
+    assert shares.sum().item() == pytest.approx(1.0, abs=1e-9)
+    cosines = larger_world.cosines(tastes).double().numpy()
+    components = component_probabilities(larger_world, tastes, config, cosines)
+    mixture = sum(w * p for w, p in zip(mixture_weights(MIXTURE), components, strict=True))
+    np.testing.assert_allclose(shares, mixture.mean(axis=0), rtol=1e-5)
+
+
+def test_frequencies_over_users_follow_the_expected_shares(world):
+    tastes = world.users("train", 8, torch.arange(40_000)).tastes
+    agent = LoggingAgent(world, MIXTURE, WARM)
+    shares = agent.expected_item_shares(tastes).numpy()
+    items = agent.choose(tastes, 9, torch.arange(40_000)).items.numpy()
+    counts = np.bincount(items, minlength=20)
+    # Users differ, which only makes counts vary less than multinomial ones.
+    assert np.all(np.abs(counts - 40_000 * shares) < 5 * np.sqrt(40_000 * shares))
+
+
+# Sampling
+
+
+def assert_drawn_by_inverse_cdf(weights, quantiles, items):
+    rows = weights.double().numpy()
+    for row, quantile, item in zip(rows, quantiles.tolist(), items.tolist(), strict=True):
+        assert 0 <= item < len(row)
+        assert row[item] > 0
+        cumulative = np.concatenate(([0.0], np.cumsum(row))) / row.sum()
+        assert cumulative[item] - 1e-9 <= quantile <= cumulative[item + 1] + 1e-9
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=200)
+@given(
+    num_rows=st.integers(1, 4),
+    num_items=st.integers(1, 260),
+    density=st.sampled_from([0.005, 0.05, 0.5, 1.0]),
+    spread=st.sampled_from([0.0, 3.0, 40.0]),
+    quantile=st.one_of(
+        st.sampled_from([2.0**-53, 0.5, 1.0 - 2.0**-53]), st.floats(2.0**-53, 1.0 - 2.0**-53)
+    ),
+    seed=st.integers(0, 10_000),
+)
+@example(num_rows=1, num_items=64, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=65, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=129, density=0.005, spread=0.0, quantile=2.0**-53, seed=1)
+def test_draws_never_give_an_item_of_weight_zero(
+    num_rows, num_items, density, spread, quantile, seed
+):
+    generator = np.random.default_rng(seed)
+    weights = np.exp(-spread * generator.random((num_rows, num_items)))
+    weights *= generator.random((num_rows, num_items)) < density
+    weights[np.arange(num_rows), generator.integers(num_items, size=num_rows)] = 1.0
+    weights = torch.from_numpy(weights.astype(np.float32))
+    quantiles = torch.full((num_rows,), quantile, dtype=torch.float64)
+    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 100, 127, 128, 199])
+@pytest.mark.parametrize("weight", [1.0, 1e-45, 3e38])
+def test_the_only_item_of_weight_is_drawn(place, weight):
+    weights = torch.zeros((5, 200))
+    weights[:, place] = weight
+    quantiles = torch.tensor([2.0**-53, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 2.0**-53], dtype=torch.float64)
+    assert _draw(weights, quantiles).tolist() == [place] * 5
+
+
+@pytest.mark.parametrize("num_items", [60, 64, 150])
+def test_rounding_of_sums_leads_past_no_last_item(num_items):
+    # Sums of 64 at once and running sums round differently, which tells at the largest quantile.
+    generator = np.random.default_rng(1)
+    weights = np.exp(-40.0 * generator.random((3000, num_items))).astype(np.float32)
+    weights[:, -3:] = 0.0
+    quantiles = torch.full((3000,), 1.0 - 2.0**-53, dtype=torch.float64)
+    weights = torch.from_numpy(weights)
+    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
+
+
+def test_no_draws():
+    items = _draw(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
+    assert items.shape == (0,)
+    assert items.dtype == torch.int64
+
+
+def test_weights_beyond_the_range_of_a_sum_in_float32():
+    weights = torch.full((1, 200), 3e38)
+    quantiles = torch.tensor([0.7525], dtype=torch.float64)
+    assert _draw(weights, quantiles).tolist() == [150]
+
+
+def test_draws_follow_the_weights():
+    weights = torch.from_numpy(np.random.default_rng(0).random(130).astype(np.float32))
+    weights[::3] = 0.0
+    quantiles = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+    items = torch.cat([_draw(weights.expand(4000, -1), part) for part in quantiles.split(4000)])
+    counts = np.bincount(items.numpy(), minlength=130)
+    expected = 40_000 * weights.double().numpy() / weights.double().sum().item()
+    # Evenly spaced quantiles leave each item its share to within one.
+    assert np.abs(counts - expected).max() <= 1.0 + 1e-6
+    assert counts[::3].sum() == 0
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-8, 1e-20, 1e-37, 1e-40, 1e-200, 1e-310])
+def test_a_cold_expert_is_the_oracle(larger_world, temperature):
+    # All weights but the best item's underflow: no other item may be shown, nor a NaN appear.
+    config = LoggingConfig(expert_temperature=temperature, popularity_temperature=temperature)
+    tastes = larger_world.users("train", 0, torch.arange(300)).tastes
+    margin = larger_world.cosines(tastes).topk(2, dim=1).values
+    clear = margin[:, 0] - margin[:, 1] > 0.005
+    assert clear.sum() > 200
+    for name in ("expert", "popularity"):
+        agent = LoggingAgent(larger_world, {name: 1.0}, config)
+        choices = agent.choose(tastes, 0, torch.arange(300))
+        assert torch.equal(choices.items[clear], choices.oracle_items[clear])
+        np.testing.assert_allclose(choices.propensities[clear], 1.0, rtol=1e-6)
+        assert torch.isfinite(choices.propensities).all()
+        assert agent.expected_item_shares(tastes).sum().item() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_items_of_no_organic_popularity_are_not_shown(larger_world):
+    config = LoggingConfig(random_exponent=30.0, popularity_bias=60.0, popularity_temperature=10.0)
+    top = int(larger_world.catalogue.popularity.argmax())
+    tastes = larger_world.users("train", 0, torch.arange(2000)).tastes
+    for name in ("random", "popularity"):
+        agent = LoggingAgent(larger_world, {name: 1.0}, config)
+        assert set(agent.choose(tastes, 0, torch.arange(2000)).items.tolist()) == {top}
+
+
+def test_one_item(world):
+    single = World(WorldConfig(num_items=1, embedding_dim=2, num_topics=1))
+    tastes = single.users("train", 0, torch.arange(20)).tastes
+    choices = LoggingAgent(single, MIXTURE).choose(tastes, 0, torch.arange(20))
+    assert choices.items.tolist() == [0] * 20
+    np.testing.assert_allclose(choices.propensities, 1.0, rtol=1e-6)
+
+
+# Reference policies
+
+
+def mean_reward(world, policy, users):
+    items = world.decode(policy.act(users.contexts))
+    return world.reward_of_items(items, users.interests).mean().item()
+
+
+def test_reference_policies_rank_as_they_should(larger_world):
+    users = larger_world.users("test", 0, torch.arange(4000))
+    rewards = {
+        name: mean_reward(larger_world, reference_policy(name, larger_world, "extreme"), users)
+        for name in ("random", "popularity", "logger", "expert", "oracle")
+    }
+    assert rewards["random"] == pytest.approx(
+        larger_world.mean_rewards(users.tastes).mean().item(), abs=0.02
+    )
+    assert rewards["random"] < rewards["popularity"] < rewards["expert"] < rewards["oracle"]
+    assert rewards["random"] < rewards["logger"] < rewards["expert"]
+
+
+def test_the_oracle_is_optimal(larger_world):
+    users = larger_world.users("test", 3, torch.arange(300))
+    actions = reference_policy("oracle", larger_world).act(users.contexts)
+    cosines = users.interests.double() @ larger_world.embeddings.double().T
+    best = cosines.max(dim=1).values
+    shown = (actions.double() * users.interests.double()).sum(dim=1)
+    np.testing.assert_allclose(shown, best, atol=1e-6)
+    # Actions are rows of the catalogue, so that they decode to these very items.
+    assert torch.equal(larger_world.decode(actions), cosines.argmax(dim=1))
+
+
+def test_the_random_reference_shows_items_evenly(world):
+    policy = reference_policy("random", world, seed=3)
+    actions = torch.cat([policy.act(torch.zeros((n, 10))) for n in (1, 1999, 38_000)])
+    items = world.decode(actions).numpy()
+    assert_frequencies(items, np.full(20, 1 / 20))
+    at_once = reference_policy("random", world, seed=3).act(torch.zeros((40_000, 10)))
+    assert torch.equal(at_once, actions)
+    other = reference_policy("random", world, seed=4).act(torch.zeros((40_000, 10)))
+    assert (world.decode(other).numpy() == items).mean() < 0.1
+
+
+@pytest.mark.parametrize("name", ["popularity", "expert"])
+def test_component_references_are_that_component_alone(world, name):
+    contexts = world.users("test", 0, torch.arange(50)).contexts
+    policy = reference_policy(name, world, config=WARM, seed=8)
+    expected = LoggingAgent(world, {name: 1.0}, WARM, 8).act(contexts)
+    assert torch.equal(policy.act(contexts), expected)
+
+
+def test_the_logger_reference_is_the_mixture(world):
+    contexts = world.users("test", 0, torch.arange(50)).contexts
+    policy = reference_policy("logger", world, "extreme", WARM, 8)
+    assert torch.equal(policy.act(contexts), LoggingAgent(world, "extreme", WARM, 8).act(contexts))
+    assert policy.weights == mixture_weights("extreme")
+
+
+def test_unknown_reference_policy(world):
+    message = r"Unknown reference policy 'oracel'. Did you mean 'oracle'\? Known: expert, logger"
+    with pytest.raises(ValueError, match=message):
+        reference_policy("oracel", world)
+
+
+@pytest.mark.parametrize("name", ["random", "logger", "expert"])
+def test_reference_policies_check_their_seed(world, name):
+    with pytest.raises(ValueError, match="seed=-1"):
+        reference_policy(name, world, seed=-1)
