@@ -4,7 +4,8 @@ Every measurement stands beside a peer or a roofline that is measured in the sam
 with it, so that a busy machine slows both. A ratio is measured ÷ peer, turn by turn; what is told
 is the median of the turns, with the smallest and the largest.
 
-``decode`` and ``training`` follow ``--device``; the other sections measure the CPU.
+Everything follows ``--device``; the peer of scalar environments stays on the CPU, where people run
+them, and ``training`` measures the CPU as well.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Setting:
 
     Attributes:
         sizes: how much is measured.
-        device: where ``decode`` and ``training`` run.
+        device: where the measured side runs.
         folder: temporary folder, on the disk that is measured.
     """
 
@@ -296,7 +297,10 @@ def vector_env(setting: Setting) -> list[Line]:
     register()
     with threads(1):
         native = gym.make_vec(
-            ENV_ID, num_envs=sizes.num_envs, vectorization_mode="vector_entry_point"
+            ENV_ID,
+            num_envs=sizes.num_envs,
+            vectorization_mode="vector_entry_point",
+            device=str(setting.device),
         )
         sync = gym.make_vec(
             ENV_ID,
@@ -317,7 +321,7 @@ def vector_env(setting: Setting) -> list[Line]:
             env.close()
     return [
         Line(
-            f"step {sizes.num_envs:,} environments natively, 1 thread",
+            f"step {sizes.num_envs:,} environments natively, {_where(setting.device)}",
             "steps/s",
             rates["native"],
             "sync",
@@ -336,16 +340,17 @@ def _step(env: VectorEnv[Any, Any, Any], steps: int) -> None:
 
 def generate(setting: Setting) -> list[Line]:
     """Generating and exporting a log, each time in a process of its own."""
-    sizes, count = setting.sizes, torch.get_num_threads()
+    sizes, device = setting.sizes, str(setting.device)
+    where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
     world = make_world()
     score_flops = 2.0 * world.config.num_topics * world.num_items * sizes.rounds
-    sgemm = Sgemm(torch.device("cpu"))
+    sgemm = Sgemm(setting.device)
     jobs, writes, products = [], [], []
     for _ in range(sizes.generations):
-        jobs.append(_generate_afresh(_dataset_root(setting), sizes.rounds))
+        jobs.append(_generate_afresh(_dataset_root(setting), sizes.rounds, device))
         writes.append(_write_seconds(setting.folder, jobs[-1].num_bytes))
         products.append(score_flops / sgemm.rate())
-    what = f"generate {sizes.rounds:,} rounds, {count} threads"
+    what = f"generate {sizes.rounds:,} rounds, {where}"
     seconds, peaks = [job.seconds for job in jobs], [job.peak / 1e9 for job in jobs]
     written = f"write {jobs[0].num_bytes / 1e9:.3g} GB"
     return [
@@ -368,7 +373,7 @@ def _many_rounds(setting: Setting, usual_peak: float, usual_bytes: int) -> list[
     if shutil.disk_usage(setting.folder).free < needed:
         return [Line(f"{what}: peak memory", "GB", [], f"needs {needed / 1e9:.2g} GB of disk")]
     root = setting.folder / "many"
-    job = _generate_afresh(root, sizes.many_rounds)
+    job = _generate_afresh(root, sizes.many_rounds, str(setting.device))
     shutil.rmtree(root)
     peak = [job.peak / 1e9]
     return [
@@ -392,18 +397,23 @@ class _Generation:
     num_bytes: int
 
 
-def _generate_afresh(root: Path, num_rounds: int) -> _Generation:
+def _generate_afresh(root: Path, num_rounds: int, device: str) -> _Generation:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    seconds, peak = in_fresh_process(_generate_job, str(root), num_rounds)
+    seconds, peak = in_fresh_process(_generate_job, str(root), num_rounds, device)
     return _Generation(seconds, peak, _data_file(root).stat().st_size)
 
 
-def _generate_job(root: str, num_rounds: int) -> tuple[float, int]:
+def _generate_job(root: str, num_rounds: int, device: str) -> tuple[float, int]:
     os.environ["MINARI_DATASETS_PATH"] = root
     seconds = seconds_per_call(
         lambda: generate_dataset(
-            DATASET, scenario="extreme", num_rounds=num_rounds, card=False, progress=False
+            DATASET,
+            scenario="extreme",
+            num_rounds=num_rounds,
+            device=device,
+            card=False,
+            progress=False,
         )
     )
     return seconds, peak_memory()
@@ -437,8 +447,9 @@ def load(setting: Setting) -> list[Line]:
     """Reading a log back, each time in a process of its own, against reading the file's bytes."""
     sizes, root = setting.sizes, _dataset_root(setting)
     if not _data_file(root).exists():
-        _generate_afresh(root, sizes.rounds)
-    jobs = [in_fresh_process(_load_job, str(root)) for _ in range(sizes.repetitions)]
+        _generate_afresh(root, sizes.rounds, str(setting.device))
+    device = str(setting.device)
+    jobs = [in_fresh_process(_load_job, str(root), device) for _ in range(sizes.repetitions)]
     loads, reads = zip(*jobs, strict=True)
     return [
         Line(
@@ -452,12 +463,12 @@ def load(setting: Setting) -> list[Line]:
     ]
 
 
-def _load_job(root: str) -> tuple[float, float]:
+def _load_job(root: str, device: str) -> tuple[float, float]:
     os.environ["MINARI_DATASETS_PATH"] = root
     path = _data_file(Path(root))
     _read_bytes(path)  # into the page cache
     read = seconds_per_call(lambda: _read_bytes(path))
-    return seconds_per_call(lambda: load_transitions(DATASET)), read
+    return seconds_per_call(lambda: load_transitions(DATASET, device=device)), read
 
 
 def _read_bytes(path: Path) -> None:

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from recsim_drpo.checks import check_integer
 from recsim_drpo.datasets.card import LogStatistics, write_card
-from recsim_drpo.envs import ENV_ID, register
+from recsim_drpo.envs import ENV_ID, register, spaces_of
 from recsim_drpo.logging_agent import (
     POLICIES,
     LoggingAgent,
@@ -129,7 +129,7 @@ def generate_dataset(
     evaluation_spec = copy.deepcopy(spec)
     evaluation_spec.kwargs["split"] = "test"
     agent = LoggingAgent(world, scenario, logging_config)
-    env = gym.make(spec)
+    observation_space, action_space = spaces_of(world)
     metadata = _metadata(dataset_id, scenario, num_rounds, seed, agent, evaluation_spec) | {
         "author": {author},
         "code_permalink": code_permalink or _PERMALINK.format(version=version("recsim-drpo")),
@@ -152,8 +152,8 @@ def generate_dataset(
                 (staging / "data").mkdir(parents=True)
                 storage = MinariStorage.new(
                     staging / "data",
-                    observation_space=env.observation_space,
-                    action_space=env.action_space,
+                    observation_space=observation_space,
+                    action_space=action_space,
                     env_spec=spec,
                     data_format="hdf5",
                 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import minari
 from gymnasium.envs.registration import EnvSpec
+from tqdm import tqdm
 
 from recsim_drpo import plots, runs
 from recsim_drpo.agents import agent_names, make_agent
@@ -22,8 +23,8 @@ from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID
-from recsim_drpo.evaluation import Evaluation, Evaluator
-from recsim_drpo.logging_agent import REFERENCES, SCENARIOS, reference_policy
+from recsim_drpo.evaluation import Evaluation, Evaluator, Policy
+from recsim_drpo.logging_agent import SCENARIOS, reference_policy
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
 from recsim_drpo.world import SPLITS, World, make_world
@@ -197,7 +198,7 @@ def _train(options: argparse.Namespace) -> None:
             device=device,
             **hyperparameters,
         )
-        label = f"{options.agent}, seed {config.seed}"
+        label, about = f"{options.agent}, seed {config.seed}", source
         with _tracker(options, folder) as on_log:
             try:
                 history = train(
@@ -205,8 +206,8 @@ def _train(options: argparse.Namespace) -> None:
                 )
             except DivergedError as error:
                 print(f"{label}: {error} Saved as it is, marked.", file=sys.stderr)
-                history, source["diverged_at"] = error.history, error.step
-        runs.save_run(folder, agent, history, asdict(config), source)
+                history, about = error.history, {**source, "diverged_at": error.step}
+        runs.save_run(folder, agent, history, asdict(config), about)
         last = history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
         print(f"{label}: step {int(last['step']):,}, {shown}; {folder}")
@@ -263,14 +264,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     agents = [runs.load_agent(folder, device=options.device) for folder in folders]
     evaluator = Evaluator(world, options.num_users, options.seed, options.split)
     weights = options.scenario or configs[0]["source"].get("weights") or "medium"
-    results = {
-        name: evaluator(reference_policy(name, world, weights))
-        for name in REFERENCES
-        if name not in ("expert", "oracle")
+    policies: dict[str, Policy] = {
+        name: reference_policy(name, world, weights) for name in ("random", "popularity", "logger")
     }
-    for folder, agent in zip(folders, agents, strict=True):
-        results[folder.as_posix()] = evaluator(agent)
-    results["oracle"] = evaluator(reference_policy("oracle", world))
+    policies |= {folder.as_posix(): agent for folder, agent in zip(folders, agents, strict=True)}
+    policies["oracle"] = reference_policy("oracle", world)
+    results = {
+        name: evaluator(policy)
+        for name, policy in tqdm(policies.items(), "evaluate", unit="policy", disable=None)
+    }
     table = _evaluation_table(results)
     print(table)
     print(

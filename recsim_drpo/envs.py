@@ -62,7 +62,8 @@ def _recommend(world: World, actions: Tensor, arrivals: _Arrivals) -> _Outcome:
     )
 
 
-def _spaces(world: World) -> tuple[Any, Any]:
+def spaces_of(world: World) -> tuple[Any, Any]:
+    """Observation and action space of the environments of a world."""
     return (
         gym.spaces.Box(-1.0, 1.0, (world.context_dim,), np.float32),
         gym.spaces.Box(-1.0, 1.0, (world.dim,), np.float32),
@@ -155,7 +156,7 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
         self.render_mode = render_mode
         self.split = split
         self.world = make_world(device, **world)
-        self.observation_space, self.action_space = _spaces(self.world)
+        self.observation_space, self.action_space = spaces_of(self.world)
         self._renderer: Renderer | None = None
         self._seed: int | None = None
         self._episode = -1
@@ -262,7 +263,7 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.render_mode = render_mode
         self.split = split
         self.world = make_world(device, **world)
-        self.single_observation_space, self.single_action_space = _spaces(self.world)
+        self.single_observation_space, self.single_action_space = spaces_of(self.world)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._renderer: Renderer | None = None

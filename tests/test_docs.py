@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ("README.md", "docs/datasets.md")
+# The same code, on less.
+SMALLER = {"num_rounds=200_000": "num_rounds=2_000", "range(5_000)": "range(5)", "1024": "8"}
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_pages_have_code():
+    assert all(python_blocks(page) for page in PAGES)
+
+
+def test_documented_code_runs(minari_root, capsys):
+    blocks = [block for page in PAGES for block in python_blocks(page)]
+    code = "\n".join(blocks)
+    for large, small in SMALLER.items():
+        assert large in code, f"{large} is documented nowhere any more"
+        code = code.replace(large, small)
+    exec(compile(code, "documentation", "exec"), {})
+    assert "[" in capsys.readouterr().out  # the value with its interval
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/calibration.md", PAGES[1]])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_documented_modules_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
+    assert len(rows) > 10
+    for row in rows:
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            folder = name.rsplit("/", 1)[0] if "/" in name else folder
+            path = ROOT / (name if "/" in name else f"{folder}/{name}")
+            assert path.exists(), path
