@@ -6,8 +6,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID
 from recsim_drpo.evaluation import Evaluation, Evaluator, Policy
 from recsim_drpo.logging_agent import SCENARIOS, reference_policy
+from recsim_drpo.rng import check_seeds
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
 from recsim_drpo.world import SPLITS, World, make_world
@@ -71,7 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     training.set_defaults(command=_train)
     training.add_argument("--dataset", required=True, help="id of a local Minari dataset")
     training.add_argument("--agent", required=True, help=f"{', '.join(agent_names())}")
-    training.add_argument("--out", type=Path, required=True, help="run folder to make")
+    training.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="a run folder for each seed is made in it: OUT/seed-0",
+    )
     training.add_argument("--seeds", type=int, nargs="+", default=[0])
     training.add_argument("--steps", type=int, default=_TRAINING.steps)
     training.add_argument("--batch-size", type=int, default=_TRAINING.batch_size)
@@ -168,27 +174,19 @@ def _train(options: argparse.Namespace) -> None:
         TrainingConfig(
             options.steps, options.batch_size, seed, options.log_every, options.evaluate_every
         )
-        for seed in options.seeds
+        for seed in check_seeds(options.seeds)
     ]
-    if len(set(options.seeds)) < len(options.seeds):
-        raise ValueError(f"--seeds {options.seeds} repeats a seed.")
     hyperparameters = _assignments(options.set)
     device = resolve_device(options.device)
     make_agent(options.agent, observation_dim=1, action_dim=1, **hyperparameters)
-    runs.check_new_folder(options.out)
-    several = len(configs) > 1
-    folders = [options.out / f"seed-{c.seed}" if several else options.out for c in configs]
+    folders = [options.out / f"seed-{config.seed}" for config in configs]
+    for folder in folders:
+        runs.check_new_folder(folder)
     dataset = minari.load_dataset(options.dataset)
     transitions = load_transitions(dataset, device=device)
     world = _world_of_dataset(dataset, options.device)
     evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
-    source = {
-        "dataset": dataset.id,
-        "env_spec": None if dataset.spec.env_spec is None else dataset.spec.env_spec.to_json(),
-        "catalogue_checksum": dataset.storage.metadata.get("catalogue_checksum"),
-        "scenario": dataset.storage.metadata.get("scenario"),
-        "weights": dataset.storage.metadata.get("weights"),
-    }
+    source = runs.source_of(dataset)
     for config, folder in zip(configs, folders, strict=True):
         agent = make_agent(
             options.agent,
@@ -213,31 +211,27 @@ def _train(options: argparse.Namespace) -> None:
         print(f"{label}: step {int(last['step']):,}, {shown}; {folder}")
 
 
-def _tracker(
-    options: argparse.Namespace, folder: Path
-) -> AbstractContextManager[Callable[[Row], None] | None]:
+@contextmanager
+def _tracker(options: argparse.Namespace, folder: Path) -> Iterator[Callable[[Row], None] | None]:
     if not options.tensorboard:
-        return nullcontext(None)
+        yield None
+        return
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError('--tensorboard needs pip install "recsim-drpo[tensorboard]".') from error
-    # Beside the run, which appears only when it is whole.
-    writer = SummaryWriter(str(folder.parent / "tensorboard" / folder.name))
+    # Beside the run's own folder, which appears only when it is whole.
+    writer = SummaryWriter(str(options.out / "tensorboard" / folder.name))
 
-    class Tracker(AbstractContextManager[Callable[[Row], None] | None]):
-        def __enter__(self) -> Callable[[Row], None]:
-            def log(row: Row) -> None:
-                for name, value in row.items():
-                    if name != "step":
-                        writer.add_scalar(name, value, int(row["step"]))
+    def log(row: Row) -> None:
+        for name, value in row.items():
+            if name != "step":
+                writer.add_scalar(name, value, int(row["step"]))
 
-            return log
-
-        def __exit__(self, *details: object) -> None:
-            writer.close()
-
-    return Tracker()
+    try:
+        yield log
+    finally:
+        writer.close()
 
 
 def _world_of_dataset(dataset: minari.MinariDataset, device: str) -> World | None:
@@ -280,7 +274,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         "describe one policy each, not what another seed would learn."
     )
     if options.out is not None:
-        options.out.mkdir()
+        options.out.mkdir(parents=True)
         (options.out / "evaluation.md").write_text(table + "\n", encoding="utf-8")
         plain = {name: one.as_dict() for name, one in results.items()}
         (options.out / "evaluation.json").write_text(json.dumps(plain, indent=1) + "\n")
@@ -292,12 +286,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:
-    """The runs named: a folder of several seeds stands for all of them."""
+    """The runs named: a folder of seeds stands for all of them."""
     folders: list[Path] = []
     for path in paths:
-        seeds = sorted(path.glob("seed-*"), key=lambda p: (len(p.name), p.name))
-        several = seeds and not (path / runs.CONFIG).exists()
-        folders += seeds if several else [path]
+        folders += sorted(path.glob("seed-*"), key=lambda p: (len(p.name), p.name)) or [path]
     return folders
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.evaluation import Evaluation, Evaluator
 from recsim_drpo.logging_agent import reference_policy
+from recsim_drpo.rng import check_seeds
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import Row, TrainingConfig, train
@@ -80,13 +80,15 @@ def run_demo(
             f"{str(out)!r} is there and is no demo's folder; choose another --out."
         )
     world = make_world(device, **(env_kwargs or {}))
-    TrainingConfig(steps=steps)
+    configs = [TrainingConfig(steps=steps, seed=seed) for seed in check_seeds(seeds)]
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
+    partial.mkdir()
     try:
         (partial / _MARKER).touch()
         with _minari_root(partial / "minari"):
-            _fill(partial, world, scenario, num_rounds, steps, seeds, env_kwargs, progress)
+            _fill(partial, world, scenario, num_rounds, configs, env_kwargs, progress)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -102,8 +104,7 @@ def _fill(
     world: World,
     scenario: str,
     num_rounds: int,
-    steps: int,
-    seeds: Sequence[int],
+    configs: Sequence[TrainingConfig],
     env_kwargs: Mapping[str, Any] | None,
     progress: bool,
 ) -> None:
@@ -111,7 +112,8 @@ def _fill(
     test = Evaluator(world, 10_000, split="test")
     found: dict[str, list[Evaluation]] = {name: [] for name in AGENTS}
     curves: dict[str, list[list[Row]]] = {name: [] for name in AGENTS}
-    for number, seed in enumerate(seeds):
+    for number, config in enumerate(configs):
+        seed = config.seed
         dataset = generate_dataset(
             f"demo/{scenario}-seed{seed}-v0",
             scenario=scenario,
@@ -133,7 +135,6 @@ def _fill(
                 seed=seed,
                 device=world.device,
             )
-            config = TrainingConfig(steps=steps, seed=seed)
             label = f"{name}, seed {seed}"
             history = train(
                 agent, transitions, config, evaluator=validation, progress=progress, label=label
@@ -145,25 +146,24 @@ def _fill(
                 agent,
                 history,
                 asdict(config),
-                {"dataset": dataset.id, "env_spec": dataset.spec.env_spec.to_json()},
+                runs.source_of(dataset),
             )
     references = {
-        name: test(reference_policy(name, world, scenario, seed=seeds[0]))
-        for name in (*REFERENCE_ROWS, "oracle")
+        name: test(reference_policy(name, world, scenario)) for name in (*REFERENCE_ROWS, "oracle")
     }
-    _report(folder, scenario, num_rounds, steps, seeds, found, references, curves)
+    _report(folder, scenario, num_rounds, configs, found, references, curves)
 
 
 def _report(
     folder: Path,
     scenario: str,
     num_rounds: int,
-    steps: int,
-    seeds: Sequence[int],
+    configs: Sequence[TrainingConfig],
     found: Mapping[str, Sequence[Evaluation]],
     references: Mapping[str, Evaluation],
     curves: Mapping[str, Sequence[Sequence[Row]]],
 ) -> None:
+    steps, seeds = configs[0].steps, [config.seed for config in configs]
     rows: list[list[str]] = []
     shown: dict[str, Estimate] = {}
 
@@ -209,7 +209,7 @@ def _report(
         "scenario": scenario,
         "num_rounds": num_rounds,
         "steps": steps,
-        "seeds": list(seeds),
+        "seeds": seeds,
         "versions": runs.versions(),
         "agents": {name: [one.as_dict() for one in each] for name, each in found.items()},
         "references": {name: one.as_dict() for name, one in references.items()},

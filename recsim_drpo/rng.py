@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,6 +42,14 @@ def check_seed(seed: int, name: str = "seed") -> int:
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
         raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
     return int(seed)
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds of replicates, checked to be at least one, valid and all different."""
+    checked = [check_seed(seed) for seed in seeds]
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(f"seeds={list(seeds)} must be different seeds, at least one.")
+    return checked
 
 
 def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) -> Tensor:

@@ -41,13 +41,13 @@ _README = """# {title}
 | `learning_curve.png` | the same, drawn (where matplotlib is installed) |
 
 ```
-recsim-drpo evaluate {folder}
+recsim-drpo evaluate THIS_FOLDER
 ```
 
 ```python
 from recsim_drpo.runs import load_agent
 
-agent = load_agent("{folder}")
+agent = load_agent("THIS_FOLDER")
 actions = agent.act(observations)  # float32 (B, {observation_dim}) -> (B, {action_dim})
 ```
 """
@@ -65,14 +65,31 @@ def versions() -> dict[str, str]:
     }
 
 
+def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
+    """What a run remembers of the log that it was trained on."""
+    metadata = dataset.storage.metadata
+    spec = dataset.spec.env_spec
+    return {
+        "dataset": dataset.id,
+        "env_spec": None if spec is None else spec.to_json(),
+        "catalogue_checksum": metadata.get("catalogue_checksum"),
+        "scenario": metadata.get("scenario"),
+        "weights": metadata.get("weights"),
+    }
+
+
 def check_new_folder(folder: Path) -> None:
-    """Raise ``FileExistsError`` if ``folder`` is there, ``OSError`` if it cannot be made."""
+    """Check that ``folder`` is not there and can be made, before work goes into what it is for.
+
+    Raises:
+        FileExistsError: it is there.
+        OSError: it cannot be made.
+    """
     if folder.exists():
         raise FileExistsError(f"{str(folder)!r} is there already; choose another folder.")
-    parent = folder.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(parent, os.W_OK):
-        raise PermissionError(f"The folder {str(parent)!r} cannot be written; choose another.")
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise PermissionError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is not writable.")
 
 
 def save_run(
@@ -89,7 +106,7 @@ def save_run(
         agent: the trained agent.
         history: what :func:`recsim_drpo.training.train` returned.
         training: fields of its configuration.
-        source: ``dataset`` (id), ``env_spec`` (JSON text) and whatever else describes the log.
+        source: what :func:`source_of` says of the log, and whatever else describes the run.
 
     Raises:
         FileExistsError: the folder is there already.
@@ -100,7 +117,7 @@ def save_run(
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir()
+        partial.mkdir(parents=True)
         config = {
             "agent": agent.name,
             "observation_dim": agent.observation_dim,
@@ -125,7 +142,6 @@ def save_run(
             checkpoint=CHECKPOINT,
             config=CONFIG,
             history=HISTORY,
-            folder=folder.as_posix(),
             observation_dim=agent.observation_dim,
             action_dim=agent.action_dim,
         )

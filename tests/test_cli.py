@@ -71,7 +71,7 @@ def test_generate_train_evaluate(dataset, tmp_path, capsys):
         "random",
         "popularity",
         "logger",
-        *(f"{(runs / n).as_posix()}" for n in ("drpo/seed-0", "drpo/seed-3", "bc")),
+        *(f"{(runs / n).as_posix()}" for n in ("drpo/seed-0", "drpo/seed-3", "bc/seed-0")),
         "oracle",
     ]
     assert list(results) == names
@@ -115,7 +115,7 @@ def test_tensorboard(dataset, tmp_path):
         run("train", "--dataset", dataset, "--agent", "bc", "--out", out, "--tensorboard", *QUICK)
         == 0
     )
-    events = EventAccumulator(str(tmp_path / "runs" / "tensorboard" / "bc"))
+    events = EventAccumulator(str(tmp_path / "runs" / "bc" / "tensorboard" / "seed-0"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [10, 20]
 
@@ -151,9 +151,9 @@ def test_agents_lists_every_agent(capsys):
         ),
         (
             ["train", "--dataset", "DATA", "--agent", "bc", "--out", "OUT", "--seeds", "1", "1"],
-            "repeats",
+            "must be different seeds",
         ),
-        (["train", "--dataset", "DATA", "--agent", "bc", "--out", "HERE"], "is there already"),
+        (["train", "--dataset", "DATA", "--agent", "bc", "--out", "TAKEN"], "is there already"),
         (["evaluate", "nowhere"], "There is no run in"),
         (["evaluate", "nowhere", "--num-users", "0"], "--num-users=0"),
         (["demo", "--out", "HERE"], "is no demo's folder"),
@@ -165,7 +165,8 @@ def test_agents_lists_every_agent(capsys):
 def test_one_clear_line_and_nothing_left(dataset, tmp_path, capsys, arguments, message):
     capsys.readouterr()
     out = tmp_path / "out"
-    names = {"OUT": out, "HERE": tmp_path, "DATA": dataset}
+    (tmp_path / "taken" / "seed-0").mkdir(parents=True)
+    names = {"OUT": out, "HERE": tmp_path, "TAKEN": tmp_path / "taken", "DATA": dataset}
     before = set(tmp_path.iterdir())
     assert run(*(names.get(argument, argument) for argument in arguments)) == 2
     printed = capsys.readouterr().err.strip().splitlines()
