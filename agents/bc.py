@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from recsim_drpo.agents.learner import Algorithm, LossOutput, PolicyConfig
+from recsim_drpo.agents.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
 from recsim_drpo.agents.protocol import Batch
 
@@ -22,10 +20,10 @@ class BCConfig(PolicyConfig):
 
 
 def loss(
-    parameters: Parameters, state: dict[str, Tensor], batch: Batch, config: BCConfig
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: BCConfig
 ) -> LossOutput:
-    """The loss above; ``state`` is empty."""
-    log_prob = policy_log_prob(parameters, batch.observations, batch.actions)
+    """The loss above."""
+    log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     return LossOutput(-log_prob.mean(), state, {})
 
 
@@ -33,6 +31,5 @@ BC = Algorithm(
     name="bc",
     summary="behaviour cloning: maximum likelihood of all logged actions",
     config=BCConfig,
-    init_state=lambda config: {},
     loss=loss,
 )

@@ -1,14 +1,22 @@
-r"""DRPO: distributionally robust policy optimisation (Algorithm 1).
+r"""DRPO: distributionally robust policy optimisation, and its variants DRPO-Exp and DRPO-Q.
 
 With the weights w, threshold ν and standard deviation σ_subset of the variance-guided filter
-(:mod:`recsim_drpo.agents.filtering`) at the current κ,
+(:mod:`recsim_drpo.agents.filtering`) at the current κ, ``drpo`` (Algorithm 1) minimises
 
 .. math:: L(\theta) = -\frac{1}{\sum_i w_i} \sum_i w_i \,
     \frac{R_i - \nu}{\sigma_{\mathrm{subset}}} \, \log \pi_\theta(a_i \mid s_i)
 
 and κ then follows the controller. Source: Section 4, Appendix G, Table 5; the advantage of Eq. 13
 is linear above ν by choice (maximum likelihood under the filtered distribution would weigh admitted
-samples equally).
+samples equally: that is Adaptive BC). With ``baseline="mean"`` the advantage is R − mean(R_subset),
+signed: hard filtering without a soft base, the first row of Table 2.
+
+``drpo-exp`` (Appendix J) weighs the admitted samples by exp((R − mean(R_subset)) / β), on raw
+rewards and uncapped, in place of the normalised advantage. It is a heuristic: the KKT solution of
+Eq. 43 is another rule. At β → ∞ it is Adaptive BC.
+
+``drpo-q`` (Section 4.3) filters and weighs by min Q̄(s, a) of IQL's critics in place of R, for logs
+of several steps.
 
 Deviations: samples that tie at ν share the admitted mass that is left, where Algorithm 1 takes
 whichever a sort puts first; standard deviations are the population's; K is at least 1.
@@ -21,76 +29,145 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from recsim_drpo.agents.filtering import adapt_kappa, top_kappa
-from recsim_drpo.agents.learner import Algorithm, LossOutput, PolicyConfig
+from recsim_drpo.agents.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
+from recsim_drpo.agents.critics import (
+    ExpectileConfig,
+    expectile_critics,
+    expectile_losses,
+    init_targets,
+    move_targets,
+)
+from recsim_drpo.agents.filtering import (
+    FilterConfig,
+    Filtered,
+    adapt_kappa,
+    filter_metrics,
+    init_kappa,
+    top_kappa,
+)
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
 from recsim_drpo.agents.protocol import Batch
-from recsim_drpo.checks import check_number
+from recsim_drpo.checks import check_number, unknown_name
+
+BASELINES = ("threshold", "mean")
 
 
 @dataclass(frozen=True)
-class DRPOConfig(PolicyConfig):
-    """Hyper-parameters of DRPO (Table 5).
+class DRPOConfig(PolicyConfig, FilterConfig):
+    """Hyper-parameters of DRPO: of the policy, of the filter, and one of its own.
 
     Attributes:
-        initial_kappa: p_0 in (0, 1], the share admitted at first.
-        target_ratio: ρ > 0 (λ in Appendix G), the wanted σ_subset / σ_batch.
-        relax_rate: γ_up ≥ 1.
-        tighten_rate: γ_down in (0, 1].
-        min_kappa: floor of κ, in (0, 1], at most ``initial_kappa``.
+        baseline: ``"threshold"`` (ν: no advantage is negative) or ``"mean"`` (signed).
     """
 
-    initial_kappa: float = 0.5
-    target_ratio: float = 0.5
-    relax_rate: float = 1.02
-    tighten_rate: float = 0.98
-    min_kappa: float = 0.05
+    baseline: str = "threshold"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("initial_kappa", self.initial_kappa, 0.0, 1.0, include_low=False)
-        check_number("target_ratio", self.target_ratio, 0.0, include_low=False)
-        check_number("relax_rate", self.relax_rate, 1.0)
-        check_number("tighten_rate", self.tighten_rate, 0.0, 1.0, include_low=False)
-        check_number("min_kappa", self.min_kappa, 0.0, self.initial_kappa, include_low=False)
+        self.check_filter()
+        if self.baseline not in BASELINES:
+            raise unknown_name("baseline", self.baseline, BASELINES)
 
 
-def init_state(config: DRPOConfig) -> dict[str, Tensor]:
-    """``kappa``: float64 scalar, so that ⌊κN⌋ is what exact arithmetic on Table 5 gives."""
-    return {"kappa": torch.tensor(config.initial_kappa, dtype=torch.float64)}
+@dataclass(frozen=True)
+class DRPOExpConfig(PolicyConfig, FilterConfig):
+    """Hyper-parameters of DRPO-Exp: of the policy, of the filter, and one of its own.
+
+    Attributes:
+        beta: temperature β > 0, in units of reward.
+    """
+
+    beta: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_filter()
+        check_number("beta", self.beta, 0.0, include_low=False)
+
+
+@dataclass(frozen=True)
+class DRPOQConfig(ExpectileConfig, FilterConfig):
+    """Hyper-parameters of DRPO-Q: of the policy, of IQL's critics and of the filter."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_filter()
 
 
 def loss(
-    parameters: Parameters, state: dict[str, Tensor], batch: Batch, config: DRPOConfig
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOConfig
 ) -> LossOutput:
-    """The loss above, and the next κ."""
-    kappa = state["kappa"]
-    filtered = top_kappa(batch.rewards, kappa)
-    admitted = filtered.weights.sum()
-    advantages = (batch.rewards - filtered.threshold) / filtered.subset_std
-    log_prob = policy_log_prob(parameters, batch.observations, batch.actions)
-    value = -(filtered.weights * advantages * log_prob).sum() / admitted
-    following = adapt_kappa(
-        kappa,
-        filtered,
-        target_ratio=config.target_ratio,
-        relax_rate=config.relax_rate,
-        tighten_rate=config.tighten_rate,
-        min_kappa=config.min_kappa,
+    """The first loss above, and the next κ."""
+    filtered = top_kappa(batch.rewards, state["kappa"])
+    base = filtered.threshold if config.baseline == "threshold" else filtered.subset_mean
+    advantages = (batch.rewards - base) / filtered.subset_std
+    return _filtered_loss(parameters, state, batch, config, filtered, advantages)
+
+
+def exp_loss(
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOExpConfig
+) -> LossOutput:
+    """The second loss above, and the next κ."""
+    filtered = top_kappa(batch.rewards, state["kappa"])
+    # Of rejected samples, whose weight is 0, nothing may grow beyond the admitted ones.
+    above = torch.maximum(batch.rewards, filtered.threshold) - filtered.subset_mean
+    return _filtered_loss(
+        parameters, state, batch, config, filtered, torch.exp(above / config.beta)
     )
-    metrics = {
-        "kappa": kappa,
-        "threshold": filtered.threshold,
-        "std_ratio": filtered.subset_std / filtered.batch_std,
-        "admitted_share": admitted / batch.rewards.shape[0],
-    }
-    return LossOutput(value, {"kappa": following}, metrics)
+
+
+def q_loss(
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOQConfig
+) -> LossOutput:
+    """The third loss above plus the critics', and the next κ."""
+    values, _, critic_loss = expectile_losses(parameters, state, batch, config)
+    filtered = top_kappa(values, state["kappa"])
+    advantages = (values - filtered.threshold) / filtered.subset_std
+    output = _filtered_loss(parameters, state, batch, config, filtered, advantages)
+    metrics = {**output.metrics, "critic_loss": critic_loss}
+    return LossOutput(output.loss + critic_loss, output.state, metrics)
+
+
+def _filtered_loss(
+    parameters: Parameters,
+    state: State,
+    batch: Batch,
+    config: DRPOConfig | DRPOExpConfig | DRPOQConfig,
+    filtered: Filtered,
+    advantages: Tensor,
+) -> LossOutput:
+    """−Σ w A log π / Σ w, with the filter's metrics and its κ moved on."""
+    log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
+    total = -(filtered.weights * advantages * log_prob).sum() / filtered.weights.sum()
+    following = {**state, "kappa": adapt_kappa(state["kappa"], filtered, config)}
+    return LossOutput(total, following, filter_metrics(state["kappa"], filtered))
+
+
+def init_q_state(parameters: Parameters, config: DRPOQConfig) -> State:
+    """κ and the targets of the critics."""
+    return {**init_kappa(parameters, config), **init_targets(parameters, config)}
 
 
 DRPO = Algorithm(
     name="drpo",
     summary="hard filtering of the top κ rewards, κ guided by variance, linear advantage above ν",
     config=DRPOConfig,
-    init_state=init_state,
     loss=loss,
+    init_state=init_kappa,
+)
+DRPO_EXP = Algorithm(
+    name="drpo-exp",
+    summary="the same filter, admitted rewards weighted by exp((R - mean) / β)",
+    config=DRPOExpConfig,
+    loss=exp_loss,
+    init_state=init_kappa,
+)
+DRPO_Q = Algorithm(
+    name="drpo-q",
+    summary="the same filter on a learnt Q (IQL's critics), for logs of several steps",
+    config=DRPOQConfig,
+    loss=q_loss,
+    critics=expectile_critics,
+    init_state=init_q_state,
+    settle=move_targets,
 )

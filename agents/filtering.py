@@ -13,12 +13,52 @@ changing length, nothing that waits for the device.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from recsim_drpo.agents.algorithm import State
+from recsim_drpo.agents.networks import Parameters
+from recsim_drpo.checks import check_number
+
 STD_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Hyper-parameters of the filter (Table 5), mixed into those of the agents that use it.
+
+    Attributes:
+        initial_kappa: p_0 in (0, 1], the share admitted at first.
+        adaptive: whether κ follows the controller; else it stays at ``initial_kappa``.
+        target_ratio: ρ > 0 (λ in Appendix G), the wanted σ_subset / σ_batch.
+        relax_rate: γ_up ≥ 1.
+        tighten_rate: γ_down in (0, 1].
+        min_kappa: floor of an adaptive κ, in (0, 1], at most ``initial_kappa``.
+    """
+
+    initial_kappa: float = 0.5
+    adaptive: bool = True
+    target_ratio: float = 0.5
+    relax_rate: float = 1.02
+    tighten_rate: float = 0.98
+    min_kappa: float = 0.05
+
+    def check_filter(self) -> None:
+        """Raise ``ValueError`` for a value out of its range."""
+        check_number("initial_kappa", self.initial_kappa, 0.0, 1.0, include_low=False)
+        check_number("target_ratio", self.target_ratio, 0.0, include_low=False)
+        check_number("relax_rate", self.relax_rate, 1.0)
+        check_number("tighten_rate", self.tighten_rate, 0.0, 1.0, include_low=False)
+        highest = self.initial_kappa if self.adaptive else 1.0
+        check_number("min_kappa", self.min_kappa, 0.0, highest, include_low=False)
+
+
+def init_kappa(parameters: Parameters, config: Any) -> State:
+    """``kappa``: float64 scalar, so that ⌊κN⌋ is what exact arithmetic on Table 5 gives."""
+    return {"kappa": torch.tensor(config.initial_kappa, dtype=torch.float64)}
 
 
 class Filtered(NamedTuple):
@@ -27,12 +67,14 @@ class Filtered(NamedTuple):
     Attributes:
         weights: (N,) in [0, 1], summing to K.
         threshold: ν, scalar.
+        subset_mean: weighted mean of the admitted rewards.
         subset_std: weighted population standard deviation of the admitted rewards, plus 1e-8.
         batch_std: population standard deviation of all rewards, plus 1e-8.
     """
 
     weights: Tensor
     threshold: Tensor
+    subset_mean: Tensor
     subset_std: Tensor
     batch_std: Tensor
 
@@ -54,6 +96,7 @@ def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
     return Filtered(
         weights,
         threshold,
+        (weights * rewards).sum() / weights.sum(),
         weighted_std(rewards, weights),
         weighted_std(rewards, torch.ones_like(rewards)),
     )
@@ -66,22 +109,26 @@ def weighted_std(values: Tensor, weights: Tensor) -> Tensor:
     return ((weights * (values - mean).square()).sum() / total).sqrt() + STD_EPSILON
 
 
-def adapt_kappa(
-    kappa: Tensor,
-    filtered: Filtered,
-    *,
-    target_ratio: float,
-    relax_rate: float,
-    tighten_rate: float,
-    min_kappa: float,
-) -> Tensor:
+def adapt_kappa(kappa: Tensor, filtered: Filtered, config: FilterConfig) -> Tensor:
     """The variance feedback controller (Eq. 46 and 47): the κ of the next batch.
 
     Relaxes where σ_subset < target_ratio · σ_batch, else tightens; kept in [min_kappa, 1].
     """
-    relax = filtered.subset_std < target_ratio * filtered.batch_std
+    if not config.adaptive:
+        return kappa
+    relax = filtered.subset_std < config.target_ratio * filtered.batch_std
     return torch.where(
         relax,
-        (kappa * relax_rate).clamp(max=1.0),
-        (kappa * tighten_rate).clamp(min=min_kappa),
+        (kappa * config.relax_rate).clamp(max=1.0),
+        (kappa * config.tighten_rate).clamp(min=config.min_kappa),
     )
+
+
+def filter_metrics(kappa: Tensor, filtered: Filtered) -> dict[str, Tensor]:
+    """κ, ν, σ_subset / σ_batch and the share of the batch that was admitted."""
+    return {
+        "kappa": kappa,
+        "threshold": filtered.threshold,
+        "std_ratio": filtered.subset_std / filtered.batch_std,
+        "admitted_share": filtered.weights.mean(),
+    }

@@ -2,72 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from recsim_drpo.agents.networks import (
-    Parameters,
-    constrain_policy,
-    init_policy,
-    policy_mean,
-)
+from recsim_drpo import rng
+from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig
+from recsim_drpo.agents.networks import constrain_policy, init_network, policy_moments
 from recsim_drpo.agents.protocol import Batch, as_observations, check_batch
-from recsim_drpo.checks import check_integer, check_number, resolve_device
+from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.rng import check_seed
 
 _SAMPLING_STREAM = 0x5A4D
 
 
-@dataclass(frozen=True)
-class PolicyConfig:
-    """Hyper-parameters that every agent has (Table 5, Appendix J.1).
+def init_parameters(
+    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
+) -> dict[str, Tensor]:
+    """Fresh parameters, float32 on the CPU.
 
-    Attributes:
-        learning_rate: of Adam, > 0.
-        hidden_dim: hidden units of a layer, ≥ 1.
-        num_hidden_layers: hidden layers, ≥ 1; 2 as in Appendix J.1, 3 as in Appendix I.
+    The policy is drawn first: agents of one seed start from one policy, whatever their critics.
     """
-
-    learning_rate: float = 3e-4
-    hidden_dim: int = 128
-    num_hidden_layers: int = 2
-
-    def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, 0.0, include_low=False)
-        check_integer("hidden_dim", self.hidden_dim, 1)
-        check_integer("num_hidden_layers", self.num_hidden_layers, 1)
-
-
-class LossOutput(NamedTuple):
-    """What a loss returns: the value to descend, the next state, and metrics, all tensors."""
-
-    loss: Tensor
-    state: dict[str, Tensor]
-    metrics: dict[str, Tensor]
+    generator = torch.Generator().manual_seed(seed)
+    outputs = 2 * action_dim if config.sigma == "state" else action_dim
+    shapes = {"policy": (observation_dim, outputs)}
+    shapes |= algorithm.critics(observation_dim, action_dim, config)
+    parameters: dict[str, Tensor] = {}
+    for name, (inputs, size) in shapes.items():
+        depth = config.num_hidden_layers
+        parameters |= init_network(name, inputs, size, config.hidden_dim, depth, generator)
+    if config.sigma == "learned":
+        parameters["log_std"] = torch.zeros(action_dim)
+    return parameters
 
 
-@dataclass(frozen=True)
-class Algorithm:
-    """An algorithm as pure functions, written for one learner.
-
-    Attributes:
-        name: registered name.
-        summary: one line.
-        config: dataclass of its hyper-parameters and their defaults.
-        init_state: what it carries from step to step besides parameters, from a configuration.
-        loss: ``(parameters, state, batch, config) -> LossOutput``; static shapes, no host
-            synchronisation, so that it also runs batched, compiled or captured.
-    """
-
-    name: str
-    summary: str
-    config: type[PolicyConfig]
-    init_state: Callable[[Any], dict[str, Tensor]]
-    loss: Callable[[Parameters, dict[str, Tensor], Batch, Any], LossOutput]
+def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: int, step: Tensor) -> Noise:
+    """Standard normal float32 numbers of the named shapes: a function of seed and step alone."""
+    noise = {}
+    for number, (name, shape) in enumerate(shapes.items()):
+        size = int(torch.Size(shape).numel())
+        words = rng.philox_4x32(
+            torch.tensor(seed, device=step.device), rng.Stream.AGENT_NOISE + number, step, 2 * size
+        )
+        drawn = rng.normals(words[..., :size], words[..., size:])
+        noise[name] = drawn.to(torch.float32).reshape(shape)
+    return noise
 
 
 class Learner:
@@ -101,18 +83,15 @@ class Learner:
         self.config = config
         self.device = resolve_device(device)
         self._algorithm = algorithm
-        fresh = init_policy(
-            observation_dim,
-            action_dim,
-            config.hidden_dim,
-            config.num_hidden_layers,
-            torch.Generator().manual_seed(seed),
-        )
+        fresh = init_parameters(algorithm, observation_dim, action_dim, config, seed)
+        initial = algorithm.init_state(fresh, config)
         self._parameters = {k: v.to(self.device).requires_grad_() for k, v in fresh.items()}
         self._optimizer = torch.optim.Adam(
             self._parameters.values(), lr=config.learning_rate, fused=True
         )
-        self._state = {k: v.to(self.device) for k, v in algorithm.init_state(config).items()}
+        self._state = {k: v.to(self.device) for k, v in initial.items()}
+        self._seed = seed
+        self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
         self._generator = torch.Generator(self.device).manual_seed(seed ^ _SAMPLING_STREAM)
 
     @property
@@ -130,14 +109,18 @@ class Learner:
             ValueError: the batch's shapes do not fit this agent.
         """
         check_batch(batch, self.observation_dim, self.action_dim)
-        output = self._algorithm.loss(self._parameters, self._state, batch, self.config)
+        shapes = self._algorithm.noise(batch.rewards.shape[0], self.action_dim, self.config)
+        noise = draw_noise(shapes, self._seed, self._step)
+        output = self._algorithm.loss(self._parameters, self._state, batch, noise, self.config)
         gradients = torch.autograd.grad(output.loss, list(self._parameters.values()))
         for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
             parameter.grad = gradient
         self._optimizer.step()
         with torch.no_grad():
             constrain_policy(self._parameters)
-        self._state = {name: value.detach() for name, value in output.state.items()}
+            state = self._algorithm.settle(self._parameters, output.state, self.config)
+            self._step = self._step + 1
+        self._state = {name: value.detach() for name, value in state.items()}
         metrics = {"loss": output.loss, **output.metrics}
         return {name: value.detach() for name, value in metrics.items()}
 
@@ -152,7 +135,7 @@ class Learner:
             ValueError: another shape.
         """
         inputs = as_observations(observations, self.observation_dim, self.device)
-        return policy_mean(self._parameters, inputs)
+        return policy_moments(self._parameters, inputs, self.config.sigma)[0]
 
     @torch.no_grad()
     def sample(self, observations: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -163,19 +146,20 @@ class Learner:
             generator: on this agent's device; ``None`` uses the agent's own, which its
                 ``state_dict`` carries.
         """
-        mean = self.act(observations)
+        inputs = as_observations(observations, self.observation_dim, self.device)
+        mean, log_std = policy_moments(self._parameters, inputs, self.config.sigma)
         noise = torch.randn(
             mean.shape,
             generator=self._generator if generator is None else generator,
             device=self.device,
         )
-        return mean + noise * self._parameters["log_std"].exp()
+        return mean + noise * log_std.exp()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.
 
         Keys: ``parameters.*``, ``adam.*`` (``exp_avg``, ``exp_avg_sq``, ``step`` of each
-        parameter), ``state.*`` and ``generator``.
+        parameter), ``state.*``, ``step``, ``seed`` and ``generator``.
         """
         tensors = {f"parameters.{name}": value for name, value in self._parameters.items()}
         for name, parameter in self._parameters.items():
@@ -186,6 +170,8 @@ class Learner:
             }
             tensors |= {f"adam.{slot}.{name}": value for slot, value in slots.items()}
         tensors |= {f"state.{name}": value for name, value in self._state.items()}
+        tensors["step"] = self._step
+        tensors["seed"] = torch.tensor(self._seed)
         tensors["generator"] = self._generator.get_state()
         return {name: value.detach().clone() for name, value in tensors.items()}
 
@@ -215,4 +201,6 @@ class Learner:
         self._state = {
             name: state[f"state.{name}"].detach().clone().to(self.device) for name in self._state
         }
+        self._step = state["step"].detach().clone().to(self.device)
+        self._seed = int(state["seed"])
         self._generator.set_state(state["generator"].cpu())

@@ -6,12 +6,36 @@ from typing import Any
 
 import torch
 
+from recsim_drpo.agents.adaptive_bc import ADAPTIVE_BC
+from recsim_drpo.agents.algorithm import Algorithm
+from recsim_drpo.agents.apg import APG
+from recsim_drpo.agents.asymre import ASYMRE, ASYMRE_DELTA
+from recsim_drpo.agents.awr import AWR
 from recsim_drpo.agents.bc import BC
-from recsim_drpo.agents.drpo import DRPO
-from recsim_drpo.agents.learner import Algorithm, Learner
+from recsim_drpo.agents.bppo import BPPO
+from recsim_drpo.agents.crr import CRR
+from recsim_drpo.agents.drpo import DRPO, DRPO_EXP, DRPO_Q
+from recsim_drpo.agents.iql import IQL
+from recsim_drpo.agents.learner import Learner
 from recsim_drpo.checks import build_config, unknown_name
 
-ALGORITHMS: dict[str, Algorithm] = {algorithm.name: algorithm for algorithm in (BC, DRPO)}
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        BC,
+        APG,
+        AWR,
+        CRR,
+        BPPO,
+        IQL,
+        ASYMRE,
+        ASYMRE_DELTA,
+        ADAPTIVE_BC,
+        DRPO,
+        DRPO_EXP,
+        DRPO_Q,
+    )
+}
 
 
 def agent_names() -> dict[str, str]:

@@ -35,6 +35,8 @@ class Stream(enum.IntEnum):
     TEST_USERS = 3
     LOGGING_POLICY = 4
     REFERENCE_POLICY = 5
+    AGENT_NOISE = 256
+    """And those after it: an agent's draws of one update, in order."""
 
 
 def check_seed(seed: int, name: str = "seed") -> int:

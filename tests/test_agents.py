@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsim_drpo import agent_names, make_agent
-from recsim_drpo.agents import Agent, Batch, bc, drpo
-from recsim_drpo.agents.filtering import adapt_kappa, top_kappa
-from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_log_prob, policy_mean
+from recsim_drpo.agents import Agent, Batch
+from recsim_drpo.agents.filtering import FilterConfig, adapt_kappa, top_kappa
+from recsim_drpo.agents.learner import draw_noise
+from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_log_prob, policy_moments
+from recsim_drpo.agents.registry import ALGORITHMS
+from recsim_drpo.checks import build_config
 
 NAMES = sorted(agent_names())
 
@@ -27,17 +30,35 @@ def make_batch(size=6, observation_dim=3, action_dim=2, seed=0, rewards=None):
     )
 
 
-def linear_parameters():
-    """A network without hidden units that matter: μ(s) = (s_0, s_1) for s ≥ 0."""
-    eye = torch.eye(2)
-    zero = torch.zeros(2)
-    return {
-        "weight_0": eye,
-        "bias_0": zero,
-        "weight_1": eye.clone(),
-        "bias_1": zero.clone(),
+def linear_parameters(**critics):
+    """Networks that can be computed by hand.
+
+    The policy's mean is μ(s) = (s_0, s_1) for s ≥ 0. A critic is given by weights of its (positive)
+    inputs and a bias: ``value=([1.0, 0.0], 0.1)`` is V(s) = s_0 + 0.1.
+    """
+    parameters = {
+        "policy.weight_0": torch.eye(2),
+        "policy.bias_0": torch.zeros(2),
+        "policy.weight_1": torch.eye(2),
+        "policy.bias_1": torch.zeros(2),
         "log_std": torch.tensor([0.0, math.log(2.0)]),
     }
+    for name, (weights, bias) in critics.items():
+        parameters[f"{name}.weight_0"] = torch.eye(len(weights))
+        parameters[f"{name}.bias_0"] = torch.zeros(len(weights))
+        parameters[f"{name}.weight_1"] = torch.tensor([weights])
+        parameters[f"{name}.bias_1"] = torch.tensor([bias])
+    return parameters
+
+
+def loss_of(name, batch=None, parameters=None, state=None, noise=None, **hyperparameters):
+    """An algorithm's loss output on a batch, by default TINY and the networks above."""
+    algorithm = ALGORITHMS[name]
+    config = build_config(algorithm.config, hyperparameters, "hyper-parameter")
+    parameters = linear_parameters() if parameters is None else parameters
+    state = algorithm.init_state(parameters, config) if state is None else state
+    batch = TINY if batch is None else batch
+    return algorithm.loss(parameters, state, batch, noise or {}, config)
 
 
 TINY = Batch(
@@ -56,19 +77,18 @@ def test_log_prob_by_hand_and_against_torch():
     parameters = linear_parameters()
     found = policy_log_prob(parameters, TINY.observations, TINY.actions)
     np.testing.assert_allclose(found, TINY_LOG_PROB, atol=1e-6)
-    mean = policy_mean(parameters, TINY.observations)
-    reference = torch.distributions.Normal(mean, parameters["log_std"].exp())
+    mean, log_std = policy_moments(parameters, TINY.observations)
+    reference = torch.distributions.Normal(mean, log_std.exp())
     torch.testing.assert_close(found, reference.log_prob(TINY.actions).sum(-1))
 
 
 def test_bc_loss_by_hand():
-    output = bc.loss(linear_parameters(), {}, TINY, bc.BCConfig())
+    output = loss_of("bc")
     assert float(output.loss) == pytest.approx(-TINY_LOG_PROB.mean(), abs=1e-6)
 
 
 def test_drpo_loss_by_hand():
-    config = drpo.DRPOConfig(initial_kappa=0.5)
-    output = drpo.loss(linear_parameters(), drpo.init_state(config), TINY, config)
+    output = loss_of("drpo")
     # κ = 0.5 of 4 admits 0.8 and 0.6: ν = 0.6, σ_subset = 0.1, advantages 0.2 and 0.
     expected = -(0.2 / 0.1 * TINY_LOG_PROB[1] + 0.0) / 2
     assert float(output.loss) == pytest.approx(expected, rel=1e-5)
@@ -80,26 +100,274 @@ def test_drpo_loss_by_hand():
     assert float(output.state["kappa"]) == pytest.approx(0.51)
 
 
-def test_drpo_gradient_is_exactly_zero_on_rejected_samples():
-    config = drpo.DRPOConfig(initial_kappa=0.5)
+FILTERED = ["adaptive-bc", "drpo", "drpo-exp"]
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_gradient_is_exactly_zero_on_rejected_samples(name):
     actions = TINY.actions.clone().requires_grad_()
-    batch = TINY._replace(actions=actions)
-    drpo.loss(linear_parameters(), drpo.init_state(config), batch, config).loss.backward()
+    loss_of(name, TINY._replace(actions=actions)).loss.backward()
     zero = (actions.grad == 0).all(dim=1)
-    # 0.2 and 0.4 are rejected; 0.6 is ν itself, of advantage 0.
-    assert zero.tolist() == [True, False, True, True]
+    # 0.2 and 0.4 are rejected. 0.6 is ν itself: of advantage 0 for DRPO alone.
+    assert zero.tolist() == [True, False, True, name == "drpo"]
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_rejected_samples_leave_no_trace_however_extreme(name):
+    far = TINY._replace(actions=TINY.actions.clone())
+    far.actions[[0, 2]] = 1e6
+    parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
+    gradients = [
+        torch.autograd.grad(loss_of(name, b, parameters).loss, list(parameters.values()))
+        for b in (TINY, far)
+    ]
+    for one, two in zip(*gradients, strict=True):
+        assert torch.equal(one, two)
 
 
 def test_drpo_with_constant_rewards_learns_nothing_and_stays_finite():
-    config = drpo.DRPOConfig()
-    batch = TINY._replace(rewards=torch.full((4,), 0.3))
     parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
-    output = drpo.loss(parameters, drpo.init_state(config), batch, config)
+    output = loss_of("drpo", TINY._replace(rewards=torch.full((4,), 0.3)), parameters)
     gradients = torch.autograd.grad(output.loss, list(parameters.values()))
     assert float(output.loss.detach()) == 0.0
     assert all(bool((g == 0).all()) for g in gradients)
     assert float(output.metrics["admitted_share"]) == pytest.approx(0.5)
     assert float(output.state["kappa"]) == pytest.approx(0.49)
+
+
+def test_drpo_with_a_signed_baseline_by_hand():
+    # R − mean(0.8, 0.6) over σ_subset = 0.1: +1 and −1.
+    expected = -(TINY_LOG_PROB[1] - TINY_LOG_PROB[3]) / 2
+    assert float(loss_of("drpo", baseline="mean").loss) == pytest.approx(expected, abs=1e-5)
+
+
+def test_drpo_exp_by_hand():
+    weights = np.exp(np.array([0.1, -0.1]) / 0.05)
+    expected = -(weights[0] * TINY_LOG_PROB[1] + weights[1] * TINY_LOG_PROB[3]) / 2
+    assert float(loss_of("drpo-exp").loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_adaptive_bc_by_hand():
+    expected = -(TINY_LOG_PROB[1] + TINY_LOG_PROB[3]) / 2
+    assert float(loss_of("adaptive-bc").loss) == pytest.approx(expected, rel=1e-6)
+    ties = TINY._replace(rewards=torch.tensor([0.5, 1.0, 0.5, 0.0]))
+    expected = -(TINY_LOG_PROB[1] + 0.5 * TINY_LOG_PROB[0] + 0.5 * TINY_LOG_PROB[2]) / 2
+    assert float(loss_of("adaptive-bc", ties).loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_fixed_kappa_stays():
+    for name in FILTERED:
+        output = loss_of(name, initial_kappa=0.25, adaptive=False)
+        assert float(output.state["kappa"]) == 0.25
+        assert float(output.metrics["admitted_share"]) == 0.25
+
+
+REWARDS = TINY.rewards.numpy().astype(np.float64)
+VALUE = ([0.5, 0.25], 0.1)  # V(s) = 0.5 s_0 + 0.25 s_1 + 0.1
+VALUES = np.array([0.1, 0.6, 0.6, 0.85])
+
+
+def test_apg_by_hand():
+    expected = -((REWARDS - 0.5) * TINY_LOG_PROB).mean()
+    output = loss_of("apg")
+    assert float(output.loss) == pytest.approx(expected, abs=1e-6)
+    assert float(output.metrics["negative_share"]) == 0.5
+    error = REWARDS - VALUES
+    expected = -(error * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
+    found = loss_of("apg", parameters=linear_parameters(value=VALUE), baseline="value")
+    assert float(found.loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_asymre_by_hand():
+    advantages = REWARDS - 0.5
+    weights = np.where(advantages < 0, 0.1, 1.0)
+    expected = -(weights * advantages * TINY_LOG_PROB).mean()
+    assert float(loss_of("asymre").loss) == pytest.approx(expected, abs=1e-6)
+    expected = -((advantages + 0.1) * TINY_LOG_PROB).mean()
+    assert float(loss_of("asymre-delta").loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_asymre_at_its_limits_is_apg():
+    apg = float(loss_of("apg").loss)
+    assert float(loss_of("asymre", negative_weight=1.0).loss) == pytest.approx(apg, abs=1e-6)
+    assert float(loss_of("asymre-delta", delta_v=0.0).loss) == pytest.approx(apg, abs=1e-6)
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_awr_by_hand(standardize):
+    error = REWARDS - VALUES
+    advantages = (error - error.mean()) / error.std() if standardize else error
+    for beta in (1.0, 0.05):
+        weights = np.minimum(np.exp(advantages / beta), 20.0)
+        expected = -(weights * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
+        parameters = linear_parameters(value=VALUE)
+        found = loss_of("awr", parameters=parameters, beta=beta, standardize=standardize)
+        assert float(found.loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_awr_and_drpo_exp_of_infinite_temperature_are_cloning():
+    parameters = linear_parameters(value=VALUE)
+    output = loss_of("awr", parameters=parameters, beta=1e9)
+    cloning = float(output.loss - output.metrics["value_loss"])
+    assert cloning == pytest.approx(float(loss_of("bc").loss), rel=1e-6)
+    top = float(loss_of("adaptive-bc").loss)
+    assert float(loss_of("drpo-exp", beta=1e9).loss) == pytest.approx(top, rel=1e-6)
+
+
+def test_adaptive_bc_that_admits_all_is_cloning():
+    found = loss_of("adaptive-bc", initial_kappa=1.0, adaptive=False).loss
+    assert float(found) == pytest.approx(float(loss_of("bc").loss), rel=1e-6)
+
+
+Q1 = ([0.1, 0.0, 0.2, 0.3], 0.0)  # Q(s, a) = 0.1 s_0 + 0.2 a_0 + 0.3 a_1
+Q2 = ([0.0, 0.0, 0.5, 0.2], 0.05)
+Q1_VALUES = np.array([0.2, 0.9, 0.6, 0.4])
+Q2_VALUES = np.array([0.55, 0.95, 0.45, 0.25])
+
+
+def iql_by_hand(tau):
+    gap = np.minimum(Q1_VALUES, Q2_VALUES) - VALUES
+    value_loss = (np.abs(tau - (gap < 0)) * gap**2).mean()
+    q_loss = ((REWARDS - Q1_VALUES) ** 2).mean() + ((REWARDS - Q2_VALUES) ** 2).mean()
+    return gap, value_loss + q_loss
+
+
+@pytest.mark.parametrize("tau", [0.5, 0.7, 0.9])
+def test_iql_by_hand(tau):
+    gap, critic_loss = iql_by_hand(tau)
+    weights = np.minimum(np.exp(gap / 0.2), 100.0)
+    output = loss_of(
+        "iql", parameters=linear_parameters(value=VALUE, q1=Q1, q2=Q2), tau=tau, beta=0.2
+    )
+    assert float(output.metrics["critic_loss"]) == pytest.approx(critic_loss, rel=1e-5)
+    expected = -(weights * TINY_LOG_PROB).mean() + critic_loss
+    assert float(output.loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_iql_at_half_an_expectile_is_a_mean():
+    """At τ = 0.5 V's gradient is that of half the squared error."""
+    parameters = linear_parameters(value=VALUE, q1=Q1, q2=Q2)
+    bias = parameters["value.bias_1"].requires_grad_()
+    loss_of("iql", parameters=parameters, tau=0.5).loss.backward()
+    gap = np.minimum(Q1_VALUES, Q2_VALUES) - VALUES
+    assert float(bias.grad) == pytest.approx(-gap.mean(), rel=1e-5)
+
+
+def test_drpo_q_by_hand():
+    values = np.minimum(Q1_VALUES, Q2_VALUES)  # 0.2, 0.9, 0.45, 0.25: κ = 0.5 admits 0.9, 0.45
+    expected = -(0.45 / 0.225 * TINY_LOG_PROB[1]) / 2 + iql_by_hand(0.7)[1]
+    output = loss_of("drpo-q", parameters=linear_parameters(value=VALUE, q1=Q1, q2=Q2))
+    assert float(output.loss) == pytest.approx(expected, rel=1e-5)
+    assert float(output.metrics["threshold"]) == pytest.approx(np.sort(values)[-2])
+
+
+def test_critics_bootstrap_only_where_the_episode_goes_on():
+    batch = TINY._replace(
+        next_observations=torch.tensor([[1.0, 0.0]] * 4),
+        terminations=torch.tensor([True, False, True, False]),
+    )
+    goal = REWARDS + 0.9 * np.array([0, 1, 0, 1]) * 0.6  # V((1, 0)) = 0.6
+    error = goal - VALUES
+    expected = -(error * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
+    parameters = linear_parameters(value=VALUE)
+    found = loss_of("apg", batch, parameters, baseline="value", discount=0.9)
+    assert float(found.loss) == pytest.approx(expected, abs=1e-6)
+
+
+CRR_NOISE = {"samples": torch.zeros(2, 4, 2), "following": torch.zeros(4, 2)}
+# Without noise the sampled actions are μ(s) = s, and Q1 there is 0.1 s_0 + 0.2 s_0 + 0.3 s_1.
+CRR_BASELINE = np.array([0.0, 0.3, 0.6, 0.6])
+
+
+@pytest.mark.parametrize("form", ["exp", "binary"])
+def test_crr_by_hand(form):
+    advantages = Q1_VALUES - CRR_BASELINE  # 0.2, 0.6, 0.0, -0.2
+    exp = np.minimum(np.exp(advantages / 0.5), 2.0)
+    weights = exp if form == "exp" else np.array([1.0, 1.0, 0.0, 0.0])
+    q_loss = ((REWARDS - Q1_VALUES) ** 2).mean()
+    expected = -(weights * TINY_LOG_PROB).mean() + q_loss
+    settings = {"form": form, "beta": 0.5, "max_weight": 2.0, "num_samples": 2}
+    # A shade above: 0.6 − 0.6 is not quite 0 in float32.
+    parameters = linear_parameters(q=Q1)
+    parameters["q.weight_1"][0, 3] -= 1e-5
+    output = loss_of("crr", parameters=parameters, noise=CRR_NOISE, **settings)
+    assert float(output.loss) == pytest.approx(expected, rel=2e-4)
+
+
+def test_crr_binary_with_positive_advantages_is_cloning():
+    # Q falls with the action's size where the policy acts far out: every logged action is better.
+    noise = {"samples": torch.full((4, 4, 2), 50.0), "following": torch.zeros(4, 2)}
+    parameters = linear_parameters(q=([0.0, 0.0, -0.1, -0.1], 0.0))
+    output = loss_of("crr", parameters=parameters, noise=noise, form="binary")
+    assert float(output.metrics["mean_weight"]) == 1.0
+    cloning = float(output.loss - output.metrics["q_loss"])
+    assert cloning == pytest.approx(float(loss_of("bc").loss), rel=1e-6)
+
+
+def test_crr_copies_its_target_on_schedule():
+    agent = make_agent("crr", observation_dim=3, action_dim=2, target_every=4)
+    for step in range(1, 10):
+        agent.update(make_batch(8, seed=step))
+        state = agent.state_dict()
+        same = torch.equal(state["state.target.q.weight_0"], state["parameters.q.weight_0"])
+        assert same == (step % 4 == 0)
+
+
+def bppo_parts(old_shift, epsilon=0.2):
+    """BPPO past its cloning, π_old shifted from π by ``old_shift`` in its first coordinate."""
+    parameters = linear_parameters(q=Q1, value=VALUE)
+    config = build_config(ALGORITHMS["bppo"].config, {"epsilon": epsilon}, "hyper-parameter")
+    state = ALGORITHMS["bppo"].init_state(parameters, config)
+    state["old.policy.bias_1"] = torch.tensor([old_shift, 0.0])
+    state["step"] = torch.tensor(config.bc_steps)
+    noise = {"old": torch.tensor([[0.5, 1.0], [-1.0, 0.0], [0.0, 0.0], [1.0, -1.0]])}
+    return parameters, state, noise
+
+
+def test_bppo_by_hand():
+    """Its loss, and its gradient, which is zero wherever the clip is active."""
+    parameters, state, noise = bppo_parts(0.3)
+    sigma = np.array([1.0, 2.0])
+    means = TINY.observations.numpy().astype(np.float64)
+    actions = means + np.array([0.3, 0.0]) + sigma * noise["old"].numpy()
+    # The two policies differ in the first coordinate of their means, by 0.3.
+    new, old = actions[:, 0] - means[:, 0], actions[:, 0] - means[:, 0] - 0.3
+    ratio = np.exp(0.5 * (old**2 - new**2))
+    # The critic's first layer is the identity and a ReLU.
+    hidden = np.maximum(np.concatenate([means, actions], axis=1), 0.0)
+    raw = hidden @ np.array(Q1[0]) - VALUES
+    advantages = (raw - raw.mean()) / raw.std()
+    proximal = np.minimum(ratio * advantages, np.clip(ratio, 0.8, 1.2) * advantages)
+    critics = ((REWARDS - Q1_VALUES) ** 2).mean() + ((REWARDS - VALUES) ** 2).mean()
+    bias = parameters["policy.bias_1"].requires_grad_()
+    output = loss_of("bppo", parameters=parameters, state=state, noise=noise)
+    assert float(output.loss.detach()) == pytest.approx(-proximal.mean() + critics, rel=1e-5)
+    active = ((ratio > 1.2) & (advantages > 0)) | ((ratio < 0.8) & (advantages < 0))
+    assert 0 < active.sum() < 4
+    score = (actions - means) / sigma**2
+    expected = -(np.where(active, 0.0, ratio * advantages)[:, None] * score).mean(axis=0)
+    output.loss.backward()
+    np.testing.assert_allclose(bias.grad, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_bppo_phases():
+    agent = make_agent("bppo", observation_dim=3, action_dim=2, bc_steps=3, replace_every=2)
+    cloned = make_agent("bc", observation_dim=3, action_dim=2)
+    epsilons = []
+    for step in range(1, 9):
+        batch = make_batch(8, seed=step)
+        agent.update(batch)
+        state = agent.state_dict()
+        same = torch.equal(state["state.old.policy.weight_0"], state["parameters.policy.weight_0"])
+        assert same == (step <= 3 or step in (5, 7)), step
+        epsilons.append(round(float(state["state.epsilon"]), 6))
+        if step <= 3:
+            cloned.update(batch)
+            for key in ("policy.weight_0", "policy.bias_2", "log_std"):
+                torch.testing.assert_close(
+                    state[f"parameters.{key}"], cloned.state_dict()[f"parameters.{key}"]
+                )
+    assert epsilons == [0.2] * 4 + [0.192] * 2 + [0.18432] * 2
 
 
 def test_filter_shares_the_rest_among_ties():
@@ -148,10 +416,11 @@ def test_filter_solves_the_linear_programme_whatever_the_order(rewards, kappa, r
 def test_controller_relaxes_tightens_and_keeps_its_bounds():
     spread = top_kappa(torch.tensor([0.0, 1.0]), torch.tensor(1.0).double())
     narrow = top_kappa(torch.tensor([0.0, 1.0]), torch.tensor(0.5).double())
-    rule = {"target_ratio": 0.5, "relax_rate": 1.02, "tighten_rate": 0.98, "min_kappa": 0.05}
 
     def following(kappa, filtered):
-        return float(adapt_kappa(torch.tensor(kappa, dtype=torch.float64), filtered, **rule))
+        return float(
+            adapt_kappa(torch.tensor(kappa, dtype=torch.float64), filtered, FilterConfig())
+        )
 
     assert following(0.5, narrow) == pytest.approx(0.51)
     assert following(0.99, narrow) == 1.0
@@ -159,7 +428,12 @@ def test_controller_relaxes_tightens_and_keeps_its_bounds():
     assert following(0.0505, spread) == 0.05
 
 
-@pytest.mark.parametrize("name", NAMES)
+WITHOUT_NOISE = [
+    name for name in NAMES if not ALGORITHMS[name].noise(8, 2, ALGORITHMS[name].config())
+]
+
+
+@pytest.mark.parametrize("name", WITHOUT_NOISE)
 def test_loss_does_not_depend_on_the_order_of_the_batch(name):
     rewards = torch.tensor([0.0, 0.0, 0.3, 0.3, 0.3, 1.0, 1.0, 0.2])
     batch = make_batch(8, rewards=rewards)
@@ -187,9 +461,10 @@ def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
         for key, value in before.items()
         if key.startswith("parameters.")
     }
-    module = {"bc": bc, "drpo": drpo}[name]
+    algorithm = ALGORITHMS[name]
     state = {k.removeprefix("state."): v for k, v in before.items() if k.startswith("state.")}
-    loss = module.loss(parameters, state, batch, agent.config).loss
+    noise = draw_noise(algorithm.noise(10, 2, agent.config), 4, before["step"])
+    loss = algorithm.loss(parameters, state, batch, noise, agent.config).loss
     for key, gradient in zip(
         parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True
     ):
@@ -266,7 +541,7 @@ def test_state_dict_is_a_copy():
     agent = make_agent("drpo", observation_dim=3, action_dim=2)
     state = agent.state_dict()
     agent.update(make_batch())
-    assert not torch.equal(state["parameters.weight_0"], agent.state_dict()["parameters.weight_0"])
+    assert not torch.equal(state["parameters.log_std"], agent.state_dict()["parameters.log_std"])
 
 
 def test_load_state_dict_refuses_what_does_not_fit_and_changes_nothing():
@@ -320,7 +595,7 @@ def test_any_shape_trains_and_stays_finite(name, size, obs, act, layers, seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_run_under_vmap_unchanged(name):
     """Static shapes and no branch on values: what lets one loss serve a thousand learners."""
-    module = {"bc": bc, "drpo": drpo}[name]
+    algorithm = ALGORITHMS[name]
     agents = [make_agent(name, observation_dim=3, action_dim=2, seed=seed) for seed in range(3)]
     batches = [make_batch(12, seed=seed) for seed in range(3)]
     states = [agent.state_dict() for agent in agents]
@@ -332,23 +607,37 @@ def test_losses_run_under_vmap_unchanged(name):
         return {key: torch.stack([one[key] for one in parts]) for key in parts[0]}
 
     config = agents[0].config
-    together = torch.func.vmap(
-        lambda parameters, state, o, a, r: (
-            module.loss(parameters, state, Batch(o, a, r, o, r > 2), config).loss
+    shapes = algorithm.noise(12, 2, config)
+    noises = [draw_noise(shapes, seed, torch.zeros(1, dtype=torch.int64)) for seed in range(3)]
+
+    def loss(parameters, state, noise, o, a, r):
+        batch = Batch(o, a, r, o, r > 0.5)
+        output = algorithm.loss(parameters, state, batch, noise, config)
+        return output.loss, algorithm.settle(parameters, output.state, config)
+
+    pieces = [
+        (
+            part("parameters.", states[k]),
+            part("state.", states[k]),
+            noises[k],
+            *(getattr(batches[k], f) for f in ("observations", "actions", "rewards")),
         )
-    )(
-        stacked([part("parameters.", s) for s in states]),
-        stacked([part("state.", s) for s in states]),
-        *(
-            torch.stack([getattr(b, f) for b in batches])
-            for f in ("observations", "actions", "rewards")
-        ),
-    )
-    for k, batch in enumerate(batches):
-        alone = module.loss(
-            part("parameters.", states[k]), part("state.", states[k]), batch, config
-        ).loss
+        for k in range(3)
+    ]
+    arguments = [
+        stacked(column)
+        if isinstance(column[0], dict) and column[0]
+        else column[0]
+        if isinstance(column[0], dict)
+        else torch.stack(column)
+        for column in map(list, zip(*pieces, strict=True))
+    ]
+    together, settled = torch.func.vmap(loss)(*arguments)
+    for k in range(3):
+        alone, state = loss(*pieces[k])
         torch.testing.assert_close(together[k], alone)
+        for key, value in state.items():
+            torch.testing.assert_close(settled[key][k], value)
 
 
 @pytest.mark.parametrize(
