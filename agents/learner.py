@@ -44,10 +44,9 @@ def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: int, step: Tensor) -
     noise = {}
     for number, (name, shape) in enumerate(shapes.items()):
         size = int(torch.Size(shape).numel())
-        words = rng.philox_4x32(
-            torch.tensor(seed, device=step.device), rng.Stream.AGENT_NOISE + number, step, 2 * size
-        )
-        drawn = rng.normals(words[..., :size], words[..., size:])
+        key = torch.tensor(seed, device=step.device)
+        words = rng.philox_4x32(key, rng.Stream.AGENT_NOISE + number, step, size + size % 2)
+        drawn = rng.many_normals(words)[..., :size]
         noise[name] = drawn.to(torch.float32).reshape(shape)
     return noise
 

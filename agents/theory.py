@@ -4,8 +4,8 @@ Rewards R_1, …, R_N have probabilities p_i (default 1/N). A reweighting Q has 
 w_i = Q_i / p_i with 0 ≤ w_i ≤ 1/κ and Σ p_i w_i = 1 (Eq. 10).
 
 * :func:`optimistic_weights` maximises E_Q[R] (Eq. 9): 1/κ above the quantile, a fraction on its
-  atom, 0 below. Theorem 4.1 takes rewards without atoms; where an atom straddles the quantile any way to
-  share its mass is optimal, and this one shares it evenly.
+  atom, 0 below. Theorem 4.1 takes rewards without atoms; where an atom straddles the quantile any
+  way to share its mass is optimal, and this one shares it evenly.
 * :func:`dual_threshold` is ν* of Eq. 12, whose value is the same maximum (Eq. 38). Where κN is an
   integer, the minimiser is an interval: compare values of :func:`dual_value`, not ν.
 * :func:`capped_boltzmann` solves Eq. 43, E_Q[R] − τ KL(Q ‖ P): w = min(1/κ, exp((R − λ)/τ)),

@@ -101,3 +101,11 @@ def normals(first: Tensor, second: Tensor) -> Tensor:
     """Standard normal float64 values from two tensors of 32-bit words (Box and Muller, 1958)."""
     radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
     return radius * torch.cos(2.0 * math.pi * uniforms(second))
+
+
+def many_normals(words: Tensor) -> Tensor:
+    """As many standard normal float64 values as there are words (..., 2 k): both of each pair."""
+    first, second = words.chunk(2, dim=-1)
+    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
+    angle = 2.0 * math.pi * uniforms(second)
+    return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)

@@ -514,6 +514,40 @@ def test_sample_has_the_policys_mean_and_deviation():
     torch.testing.assert_close(draws.std(0), deviation, rtol=0.02, atol=0)
 
 
+def test_noise_is_a_function_of_seed_and_step():
+    shapes = {"a": (3, 5), "b": (7,)}
+
+    def draw(seed, step):
+        return draw_noise(shapes, seed, torch.tensor([step]))
+
+    assert draw(1, 2)["a"].shape == (3, 5)
+    assert torch.equal(draw(1, 2)["a"], draw(1, 2)["a"])
+    values = torch.cat([draw(s, t)[k].flatten() for s in (1, 2) for t in (0, 1) for k in "ab"])
+    assert len(values.unique()) == len(values)
+
+
+@pytest.mark.parametrize("sigma", ["learned", "fixed", "state"])
+@pytest.mark.parametrize("name", ["bc", "bppo", "crr", "drpo"])
+def test_every_sigma_trains_samples_and_resumes(name, sigma):
+    agent = make_agent(name, observation_dim=3, action_dim=2, sigma=sigma)
+    batch = make_batch(8)
+    for _ in range(3):
+        agent.update(batch)
+    assert agent.act(batch.observations).shape == (8, 2)
+    names = [key for key in agent.state_dict() if key.startswith("parameters.")]
+    assert ("parameters.log_std" in names) == (sigma == "learned")
+    mean, log_std = policy_moments(
+        {k.removeprefix("parameters."): v for k, v in agent.state_dict().items()},
+        batch.observations,
+        sigma,
+    )
+    torch.testing.assert_close(agent.act(batch.observations), mean)
+    assert log_std.shape == ((8, 2) if sigma == "state" else (2,))
+    if sigma == "fixed":
+        assert bool((log_std == 0).all())
+    assert not torch.equal(agent.sample(batch.observations), mean)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stop", [0, 3])
 def test_resume_is_bit_exact(name, stop):
@@ -653,6 +687,19 @@ def test_losses_run_under_vmap_unchanged(name):
         ("drpo", {"target_ratio": float("inf") * 0}, "target_ratio=nan"),
         ("bc", {"learning_rate": -1.0}, "learning_rate=-1.0"),
         ("bc", {"num_hidden_layers": 0}, "num_hidden_layers=0"),
+        ("bc", {"sigma": "learn"}, "Did you mean 'learned'"),
+        ("apg", {"baseline": "valu"}, "Did you mean 'value'"),
+        ("drpo", {"baseline": "man"}, "Did you mean 'mean'"),
+        ("drpo-exp", {"beta": 0.0}, "beta=0.0"),
+        ("awr", {"beta": -1.0}, "beta=-1.0"),
+        ("crr", {"form": "exponential"}, "Unknown form"),
+        ("crr", {"num_samples": 0}, "num_samples=0"),
+        ("iql", {"tau": 1.0}, "tau=1.0"),
+        ("iql", {"polyak": 0.0}, "polyak=0.0"),
+        ("iql", {"discount": 1.5}, "discount=1.5"),
+        ("bppo", {"epsilon": 1.0}, "epsilon=1.0"),
+        ("asymre", {"negative_weight": -0.1}, "negative_weight=-0.1"),
+        ("asymre-delta", {"delta_v": float("nan")}, "delta_v=nan"),
         ("bc", {"seed": -3}, "seed=-3"),
         ("bc", {"device": "cuda:77"}, "device='cuda:77'"),
     ],

@@ -8,6 +8,7 @@ import minari
 import numpy as np
 import pytest
 
+from recsim_drpo import agent_names
 from recsim_drpo.cli import main
 from recsim_drpo.runs import load_config
 
@@ -123,7 +124,8 @@ def test_tensorboard(dataset, tmp_path):
 def test_agents_lists_every_agent(capsys):
     assert run("agents") == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert [line.split()[0] for line in lines] == ["bc", "drpo"]
+    assert [line.split()[0] for line in lines] == list(agent_names())
+    assert len(lines) == 12
     assert all(len(line) > 30 for line in lines)
 
 

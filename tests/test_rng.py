@@ -146,6 +146,7 @@ def test_stream_numbers_are_fixed():
         "TEST_USERS": 3,
         "LOGGING_POLICY": 4,
         "REFERENCE_POLICY": 5,
+        "AGENT_NOISE": 256,
     }
 
 
@@ -244,3 +245,15 @@ def test_seeds_in_range_pass(seed):
 def test_other_seeds_are_refused_by_name(seed):
     with pytest.raises(ValueError, match=r"^shuffle_seed=.* is not an integer in \[0, 2\*\*63\)"):
         rng.check_seed(seed, "shuffle_seed")
+
+
+def test_many_normals_are_both_of_every_pair():
+    words = rng.philox_4x32(torch.tensor(3), 9, torch.arange(2), 100_000)
+    drawn = rng.many_normals(words)
+    assert drawn.shape == (2, 100_000)
+    torch.testing.assert_close(drawn[:, :50_000], rng.normals(words[:, :50_000], words[:, 50_000:]))
+    flat = drawn.flatten().numpy()
+    assert abs(flat.mean()) < 4 / np.sqrt(flat.size)
+    assert abs(flat.std() - 1) < 4 / np.sqrt(2 * flat.size)
+    assert abs(np.corrcoef(flat[:50_000], flat[50_000:100_000])[0, 1]) < 0.02
+    assert stats.kstest(flat, "norm").pvalue > 1e-4

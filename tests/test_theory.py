@@ -125,7 +125,7 @@ def test_capped_boltzmann_limits():
 
 
 def test_eq_45_is_not_the_solution_of_eq_43():
-    """F.3 as stated does not hold: its weights break the cap, and cutting the bottom costs value."""
+    """F.3 as stated does not hold: its weights break the cap, and cutting costs value."""
     rewards, kappa, tau = torch.tensor([0.0, 0.4, 0.6, 1.0]).double(), 0.5, 0.2
     r, p = rewards.numpy(), np.full(4, 0.25)
     eq_45 = np.where(r >= float(dual_threshold(rewards, kappa)), np.exp(r / tau), 0.0)
