@@ -11,7 +11,7 @@ RECIPE := setup.cfg pyproject.toml constraints.txt
 .PHONY: demo test test-slow lint format clean
 
 demo: $(VENV)/installed
-	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS) --normalize) $(ARGS)
+	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

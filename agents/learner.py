@@ -91,7 +91,8 @@ class Learner:
         self._state = {k: v.to(self.device) for k, v in initial.items()}
         self._seed = seed
         self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._generator = torch.Generator(self.device).manual_seed(seed ^ _SAMPLING_STREAM)
+        # On the CPU, so that a checkpoint of one device can be loaded on another.
+        self._generator = torch.Generator().manual_seed(seed ^ _SAMPLING_STREAM)
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
@@ -142,17 +143,14 @@ class Learner:
 
         Args:
             observations: (B, o), a tensor or an array.
-            generator: on this agent's device; ``None`` uses the agent's own, which its
-                ``state_dict`` carries.
+            generator: of any device; ``None`` uses the agent's own, which its ``state_dict``
+                carries.
         """
         inputs = as_observations(observations, self.observation_dim, self.device)
         mean, log_std = policy_moments(self._parameters, inputs, self.config.sigma)
-        noise = torch.randn(
-            mean.shape,
-            generator=self._generator if generator is None else generator,
-            device=self.device,
-        )
-        return mean + noise * log_std.exp()
+        source = self._generator if generator is None else generator
+        noise = torch.randn(mean.shape, generator=source, device=source.device)
+        return mean + noise.to(self.device) * log_std.exp()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.

@@ -19,15 +19,15 @@ import torch
 from tqdm import tqdm
 
 from recsim_drpo import paper
-from recsim_drpo.logging_agent import LoggingAgent, LoggingConfig
+from recsim_drpo.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
 from recsim_drpo.statistics import counts_by_rank, zipf_exponent
-from recsim_drpo.world import ECPM_PER_REWARD, World, WorldConfig
+from recsim_drpo.world import ECPM_PER_REWARD, Users, World, WorldConfig
 
 EXPERT_SHARE = 0.9
 """The expert's mean reward as a share of the optimum: not in the paper, fixed before the search."""
 
 GRID: dict[str, list[Any]] = {
-    "num_topics": [8, 10, 12, 16, 20],
+    "num_topics": [8, 10, 12, 16, 20, 24, 32],
     "topic_spread": [0.85, 1.0, 1.15],
     "topic_size_exponent": [0.0, 0.5],
     "interest_sharpness": [2.0, 3.0, 4.0, 6.0],
@@ -69,8 +69,8 @@ def log_misfit(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> floa
     return float(np.sqrt(np.mean(np.square(a - b))))
 
 
-def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
-    """Solve δ, τ_e and τ_p for the facts under ``config`` and measure all that is reported."""
+def solve(config: WorldConfig, num_users: int) -> tuple[WorldConfig, LoggingConfig]:
+    """Choose δ for the optimum, τ_e for the expert and τ_p for the mean of ``medium``."""
     world = World(config)
     users = world.users("train", 0, torch.arange(num_users))
     cosines = world.cosines(users.tastes)
@@ -79,33 +79,37 @@ def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
     def optimum(delta: float) -> float:
         return float(torch.exp((best - 1.0) / (2.0 * delta**2)).mean())
 
-    config = replace(
-        config, delta=round(bisect(optimum, paper.OPTIMUM_ECPM / ECPM_PER_REWARD, 0.02, 3.0), 3)
-    )
-    world = World(config, catalogue=world.catalogue)
-    values = world.latent_reward(cosines)
-    popularity = world.popularity
+    target = paper.OPTIMUM_ECPM / ECPM_PER_REWARD
+    config = replace(config, delta=round(bisect(optimum, target, 0.02, 3.0), 3))
+    values = World(config, catalogue=world.catalogue).latent_reward(cosines)
+    bias = world.popularity.log()
 
     def soft_mean(temperature: float, bias: torch.Tensor) -> float:
         return float((torch.softmax(cosines / temperature + bias, dim=1) * values).sum(1).mean())
 
-    none = torch.zeros_like(popularity)
-    expert_target = EXPERT_SHARE * paper.OPTIMUM_ECPM / ECPM_PER_REWARD
+    none = torch.zeros_like(bias)
     expert_temperature = 1.0 / bisect(
-        lambda inverse: soft_mean(1.0 / inverse, none), expert_target, 1.0, 1000.0
+        lambda inverse: soft_mean(1.0 / inverse, none), EXPERT_SHARE * target, 1.0, 1000.0
     )
-    random_mean = float((values @ popularity).mean())
-    expert_mean = soft_mean(expert_temperature, none)
-    popularity_target = (
-        paper.TEACHER_ECPM / ECPM_PER_REWARD - 0.1 * expert_mean - 0.3 * random_mean
-    ) / 0.6
+    weights = SCENARIOS["medium"]
+    rest = weights["expert"] * soft_mean(expert_temperature, none) + weights["random"] * float(
+        (values @ world.popularity).mean()
+    )
+    popularity_target = (paper.TEACHER_ECPM / ECPM_PER_REWARD - rest) / weights["popularity"]
     popularity_temperature = 1.0 / bisect(
-        lambda inverse: soft_mean(1.0 / inverse, popularity.log()), popularity_target, 0.5, 1000.0
+        lambda inverse: soft_mean(1.0 / inverse, bias), popularity_target, 0.5, 1000.0
     )
-    logging = LoggingConfig(
+    return config, LoggingConfig(
         expert_temperature=round(expert_temperature, 4),
         popularity_temperature=round(popularity_temperature, 4),
     )
+
+
+def measure(config: WorldConfig, logging: LoggingConfig, num_users: int) -> dict[str, Any]:
+    """All that is reported of a world and its logging agent, as they are."""
+    world = World(config)
+    users = world.users("train", 0, torch.arange(num_users))
+    values = world.latent_reward(world.cosines(users.tastes))
     curve = values.sort(dim=1, descending=True).values.mean(dim=0).numpy()
     ranks = np.minimum(paper.FIGURE_6B_RANKS, world.num_items) - 1
     result: dict[str, Any] = {
@@ -114,21 +118,18 @@ def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
             "expert_temperature": logging.expert_temperature,
             "popularity_temperature": logging.popularity_temperature,
         },
-        "optimum_ecpm": ECPM_PER_REWARD * optimum(config.delta),
+        "optimum_ecpm": ECPM_PER_REWARD * float(values.amax(dim=1).mean()),
         "random_item_ecpm": ECPM_PER_REWARD * float(values.mean()),
         "random_network_ecpm": ECPM_PER_REWARD
         * random_network_reward(world, users.contexts, users.interests),
-        "expert_ecpm": ECPM_PER_REWARD * soft_mean(logging.expert_temperature, none),
-        "popularity_ecpm": ECPM_PER_REWARD
-        * soft_mean(logging.popularity_temperature, popularity.log()),
-        "random_policy_ecpm": ECPM_PER_REWARD * random_mean,
         "figure_6b": [round(float(v), 3) for v in curve[ranks] / curve[0]],
         "figure_6b_misfit": log_misfit(curve[ranks], paper.FIGURE_6B),
     }
-    rounds = torch.arange(num_users)
-    for scenario in ("medium", "extreme"):
+    for name in POLICIES:
+        result[f"{name}_ecpm"] = _expected_ecpm(LoggingAgent(world, {name: 1.0}, logging), users)
+    for scenario in SCENARIOS:
         agent = LoggingAgent(world, scenario, logging)
-        choices = agent.choose(users.tastes, 0, rounds)
+        choices = agent.choose(users.tastes, 0, torch.arange(num_users))
         rewards = world.reward_of_items(choices.items, users.interests).numpy()
         shares = agent.expected_item_shares(users.tastes)
         by_rank = counts_by_rank(shares.numpy(), world.catalogue.popularity)
@@ -139,9 +140,7 @@ def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
         result |= {
             f"{scenario}_ecpm": sum(
                 weight * result[f"{name}_ecpm"]
-                for weight, name in zip(
-                    agent.weights, ("random_policy", "popularity", "expert"), strict=True
-                )
+                for weight, name in zip(agent.weights, POLICIES, strict=True)
             ),
             f"{scenario}_zipf": exponent,
             f"{scenario}_zipf_gap": float(gap),
@@ -149,6 +148,16 @@ def measure(config: WorldConfig, num_users: int) -> dict[str, Any]:
             f"{scenario}_figure_1_misfit": log_misfit(deciles, paper.FIGURE_1),
         }
     return result
+
+
+def _expected_ecpm(agent: LoggingAgent, users: Users) -> float:
+    """Mean eCPM of a component of the logging agent, without the noise of drawing items."""
+    world = agent.world
+    total = 0.0
+    for tastes in torch.split(users.tastes, world.rows_at_a_time):
+        values = world.latent_reward(world.cosines(tastes)).to(torch.float64)
+        total += float((agent.probabilities(tastes) * values).sum())
+    return ECPM_PER_REWARD * total / len(users.tastes)
 
 
 def admissible(result: dict[str, Any]) -> bool:
@@ -170,21 +179,26 @@ def score(result: dict[str, Any]) -> float:
 def main() -> None:
     """Search the grid, print the best and write everything to a JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--num-users", type=int, default=2000, help="users per grid point")
+    parser.add_argument("--num-users", type=int, help="default: 800, or 20,000 with --check")
     parser.add_argument("--catalogue-seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
-    parser.add_argument("--check", action="store_true", help="measure the defaults, search nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="measure the registered values; search nothing"
+    )
     arguments = parser.parse_args()
     if arguments.check:
+        num_users = arguments.num_users or 20_000
         for seed in arguments.catalogue_seeds:
-            print(json.dumps(measure(WorldConfig(catalogue_seed=seed), arguments.num_users)))
+            found = measure(WorldConfig(catalogue_seed=seed), LoggingConfig(), num_users)
+            print(json.dumps(found, indent=1))
         return
+    num_users = arguments.num_users or 800
     rows: list[dict[str, Any]] = []
     points = list(itertools.product(*GRID.values()))
     for values in tqdm(points, desc="calibrate", unit="world"):
         config = WorldConfig(**dict(zip(GRID, values, strict=True)))
         per_seed = [
-            measure(replace(config, catalogue_seed=seed), arguments.num_users)
+            measure(*solve(replace(config, catalogue_seed=seed), num_users), num_users)
             for seed in arguments.catalogue_seeds
         ]
         rows.append(
@@ -198,7 +212,7 @@ def main() -> None:
     rows.sort(key=lambda row: (not row["admissible"], row["score"]))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     report = {
-        "num_users": arguments.num_users,
+        "num_users": num_users,
         "catalogue_seeds": arguments.catalogue_seeds,
         "grid": GRID,
         "num_points": len(rows),

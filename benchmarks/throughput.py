@@ -605,7 +605,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 def main() -> None:
     """Measure, print the table and write every repetition to a JSON file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", help="of decode and training: cpu or cuda")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, no file unless --out")
     parser.add_argument("--out", type=Path, help=f"JSON file (default {DEFAULT_OUT})")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to measure")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recsim_drpo import paper, plots
 from recsim_drpo.logging_agent import POLICIES, LoggingAgent
 from recsim_drpo.statistics import counts_by_rank, zipf_exponent, zipf_interval
+from recsim_drpo.tables import markdown_table
 from recsim_drpo.world import ECPM_PER_REWARD, World
 
 _BINS = 10_000
@@ -198,7 +199,7 @@ def write_card(
         f"Reference scores (mean observed reward on test users): random "
         f"{metadata['ref_min_score']:.3f}, oracle {metadata['ref_max_score']:.3f}.",
         "## Who logged what",
-        _table(
+        markdown_table(
             ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"],
             policy_rows,
         ),
@@ -206,13 +207,13 @@ def write_card(
         "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
         "a 95 % bootstrap interval. Organic popularity has "
         f"{world.catalogue.popularity_exponent:g}.",
-        _table(["rounds of", "logged", "expected of the mixture"], zipf_rows),
+        markdown_table(["rounds of", "logged", "expected of the mixture"], zipf_rows),
         *pictures.get("frequencies", []),
         "## How rewards are spread (Figure 1)",
-        _table(["rounds, best first", "eCPM", "relative", "paper, relative"], decile_rows),
+        markdown_table(["rounds, best first", "eCPM", "relative", "paper, relative"], decile_rows),
         *pictures.get("deciles", []),
         "## What items are worth to a user (Figure 6b)",
-        _table(["rank", "latent reward", "relative", "paper, relative"], curve_rows),
+        markdown_table(["rank", "latent reward", "relative", "paper, relative"], curve_rows),
         *pictures.get("value", []),
         "## The catalogue (Figure 6a)",
         *pictures.get(
@@ -225,6 +226,9 @@ def write_card(
         "## How it was made",
         "```json\n" + json.dumps(configuration, indent=2) + "\n```",
     ]
+    if world.config.embeddings is not None:
+        np.save(folder / "item_ids.npy", world.catalogue.item_ids)
+        sections.insert(4, "`item_ids.npy` has the file's own id of each row of the catalogue.")
     (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
@@ -283,8 +287,3 @@ def _draw_map(path: Path, agent: LoggingAgent) -> None:
             for name, rows in shown.items()
         },
     )
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

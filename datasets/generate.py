@@ -201,7 +201,7 @@ def _check_absent(dataset_id: str) -> None:
 def _env_spec(env_kwargs: Mapping[str, Any]) -> EnvSpec:
     """The spec with these kwargs, checked to survive JSON; paths made absolute."""
     kwargs = dict(env_kwargs)
-    for name in ("render_mode", "device", "split"):
+    for name in ("render_mode", "device", "split", "decoder"):
         if name in kwargs:
             raise ValueError(f"env_kwargs define the world; {name!r} is not part of it.")
     if isinstance(kwargs.get("embeddings"), (str, Path)):

@@ -10,6 +10,7 @@ import minari
 import numpy as np
 import torch
 from minari import MinariDataset
+from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -91,6 +92,17 @@ class Transitions:
         return self.take(indices)
 
 
+def open_dataset(dataset_id: str) -> MinariDataset:
+    """The local Minari dataset of that id; ``FileNotFoundError`` that says where it is missing."""
+    try:
+        return minari.load_dataset(dataset_id)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no local dataset {dataset_id!r} under {str(get_dataset_path())!r}; make it "
+            "by recsim-drpo generate, or set MINARI_DATASETS_PATH to where it is."
+        ) from error
+
+
 def load_transitions(
     dataset: str | MinariDataset,
     *,
@@ -112,7 +124,7 @@ def load_transitions(
     """
     resolved = resolve_device(device)
     if isinstance(dataset, str):
-        dataset = minari.load_dataset(dataset)
+        dataset = open_dataset(dataset)
     widths = {
         name: _flat_width(name, space)
         for name, space in (

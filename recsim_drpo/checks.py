@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -40,7 +41,7 @@ def check_number(
     include_high: bool = True,
 ) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number in the stated interval."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     number = number and math.isfinite(value)
     inside = number and (
         (low <= value if include_low else low < value)

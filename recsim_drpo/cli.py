@@ -20,11 +20,11 @@ from recsim_drpo import plots, runs
 from recsim_drpo.agents import agent_names, make_agent
 from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID
 from recsim_drpo.evaluation import Evaluation, Evaluator, Policy
-from recsim_drpo.logging_agent import SCENARIOS, reference_policy
+from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recsim-drpo: error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("recsim-drpo: interrupted; nothing half-written is left.", file=sys.stderr)
+        print("recsim-drpo: interrupted; what was not complete is gone.", file=sys.stderr)
         return 130
     return 0
 
@@ -58,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="log rounds into a Minari dataset")
     generate.set_defaults(command=_generate)
     generate.add_argument("dataset_id", help="Minari id, for example recsim/extreme-v0")
-    generate.add_argument("--scenario", default="medium", help=f"{', '.join(SCENARIOS)}")
-    generate.add_argument(
+    mixture = generate.add_mutually_exclusive_group()
+    mixture.add_argument("--scenario", default="medium", help=f"{', '.join(SCENARIOS)}")
+    mixture.add_argument(
         "--weights", nargs="+", metavar="NAME=W", help="mixture weights in place of a scenario"
     )
     generate.add_argument("--rounds", type=int, default=100_000, help="rounds (default 100,000)")
@@ -97,9 +98,6 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--num-users", type=int, default=10_000)
     evaluation.add_argument("--seed", type=int, default=0, help="of the users")
     evaluation.add_argument("--split", default="test", help=f"{', '.join(SPLITS)}")
-    evaluation.add_argument(
-        "--scenario", default=None, help="of the logger (default: the dataset's)"
-    )
     evaluation.add_argument("--out", type=Path, help="folder for evaluation.json, .md and .png")
     _add_device(evaluation)
 
@@ -119,7 +117,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--embeddings", help="file of real item vectors for the catalogue")
+    parser.add_argument(
+        "--embeddings",
+        help="file of real item vectors for the catalogue (in the demo, scaled to unit length)",
+    )
     parser.add_argument("--normalize", action="store_true", help="scale them to unit length")
     parser.add_argument(
         "--world", nargs="+", default=[], metavar="NAME=VALUE", help="other world parameters"
@@ -178,11 +179,14 @@ def _train(options: argparse.Namespace) -> None:
     ]
     hyperparameters = _assignments(options.set)
     device = resolve_device(options.device)
+    for name in ("name", "observation_dim", "action_dim", "seed", "device"):
+        if name in hyperparameters:
+            raise ValueError(f"--set {name}=… is no hyper-parameter; use --seeds or --device.")
     make_agent(options.agent, observation_dim=1, action_dim=1, **hyperparameters)
     folders = [options.out / f"seed-{config.seed}" for config in configs]
     for folder in folders:
         runs.check_new_folder(folder)
-    dataset = minari.load_dataset(options.dataset)
+    dataset = open_dataset(options.dataset)
     transitions = load_transitions(dataset, device=device)
     world = _world_of_dataset(dataset, options.device)
     evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
@@ -250,19 +254,24 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out is not None:
         runs.check_new_folder(options.out)
     folders = _run_folders(options.runs)
-    configs = [runs.load_config(folder) for folder in folders]
-    specs = {config["source"].get("env_spec") for config in configs}
-    if None in specs or len(specs) != 1:
-        raise ValueError("The runs were trained on logs of different environments, or of none.")
-    world = _world_of_spec(EnvSpec.from_json(specs.pop()), options.device)
-    agents = [runs.load_agent(folder, device=options.device) for folder in folders]
-    evaluator = Evaluator(world, options.num_users, options.seed, options.split)
-    weights = options.scenario or configs[0]["source"].get("weights") or "medium"
+    sources = [runs.load_config(folder)["source"] for folder in folders]
+    source = sources[0]
+    for key in ("env_spec", "weights", "logging_config"):
+        if source.get(key) is None or any(other.get(key) != source[key] for other in sources):
+            raise ValueError(
+                f"The runs' logs have no {key}, or different ones; evaluate together only runs of "
+                "one environment and one logging agent."
+            )
+    world = _world_of_spec(EnvSpec.from_json(source["env_spec"]), options.device)
+    logging = LoggingConfig(**source["logging_config"])
     policies: dict[str, Policy] = {
-        name: reference_policy(name, world, weights) for name in ("random", "popularity", "logger")
+        name: reference_policy(name, world, source["weights"], logging)
+        for name in ("random", "popularity", "logger")
     }
-    policies |= {folder.as_posix(): agent for folder, agent in zip(folders, agents, strict=True)}
+    for folder in folders:
+        policies[folder.as_posix()] = runs.load_agent(folder, device=options.device)
     policies["oracle"] = reference_policy("oracle", world)
+    evaluator = Evaluator(world, options.num_users, options.seed, options.split)
     results = {
         name: evaluator(policy)
         for name, policy in tqdm(policies.items(), "evaluate", unit="policy", disable=None)
@@ -274,23 +283,38 @@ def _evaluate(options: argparse.Namespace) -> None:
         "describe one policy each, not what another seed would learn."
     )
     if options.out is not None:
-        options.out.mkdir(parents=True)
-        (options.out / "evaluation.md").write_text(table + "\n", encoding="utf-8")
-        plain = {name: one.as_dict() for name, one in results.items()}
-        (options.out / "evaluation.json").write_text(json.dumps(plain, indent=1) + "\n")
-        plots.estimates(
-            options.out / "evaluation.png",
-            {name: one.ecpm for name, one in results.items()},
-            "eCPM, 95 % interval over users",
-        )
+        _save_evaluation(options.out, table, results)
+
+
+def _save_evaluation(folder: Path, table: str, results: dict[str, Evaluation]) -> None:
+    plain = {name: one.as_dict() for name, one in results.items()}
+    with runs.whole_folder(folder) as partial:
+        (partial / "evaluation.md").write_text(table + "\n", encoding="utf-8")
+        text = json.dumps(plain, indent=1) + "\n"
+        (partial / "evaluation.json").write_text(text, encoding="utf-8")
+        try:
+            plots.estimates(
+                partial / "evaluation.png",
+                {name: one.ecpm for name, one in results.items()},
+                "eCPM, 95 % interval over users",
+            )
+        except plots.PlotsMissingError as error:
+            print(error)
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:
-    """The runs named: a folder of seeds stands for all of them."""
+    """The runs named: a folder without one of its own stands for all that are below it."""
     folders: list[Path] = []
     for path in paths:
-        folders += sorted(path.glob("seed-*"), key=lambda p: (len(p.name), p.name)) or [path]
+        below = sorted({file.parent for file in path.rglob(runs.CONFIG)}, key=_natural_order)
+        folders += below if below and path not in below else [path]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"A run is named twice among {', '.join(map(str, folders))}.")
     return folders
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    return [(len(part), part) if part.startswith("seed-") else (0, part) for part in path.parts]
 
 
 def _evaluation_table(results: dict[str, Evaluation]) -> str:
@@ -318,13 +342,16 @@ def _agent_list() -> str:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    world = _world_kwargs(options)
+    if "embeddings" in world:
+        world["normalize"] = True
     run_demo(
         options.out,
         scenario=options.scenario,
         num_rounds=options.rounds,
         steps=options.steps,
         seeds=options.seeds,
-        env_kwargs=_world_kwargs(options),
+        env_kwargs=world,
         device=options.device,
     )
 

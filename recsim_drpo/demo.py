@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from recsim_drpo.world import World, make_world
 AGENTS = ("bc", "drpo")
 REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
+_REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")
 _COLUMNS = (
     "policy",
     "eCPM",
@@ -75,10 +78,7 @@ def run_demo(
     """
     started = time.monotonic()
     out = Path(out)
-    if out.exists() and not (out / _MARKER).exists():
-        raise FileExistsError(
-            f"{str(out)!r} is there and is no demo's folder; choose another --out."
-        )
+    _check_replaceable(out)
     world = make_world(device, **(env_kwargs or {}))
     configs = [TrainingConfig(steps=steps, seed=seed) for seed in check_seeds(seeds)]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +97,25 @@ def run_demo(
     print((out / "results.md").read_text(encoding="utf-8"))
     print(f"Done in {time.monotonic() - started:.0f} s. {_next_steps(out, scenario, seeds[0])}")
     return out
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raise ``FileExistsError`` if ``out`` holds anything that a demo did not make."""
+    if not out.exists():
+        return
+    if not (out / _MARKER).exists():
+        raise FileExistsError(
+            f"{str(out)!r} is there and is no demo's folder; choose another --out."
+        )
+    own = {_MARKER, "dataset", "minari", "runs", *_REPORTS}
+    foreign = [path for path in out.iterdir() if path.name not in own]
+    foreign += [p for p in (out / "minari").iterdir() if p.name not in ("demo", ".recsim-drpo")]
+    foreign += [p for p in (out / "runs").iterdir() if p.name not in AGENTS]
+    if foreign:
+        raise FileExistsError(
+            f"{str(foreign[0])!r} is in the former demo's folder and not of its making; move it "
+            "away, or choose another --out."
+        )
 
 
 def _fill(
@@ -142,7 +161,7 @@ def _fill(
             curves[name].append(history)
             found[name].append(test(agent))
             runs.save_run(
-                folder / "runs" / f"{name}-seed{seed}",
+                folder / "runs" / name / f"seed-{seed}",
                 agent,
                 history,
                 asdict(config),
@@ -151,7 +170,12 @@ def _fill(
     references = {
         name: test(reference_policy(name, world, scenario)) for name in (*REFERENCE_ROWS, "oracle")
     }
-    _report(folder, scenario, num_rounds, configs, found, references, curves)
+    _report(folder, scenario, num_rounds, configs, found, references)
+    levels = {
+        name: validation(reference_policy(name, world, scenario)).ecpm.value
+        for name in ("oracle", "popularity", "logger")
+    }
+    _draw_curves(folder / "learning_curves.png", curves, levels)
 
 
 def _report(
@@ -161,7 +185,6 @@ def _report(
     configs: Sequence[TrainingConfig],
     found: Mapping[str, Sequence[Evaluation]],
     references: Mapping[str, Evaluation],
-    curves: Mapping[str, Sequence[Sequence[Row]]],
 ) -> None:
     steps, seeds = configs[0].steps, [config.seed for config in configs]
     rows: list[list[str]] = []
@@ -189,18 +212,19 @@ def _report(
         add(name, references[name].ecpm, [references[name]], "users")
     for name, evaluations in found.items():
         ecpm = seed_interval([one.ecpm.value for one in evaluations])
-        add(name, ecpm, evaluations, f"{len(evaluations)} seeds")
+        plural = "s" if len(evaluations) > 1 else ""
+        add(name, ecpm, evaluations, f"{len(evaluations)} seed{plural}")
     add("oracle", references["oracle"].ecpm, [references["oracle"]], "users")
 
     difference = seed_interval(
         [a.ecpm.value - b.ecpm.value for a, b in zip(found["drpo"], found["bc"], strict=True)]
     )
+    interval = f" [{difference.low:+.2f}, {difference.high:+.2f}]" if len(seeds) > 1 else ""
     table = markdown_table(_COLUMNS, rows)
     text = (
         f"# {scenario}: {num_rounds:,} logged rounds, {steps:,} steps, seeds "
         f"{', '.join(map(str, seeds))}\n\n{table}\n\n"
-        f"DRPO - BC, paired by seed: eCPM {difference.value:+.2f} "
-        f"[{difference.low:+.2f}, {difference.high:+.2f}].\n"
+        f"DRPO - BC, paired by seed: eCPM {difference.value:+.2f}{interval}.\n"
         'Latent reward of test users. "of optimum" is 0 for items drawn at random and 100 % for '
         "the oracle. A seed draws its own log, initialisation and batches.\n"
     )
@@ -216,18 +240,21 @@ def _report(
     }
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     try:
-        lines = {name: references[name].ecpm.value for name in ("oracle", "popularity", "logger")}
-        drawn = {}
-        for name, histories in curves.items():
-            points = [[row for row in history if "ecpm" in row] for history in histories]
-            steps_drawn = np.array([row["step"] for row in points[0]])
-            drawn[name] = (steps_drawn, np.array([[r["ecpm"] for r in one] for one in points]))
-        plots.learning_curves(
-            folder / "learning_curves.png", drawn, lines, "eCPM on validation users"
-        )
         plots.estimates(folder / "results.png", shown, "eCPM on test users, 95 % interval")
     except plots.PlotsMissingError as error:
         print(error)
+
+
+def _draw_curves(
+    path: Path, curves: Mapping[str, Sequence[Sequence[Row]]], levels: Mapping[str, float]
+) -> None:
+    drawn = {}
+    for name, histories in curves.items():
+        points = [[row for row in history if "ecpm" in row] for history in histories]
+        steps = np.array([row["step"] for row in points[0]])
+        drawn[name] = (steps, np.array([[row["ecpm"] for row in one] for one in points]))
+    with suppress(plots.PlotsMissingError):
+        plots.learning_curves(path, drawn, levels, "eCPM on validation users")
 
 
 def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
@@ -253,14 +280,17 @@ def _minari_root(path: Path) -> Iterator[None]:
 
 def _next_steps(out: Path, scenario: str, seed: int) -> str:
     dataset = f"demo/{scenario}-seed{seed}-v0"
+    activate = ""
+    if shutil.which("recsim-drpo") is None:
+        activate = f"\n  source {shlex.quote(str(Path(sys.prefix) / 'bin' / 'activate'))}"
     return f"""Everything is in {out}/:
   results.md, results.png, learning_curves.png   what was learnt
   dataset/                                       what was logged: card and pictures
   runs/                                          checkpoints with their configuration
   minari/                                        the datasets
 
-Next:
-  export MINARI_DATASETS_PATH={(out / "minari").resolve()}
+Next:{activate}
+  export MINARI_DATASETS_PATH={shlex.quote(str((out / "minari").resolve()))}
   recsim-drpo train --dataset {dataset} --agent drpo --set min_kappa=0.02 --out runs/mine
-  recsim-drpo evaluate runs/mine
-  recsim-drpo demo --embeddings YOUR_VECTORS.npy --normalize --out demo-mine"""
+  recsim-drpo evaluate runs/mine {shlex.quote(str(out / "runs"))}
+  recsim-drpo demo --embeddings YOUR_VECTORS.npy --out demo-mine"""

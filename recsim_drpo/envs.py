@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -77,7 +79,9 @@ def _as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
             f"Action of shape {array.shape} and type {array.dtype} does not fit; expected numbers "
             f"of shape {shape}."
         )
-    return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32), device=world.device)
+    # In the caller's precision: only the direction counts, also of what float32 cannot hold.
+    floats = array if array.dtype.kind == "f" else array.astype(np.float64)
+    return torch.as_tensor(np.array(floats, order="C"), device=world.device)
 
 
 def _check_render_mode(render_mode: str | None) -> None:
@@ -96,14 +100,14 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
     Robust Policy Optimization for Off-Policy Generative Recommendation*; its free parameters are
     calibrated as docs/calibration.md tells.
 
-    ## Observation Space
-    ``Box(-1, 1, (context_dim,), float32)``, by default 10 numbers: the user's context, uniform.
-
     ## Action Space
     ``Box(-1, 1, (d,), float32)``, by default d = 128: the embedding to search with. Only its
     direction counts; nothing is clipped, and the bounds are advice for agents that need some. The
     zero vector decodes to item 0; an action with a NaN or infinite component decodes to no item
     (``item_id`` -1) and earns 0.
+
+    ## Observation Space
+    ``Box(-1, 1, (context_dim,), float32)``, by default 10 numbers: the user's context, uniform.
 
     ## Rewards
     In [0, 1]: clip(R + σ_noise ε, 0, 1) with ε ~ N(0, 1) (Eq. 49) and the latent reward
@@ -285,13 +289,14 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
                 lets that environment's sequence go on) an environment.
             options: ignored.
         """
-        if seed is None or isinstance(seed, (int, np.integer)):
-            super().reset(seed=seed if seed is None else rng.check_seed(int(seed)))
-            wanted: list[int | None] = [
-                None if seed is None else int(seed) + i for i in range(self.num_envs)
-            ]
+        given: Any = seed  # whatever a caller without types passes
+        if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
+            super().reset(seed=None if given is None else rng.check_seed(given))
+            wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
+        elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+            raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
         else:
-            wanted = list(seed)
+            wanted = list(given)
             if len(wanted) != self.num_envs:
                 raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
         if self._seeds is None:
@@ -369,9 +374,21 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
 def register() -> None:
     """Register the environments with Gymnasium; done on ``import recsim_drpo``."""
+    _survive_forks()
     if ENV_ID not in gym.registry:
         gym.register(
             ENV_ID,
             entry_point="recsim_drpo.envs:RecSimZipfEnv",
             vector_entry_point="recsim_drpo.envs:RecSimZipfVectorEnv",
         )
+
+
+@functools.cache
+def _survive_forks() -> None:
+    """Let forked children compute with one thread.
+
+    OpenMP's threads do not survive a fork, and a child that asks for them waits for ever: so would
+    Gymnasium's AsyncVectorEnv, which forks.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

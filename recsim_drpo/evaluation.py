@@ -94,8 +94,11 @@ class Evaluator:
         """Evaluate a policy.
 
         Raises:
+            TypeError: it has no ``act``.
             ValueError: it returns actions of another shape than (B, d).
         """
+        if not callable(getattr(policy, "act", None)):
+            raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
         world = self.world
         actions = self._actions(policy)
         items = torch.cat([world.decode(part) for part in torch.split(actions, _ROWS)])
@@ -127,7 +130,7 @@ class Evaluator:
                     f"{len(contexts)} users; this catalogue takes ({len(contexts)}, "
                     f"{self.world.dim})."
                 )
-            parts.append(part.to(self.world.device, torch.float32))
+            parts.append(part.to(self.world.device))
         return torch.cat(parts)
 
 

@@ -73,6 +73,8 @@ def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, 
         if scenario not in SCENARIOS:
             raise unknown_name("scenario", scenario, SCENARIOS)
         scenario = SCENARIOS[scenario]
+    if not isinstance(scenario, Mapping):
+        raise ValueError(f"scenario={scenario!r} is neither a name nor weights by component.")
     for name, weight in scenario.items():
         if name not in POLICIES:
             raise unknown_name("component of the logging agent", name, POLICIES)
@@ -119,6 +121,8 @@ class LoggingAgent:
     ) -> None:
         self.world = world
         self.config = LoggingConfig() if config is None else config
+        if not isinstance(self.config, LoggingConfig):
+            raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
         self.weights = mixture_weights(scenario)
         self._seed = rng.check_seed(seed)
         self._round = 0
@@ -126,8 +130,7 @@ class LoggingAgent:
         organic = popularity**self.config.random_exponent
         self._random = organic / organic.sum()
         self._random_cdf = self._random.cumsum(0)
-        bias = popularity**self.config.popularity_bias
-        self._bias = (bias / bias.max()).to(torch.float32)
+        self._log_bias = self.config.popularity_bias * popularity.log()
 
     def choose(self, tastes: Tensor, seed: int, rounds: Tensor) -> LoggedChoices:
         """Recommend to users with the given tastes; a pure function of its arguments.
@@ -156,21 +159,23 @@ class LoggingAgent:
         choices = self.choose(self.world.tastes(contexts), self._seed, rounds)
         return self.world.embeddings[choices.items]
 
-    def expected_item_shares(self, tastes: Tensor) -> Tensor:
-        """Mean over the given users of Σ_m w_m π_m(i | x): float64 (N,), sums to 1."""
+    def probabilities(self, tastes: Tensor) -> Tensor:
+        """Σ_m w_m π_m(i | x) of every item: float64 (B, N), rows summing to 1.
+
+        Args:
+            tastes: float32 (B, K), of :meth:`World.tastes`; B × N numbers have to fit in memory.
+        """
         w_random, w_popularity, w_expert = self.weights
-        total = torch.zeros_like(self._random)
-        rows = self.world.rows_at_a_time
-        for start in range(0, len(tastes), rows):
-            cosines = self.world.cosines(tastes[start : start + rows]).to(torch.float64)
-            favoured = (
-                cosines / max(self.config.popularity_temperature, _COLDEST) + self._bias.log()
-            )
-            total += w_popularity * torch.softmax(favoured, dim=1).sum(dim=0)
-            total += w_expert * torch.softmax(
-                cosines / max(self.config.expert_temperature, _COLDEST), dim=1
-            ).sum(dim=0)
-        return w_random * self._random + total / len(tastes)
+        cosines = self.world.cosines(tastes).to(torch.float64)
+        popular = torch.softmax(self._popularity_logits(cosines), dim=1)
+        expert = torch.softmax(self._expert_logits(cosines), dim=1)
+        return w_random * self._random + w_popularity * popular + w_expert * expert
+
+    def expected_item_shares(self, tastes: Tensor) -> Tensor:
+        """Mean over the given users of :meth:`probabilities`: float64 (N,), sums to 1."""
+        pieces = torch.split(tastes, self.world.rows_at_a_time)
+        total = torch.stack([self.probabilities(piece).sum(dim=0) for piece in pieces]).sum(dim=0)
+        return total / len(tastes)
 
     def _choose(self, tastes: Tensor, which: Tensor, where: Tensor) -> LoggedChoices:
         w_random, w_popularity, w_expert = self.weights
@@ -181,30 +186,33 @@ class LoggingAgent:
         )
         items = torch.searchsorted(self._random_cdf, where * self._random_cdf[-1], right=True)
         items.clamp_(max=self.world.num_items - 1)
-        matches = cosines.sub_(
-            best.unsqueeze(1)
-        )  # ≤ 0: exponentials cannot overflow, the best is 1
-        components: list[tuple[float, Tensor, Tensor | None]] = []
-        for code, weight, temperature, bias in (
-            (1, w_popularity, self.config.popularity_temperature, self._bias),
-            (2, w_expert, self.config.expert_temperature, None),
+        matches = cosines.sub_(best.unsqueeze(1))  # ≤ 0: exponentials cannot overflow
+        propensities = torch.zeros(len(tastes), dtype=torch.float64, device=tastes.device)
+        components: list[tuple[float, Tensor]] = []
+        for code, weight, logits in (
+            (1, w_popularity, self._popularity_logits),
+            (2, w_expert, self._expert_logits),
         ):
             if weight == 0.0:
                 continue
-            affinities = torch.exp(matches / max(temperature, _COLDEST))
+            affinities = logits(matches).exp_()
             mine = (policies == code).nonzero().squeeze(-1)
-            weights = affinities[mine] if bias is None else affinities[mine] * bias
-            items[mine] = _draw(weights, where[mine])
-            components.append((weight, affinities, bias))
-        propensities = w_random * self._random[items]
-        for weight, affinities, bias in components:
+            items[mine] = _draw(affinities[mine], where[mine])
+            components.append((weight, affinities))
+        for weight, affinities in components:
             shown = affinities.gather(1, items.unsqueeze(1)).squeeze(1).to(torch.float64)
-            if bias is None:
-                total = affinities.sum(dim=1)
-            else:
-                shown, total = shown * bias[items].to(torch.float64), affinities @ bias
-            propensities = propensities + weight * shown / total.to(torch.float64)
+            propensities += weight * shown / affinities.sum(dim=1).to(torch.float64)
+        propensities += w_random * self._random[items]
         return LoggedChoices(items, policies, propensities, oracle_items)
+
+    def _expert_logits(self, matches: Tensor) -> Tensor:
+        return matches / max(self.config.expert_temperature, _COLDEST)
+
+    def _popularity_logits(self, matches: Tensor) -> Tensor:
+        logits = matches / max(self.config.popularity_temperature, _COLDEST)
+        logits += self._log_bias.to(logits.dtype)
+        # The largest becomes 0: no row of exponentials can vanish, however strong the bias.
+        return logits.sub_(logits.amax(dim=1, keepdim=True))
 
 
 def _draw(weights: Tensor, quantiles: Tensor) -> Tensor:

@@ -69,11 +69,16 @@ def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:
 def value_by_rank(path: Path, curve: NDArray[np.float64]) -> None:
     """Figure 6b: mean over users of the value of their item of rank r, relative to rank 1."""
     figure, axes = new_figure()
-    axes.plot(np.arange(1, len(curve) + 1), curve / curve[0], color=COLOURS[0], label="this world")
+    # As a share of the catalogue, since the paper's has 5,000 items and this one may not.
+    ranks = 100 * np.arange(1, len(curve) + 1) / len(curve)
+    axes.plot(ranks, curve / curve[0], color=COLOURS[0], label="this world")
     reference = paper.FIGURE_6B / paper.FIGURE_6B[0]
-    axes.plot(paper.FIGURE_6B_RANKS, reference, "s--", color="0.5", label="paper, Figure 6b")
+    ranks = 100 * paper.FIGURE_6B_RANKS / paper.FIGURE_6B_RANKS[-1]
+    axes.plot(ranks, reference, "s--", color="0.5", label="paper, Figure 6b")
     axes.set(
-        xlabel="rank of the item for the user", ylabel="latent reward, relative", ylim=(0, 1.05)
+        xlabel="rank of the item for the user (% of the catalogue)",
+        ylabel="latent reward, relative",
+        ylim=(0, 1.05),
     )
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)

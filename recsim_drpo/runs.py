@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
         "catalogue_checksum": metadata.get("catalogue_checksum"),
         "scenario": metadata.get("scenario"),
         "weights": metadata.get("weights"),
+        "logging_config": metadata.get("logging_config"),
     }
 
 
@@ -90,6 +92,20 @@ def check_new_folder(folder: Path) -> None:
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise PermissionError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is not writable.")
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes the name ``folder`` when the block ends well, else is gone."""
+    check_new_folder(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def save_run(
@@ -113,11 +129,7 @@ def save_run(
         OSError: it cannot be written.
     """
     folder = Path(folder)
-    check_new_folder(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with whole_folder(folder) as partial:
         config = {
             "agent": agent.name,
             "observation_dim": agent.observation_dim,
@@ -147,9 +159,6 @@ def save_run(
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")
         _draw_curve(partial / "learning_curve.png", agent.name, history)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

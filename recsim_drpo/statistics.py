@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 _NORMAL_975 = 1.959963984540054
 _BISECTIONS = 60
+_NOTHING = 1e-7  # below it a mean of float32 rewards is rounding
 
 
 class Estimate(NamedTuple):
@@ -47,13 +48,14 @@ def mean_interval(values: ArrayLike) -> Estimate:
 
 
 def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
-    """Ratio of means Σa / Σb of paired values with its 95 % interval by the delta method.
+    """Ratio of means Σa / Σb of paired values, 95 % interval by the delta method.
 
-    The linearisation of ā / b̄ has the standard error of (a - (ā / b̄) b) / b̄. NaN where b̄ is 0.
+    The linearisation of ā / b̄ has the standard error of (a - (ā / b̄) b) / b̄. NaN where b̄ is 0, to
+    1e-7.
     """
     a = np.asarray(numerators, dtype=np.float64)
     b = np.asarray(denominators, dtype=np.float64)
-    if b.mean() == 0:
+    if abs(b.mean()) < _NOTHING:
         return Estimate(math.nan, math.nan, math.nan)
     ratio = float(a.mean() / b.mean())
     residual = mean_interval((a - ratio * b) / b.mean())

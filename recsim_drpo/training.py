@@ -59,7 +59,7 @@ class DivergedError(ArithmeticError):
     """
 
     def __init__(self, step: int, metric: str, value: float, history: list[Row]) -> None:
-        super().__init__(f"DivergedError: at step {step} the metric {metric!r} is {value}.")
+        super().__init__(f"Diverged at step {step}: the metric {metric!r} is {value}.")
         self.step = step
         self.history = history
 

@@ -57,9 +57,9 @@ class WorldConfig:
         topic_size_exponent: ≥ 0, topics' probabilities ∝ rank^-exponent. Drawn catalogues only.
         popularity_exponent: from 0 to 20, organic popularity ∝ rank^-exponent.
         context_dim: ≥ 1, dimension of a user's context.
-        interest_sharpness: ≥ 0; 0 mixes all topics evenly, large values choose one.
-        delta: δ > 0 of Eq. 48, the width of a user's taste.
-        reward_noise: σ_noise ≥ 0 of Eq. 49.
+        interest_sharpness: from 0 to 1,000; 0 mixes all topics evenly, large values choose one.
+        delta: δ of Eq. 48, the width of a user's taste, from 0.001 to 1,000.
+        reward_noise: σ_noise of Eq. 49, from 0 to 1,000.
         embeddings: path of real embeddings to use in place of drawn ones.
         embeddings_checksum: the checksum that the catalogue made of that file must have, or
             ``None``. Datasets record it, so that a changed file is noticed.
@@ -91,9 +91,9 @@ class WorldConfig:
     def __post_init__(self) -> None:
         rng.check_seed(self.catalogue_seed, "catalogue_seed")
         check_integer("context_dim", self.context_dim, 1)
-        check_number("interest_sharpness", self.interest_sharpness, 0.0)
-        check_number("delta", self.delta, 0.0, include_low=False)
-        check_number("reward_noise", self.reward_noise, 0.0)
+        check_number("interest_sharpness", self.interest_sharpness, 0.0, 1e3)
+        check_number("delta", self.delta, 1e-3, 1e3)
+        check_number("reward_noise", self.reward_noise, 0.0, 1e3)
 
 
 class Users(NamedTuple):
@@ -144,6 +144,8 @@ class World:
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             self.embeddings = torch.from_numpy(self.catalogue.embeddings).to(self.device)
         self.popularity = torch.from_numpy(self.catalogue.popularity).to(self.device, torch.float32)
+        if decoder is not None and not callable(decoder):
+            raise ValueError(f"decoder={decoder!r} cannot be called with the embeddings.")
         self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
         self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
         self._topic_cosines = self._topic_centres @ self.embeddings.T
@@ -229,13 +231,15 @@ class World:
         """The item of largest inner product with each action: only an action's direction counts.
 
         Args:
-            actions: floating (B, d), any finite vectors, whatever their length. The zero vector
+            actions: numbers (B, d), any finite vectors, whatever their length. The zero vector
                 ties with everything and decodes to item 0.
 
         Returns:
             int64 (B,); -1 (no item) where an action has a non-finite component.
         """
         actions = actions.to(self.device)
+        if not actions.is_floating_point():
+            actions = actions.to(torch.float64)
         # By the largest entry first: the square of a huge one would overflow.
         largest = (
             actions.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(actions.dtype).tiny)

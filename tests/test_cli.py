@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import minari
 import numpy as np
 import pytest
 
-from recsim_drpo import agent_names
+from recsim_drpo import LoggingConfig, agent_names, generate_dataset, load_transitions
 from recsim_drpo.cli import main
 from recsim_drpo.runs import load_config
 
@@ -158,6 +157,19 @@ def test_agents_lists_every_agent(capsys):
         (["train", "--dataset", "DATA", "--agent", "bc", "--out", "TAKEN"], "is there already"),
         (["evaluate", "nowhere"], "There is no run in"),
         (["evaluate", "nowhere", "--num-users", "0"], "--num-users=0"),
+        (["evaluate", "nowhere", "--out", "OUT"], "There is no run in"),
+        (
+            ["train", "--dataset", "none-v0", "--agent", "bc", "--out", "OUT"],
+            "recsim-drpo generate",
+        ),
+        (["demo", "--out", "OUT", "--seeds", "0", "0"], "must be different seeds"),
+        (["generate", "a-v0", "--world", "decoder=abc"], "'decoder' is not part of it"),
+        (["generate", "a-v0", "--world", "interest_sharpness=1e300"], "interest_sharpness=1e+300"),
+        (["generate", "a-v0", "--world", "delta=1e-25"], "delta=1e-25"),
+        (
+            ["train", "--dataset", "DATA", "--agent", "bc", "--out", "OUT", "--set", "seed=3"],
+            "--set seed=",
+        ),
         (["demo", "--out", "HERE"], "is no demo's folder"),
         (["demo", "--out", "OUT", "--steps", "0"], "steps=0"),
         (["demo", "--out", "OUT", "--scenario", "extrem"], "Did you mean 'extreme'"),
@@ -185,7 +197,7 @@ def test_runs_of_different_worlds_are_not_compared(dataset, tmp_path, capsys):
         out = tmp_path / name.split("/")[1]
         assert run("train", "--dataset", name, "--agent", "bc", "--out", out, *QUICK) == 0
     assert run("evaluate", tmp_path / "small-v0", tmp_path / "other-v0") == 2
-    assert "different environments" in capsys.readouterr().err
+    assert "no env_spec, or different ones" in capsys.readouterr().err
 
 
 def test_demo_end_to_end(tmp_path, capsys, monkeypatch):
@@ -208,21 +220,80 @@ def test_demo_end_to_end(tmp_path, capsys, monkeypatch):
     assert f"export MINARI_DATASETS_PATH={out / 'minari'}" in printed
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(out / "minari"))
     assert len(minari.list_local_datasets()) == 2
-    assert run("evaluate", out / "runs" / "drpo-seed0", "--num-users", 100) == 0
+    readme = (out / "runs" / "drpo" / "seed-0" / "README.md").read_text()
+    assert "partial" not in readme
+    capsys.readouterr()
+    assert run("evaluate", out / "runs", "--num-users", 10_000) == 0
+    logger = results["references"]["logger"]["ecpm"]["value"]
+    assert f"{logger:.3f}" in capsys.readouterr().out
     # Again, over the former one; what others put beside it stays.
     assert run("demo", "--out", out, *quick) == 0
     assert json.loads((out / "results.json").read_text())["agents"] == results["agents"]
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
-def test_help_is_there_for_every_command():
-    for command in ((), ("generate",), ("train",), ("evaluate",), ("demo",), ("agents",)):
-        done = subprocess.run(
-            [sys.executable, "-m", "recsim_drpo.cli", *command, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert "recsim-drpo" in done.stdout
-        if not command:
-            break
+@pytest.mark.parametrize("command", ["", "generate", "train", "evaluate", "demo", "agents"])
+def test_help_is_there_for_every_command(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run(*command.split(), "--help")
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: recsim-drpo {command}".rstrip())
+
+
+def test_evaluate_uses_the_logging_agent_of_the_log(minari_root, tmp_path, capsys):
+    """The logger's row is that of the mixture that was logged, its temperatures too."""
+    config = LoggingConfig(expert_temperature=10.0)
+    kwargs = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}
+    dataset = generate_dataset(
+        "cli/hot-v0",
+        scenario={"expert": 1.0},
+        logging_config=config,
+        num_rounds=4_000,
+        env_kwargs=kwargs,
+        card=False,
+        progress=False,
+    )
+    latent = load_transitions(dataset, infos=["latent_reward"]).batch.infos["latent_reward"]
+    out = tmp_path / "hot"
+    assert run("train", "--dataset", "cli/hot-v0", "--agent", "bc", "--out", out, *QUICK) == 0
+    assert run("evaluate", out, "--out", tmp_path / "e") == 0
+    results = json.loads((tmp_path / "e" / "evaluation.json").read_text())
+    assert results["logger"]["reward"]["value"] == pytest.approx(float(latent.mean()), abs=0.01)
+
+
+def test_runs_named_twice_or_of_different_loggers(dataset, tmp_path, capsys):
+    assert run("generate", "cli/medium-v0", "--rounds", 400, "--no-card", *WORLD) == 0
+    for name in (dataset, "cli/medium-v0"):
+        out = tmp_path / "runs" / name.split("/")[1]
+        assert run("train", "--dataset", name, "--agent", "bc", "--out", out, *QUICK) == 0
+    capsys.readouterr()
+    assert run("evaluate", tmp_path / "runs" / "small-v0", tmp_path / "runs" / "small-v0") == 2
+    assert "named twice" in capsys.readouterr().err
+    assert run("evaluate", tmp_path / "runs") == 2
+    assert "no weights, or different ones" in capsys.readouterr().err
+
+
+def test_an_evaluation_is_whole_or_not_there(dataset, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    assert run("train", "--dataset", dataset, "--agent", "bc", "--out", out, *QUICK) == 0
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run("evaluate", out, "--num-users", 50, "--out", tmp_path / "plain") == 0
+    assert {p.name for p in (tmp_path / "plain").iterdir()} == {"evaluation.md", "evaluation.json"}
+    monkeypatch.setattr("recsim_drpo.cli.plots.estimates", lambda *_: 1 / 0)
+    assert run("evaluate", out, "--num-users", 50, "--out", tmp_path / "gone") == 2
+    assert not any("gone" in path.name for path in tmp_path.iterdir())
+
+
+def test_demo_keeps_what_others_put_into_its_folder(tmp_path, capsys):
+    out = tmp_path / "demo"
+    quick = ["--rounds", 300, "--steps", 5, "--seeds", 4, *WORLD]
+    assert run("demo", "--out", out, *quick) == 0
+    printed = capsys.readouterr().out
+    assert "nan" not in printed
+    assert "1 seed |" in printed
+    precious = out / "minari" / "mine" / "precious-v0"
+    precious.mkdir(parents=True)
+    assert run("demo", "--out", out, *quick) == 2
+    assert "not of its making" in capsys.readouterr().err
+    assert precious.exists()

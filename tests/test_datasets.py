@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -197,6 +198,16 @@ def test_real_embeddings_are_recovered_by_path_and_watched_by_checksum(minari_ro
     dataset = generate("real-v0", {"embeddings": str(path), "normalize": True, "num_topics": 6})
     env = dataset.recover_environment()
     assert env.unwrapped.world.num_items == 60
+    assert not (Path(dataset.spec.data_path).parent / "item_ids.npy").exists()  # no card, no ids
+    text = tmp_path / "vectors.csv"
+    rows = [",".join([f"sku{i}", *map(str, v)]) for i, v in enumerate(vectors.tolist())]
+    header = ",".join(["item_id", *(f"d{k}" for k in range(12))])
+    text.write_text("\n".join([header, *rows]) + "\n")
+    kwargs = {"embeddings": str(text), "normalize": True, "num_topics": 6}
+    named = generate("named-v0", kwargs, card=True)
+    ids = np.load(Path(named.spec.data_path).parent / "item_ids.npy")
+    assert ids.tolist() == [f"sku{i}" for i in range(60)]
+    assert ids.tolist() == named.recover_environment().unwrapped.world.catalogue.item_ids.tolist()
     np.save(path, vectors[::-1])
     with pytest.raises(ValueError, match="has checksum"):
         dataset.recover_environment()
@@ -209,7 +220,7 @@ def test_card(minari_root, small_kwargs):
     pytest.importorskip("sklearn")
     dataset = generate("card-v0", small_kwargs, scenario="medium", num_rounds=3000, card=True)
     folder = Path(dataset.spec.data_path).parent
-    text = (folder / "README.md").read_text(encoding="utf-8")
+    text = re.sub(" +", " ", (folder / "README.md").read_text(encoding="utf-8"))
     pictures = {p.name for p in folder.glob("*.png")}
     expected = {"item_frequencies", "reward_deciles", "value_by_rank", "item_map"}
     assert pictures == {f"{name}.png" for name in expected}
@@ -233,7 +244,7 @@ def test_card_without_the_extra_has_its_tables(minari_root, small_kwargs, monkey
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     dataset = generate("plain-v0", small_kwargs, card=True)
     folder = Path(dataset.spec.data_path).parent
-    text = (folder / "README.md").read_text(encoding="utf-8")
+    text = re.sub(" +", " ", (folder / "README.md").read_text(encoding="utf-8"))
     assert 'pip install "recsim-drpo[plots]"' in text
     assert "![" not in text
     assert "| expert |" in text

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import warnings
 
 import gymnasium as gym
@@ -88,6 +90,39 @@ def test_only_the_direction_of_an_action_counts(small_kwargs):
         env.reset(seed=3)
         items.add(env.step(direction * np.float32(scale))[4]["item_id"])
     assert len(items) == 1
+
+
+def test_actions_beyond_float32_have_a_direction_too(small_kwargs):
+    env, envs = make(**small_kwargs).unwrapped, make_native(2, **small_kwargs)
+    direction = np.random.default_rng(0).normal(size=16)
+    expected = (env.world.catalogue.embeddings @ direction).argmax()
+    for scale in (1e-300, 1e300):
+        env.reset(seed=0)
+        assert env.step(direction * scale)[4]["item_id"] == expected
+        envs.reset(seed=0)
+        assert (envs.step(np.stack([direction * scale] * 2))[4]["item_id"] == expected).all()
+    whole = np.zeros(16, np.int64)
+    whole[2] = 3
+    env.reset(seed=0)
+    assert env.step(whole)[4]["item_id"] == env.world.catalogue.embeddings[:, 2].argmax()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_gymnasiums_own_vector_environments(mode):
+    """In a process of its own: a forked child that waits for its parent's threads never ends."""
+    script = f"""
+import gymnasium as gym, numpy as np, torch, recsim_drpo
+torch.set_num_threads(2)
+gym.make("RecSimZipf-v0").reset(seed=0)  # the parent's threads are at work before the fork
+envs = gym.make_vec("RecSimZipf-v0", num_envs=2, vectorization_mode={mode!r})
+contexts, _ = envs.reset(seed=5)
+rewards = envs.step(np.ones((2, 128), np.float32))[1]
+envs.close()
+native = gym.make_vec("RecSimZipf-v0", num_envs=2, vectorization_mode="vector_entry_point")
+assert (native.reset(seed=5)[0] == contexts).all()
+assert np.allclose(native.step(np.ones((2, 128), np.float32))[1], rewards, atol=1e-6)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_undefined_actions_are_defined(small_kwargs):
@@ -206,8 +241,9 @@ def test_vector_seeds_may_be_given_one_by_one(small_kwargs):
     assert not np.array_equal(partly[0], listed[0])
     with pytest.raises(ValueError, match="2 seeds for 3 environments"):
         envs.reset(seed=[1, 2])
-    with pytest.raises(ValueError, match="seed=-1"):
-        envs.reset(seed=-1)
+    for seed in (-1, 1.5, True, "a"):
+        with pytest.raises(ValueError, match="seed="):
+            envs.reset(seed=seed)
 
 
 def test_vector_step_needs_a_reset(small_kwargs):

@@ -159,6 +159,18 @@ def test_errors(small_world):
         evaluate(agent, small_world, seed=-2)
 
 
+def test_a_world_without_a_choice_has_no_normalised_value():
+    world = make_world(num_items=1, embedding_dim=4, num_topics=1)
+    found = evaluate(Fixed(world, 0), world, num_users=20)
+    assert math.isnan(found.normalized.value)
+    assert found.regret.value == pytest.approx(0.0, abs=1e-7)
+
+
+def test_an_object_that_does_not_act(small_world):
+    with pytest.raises(TypeError, match="object has no method 'act'"):
+        evaluate(object(), small_world, num_users=5)
+
+
 def test_as_dict_is_plain(small_world):
     import json
 

@@ -16,7 +16,7 @@ from recsim_drpo.logging_agent import (
     mixture_weights,
     reference_policy,
 )
-from recsim_drpo.world import World, WorldConfig
+from recsim_drpo.world import World, WorldConfig, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
 # Warm enough that every item of a small catalogue is shown now and then.
@@ -546,3 +546,27 @@ def test_unknown_reference_policy(world):
 def test_reference_policies_check_their_seed(world, name):
     with pytest.raises(ValueError, match="seed=-1"):
         reference_policy(name, world, seed=-1)
+
+
+def test_a_popularity_bias_that_drowns_every_match():
+    """In float32 the product of bias and match would vanish for all items of most users."""
+    world = make_world(num_items=300, embedding_dim=16, num_topics=5, popularity_exponent=20.0)
+    config = LoggingConfig(popularity_temperature=1e-4)
+    users = world.users("train", 0, torch.arange(500))
+    agent = LoggingAgent(world, {"popularity": 1.0}, config)
+    choices = agent.choose(users.tastes, 0, torch.arange(500))
+    probabilities = agent.probabilities(users.tastes)
+    expected = probabilities.gather(1, choices.items[:, None])[:, 0]
+    np.testing.assert_allclose(choices.propensities, expected, rtol=1e-2, atol=1e-9)
+    assert (probabilities.sum(1) - 1).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("scenario", [None, ["medium"], 3])
+def test_scenarios_that_are_none(scenario):
+    with pytest.raises(ValueError, match="neither a name nor weights"):
+        mixture_weights(scenario)
+
+
+def test_a_config_that_is_none(world):
+    with pytest.raises(ValueError, match="is a LoggingConfig"):
+        LoggingAgent(world, "medium", {"expert_temperature": 1.0})

@@ -13,19 +13,27 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("agents", "datasets", "benchmarks")
-IMPORTS = """
+
+
+def modules(folder: str) -> set[str]:
+    return {path.name for path in (ROOT / folder).glob("*.py")}
+
+
+NAMES = ["recsim_drpo", "recsim_drpo.datasets"]
+NAMES += [f"recsim_drpo.{n.removesuffix('.py')}" for n in modules("recsim_drpo")]
+NAMES += [f"recsim_drpo.{f}.{n.removesuffix('.py')}" for f in PACKAGES for n in modules(f)]
+NAMES = sorted(name.removesuffix(".__init__") for name in NAMES)
+IMPORTS = f"""
 import datasets
 assert datasets.WHO == "stand-in", datasets
-import recsim_drpo, recsim_drpo.agents, recsim_drpo.benchmarks
-import recsim_drpo.agents.drpo, recsim_drpo.datasets, recsim_drpo.datasets.generate
-import recsim_drpo.datasets.load, recsim_drpo.benchmarks.throughput, recsim_drpo.cli
-import sys, pathlib
+import importlib, pathlib, sys
+here = pathlib.Path(sys.prefix).resolve()
+for name in {NAMES!r}:
+    module = importlib.import_module(name)
+    if module.__file__ is not None:
+        assert here in pathlib.Path(module.__file__).resolve().parents, (name, module.__file__)
 import gymnasium
 assert "RecSimZipf-v0" in gymnasium.registry
-here = pathlib.Path(sys.prefix).resolve()
-for name, module in list(sys.modules.items()):
-    if name.startswith("recsim_drpo") and getattr(module, "__file__", None):
-        assert here in pathlib.Path(module.__file__).resolve().parents, (name, module.__file__)
 print("imported")
 """
 
@@ -70,10 +78,6 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     (sdist,) = out.glob("*.tar.gz")
     (wheel,) = out.glob("*.whl")
     return sdist, wheel
-
-
-def modules(folder: str) -> set[str]:
-    return {path.name for path in (ROOT / folder).glob("*.py")}
 
 
 def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) -> None:

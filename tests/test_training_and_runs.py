@@ -50,7 +50,7 @@ def test_the_seed_decides_the_order_of_batches(transitions):
     def after(seed):
         agent = fresh()
         train(agent, transitions, TrainingConfig(steps=5, seed=seed), progress=False)
-        return agent.state_dict()["parameters.weight_0"]
+        return agent.state_dict()["parameters.policy.weight_0"]
 
     assert torch.equal(after(0), after(0))
     assert not torch.equal(after(0), after(1))
@@ -67,7 +67,7 @@ def test_divergence_is_reported_with_its_step(transitions):
         def act(self, observations):
             return torch.zeros(len(observations), 16)
 
-    with pytest.raises(DivergedError, match="at step 10 the metric 'loss' is inf") as caught:
+    with pytest.raises(DivergedError, match="at step 10: the metric 'loss' is inf") as caught:
         train(Bursts(), transitions, TrainingConfig(steps=50, log_every=5), progress=False)
     assert caught.value.step == 10
     assert [row["step"] for row in caught.value.history] == [5, 10]
