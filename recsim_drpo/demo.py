@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from minari import MinariDataset
 
 from recsim_drpo import plots, runs
@@ -155,9 +156,10 @@ def _fill(
                 device=world.device,
             )
             label = f"{name}, seed {seed}"
-            history = train(
-                agent, transitions, config, evaluator=validation, progress=progress, label=label
-            )
+            with _one_thread():
+                history = train(
+                    agent, transitions, config, evaluator=validation, progress=progress, label=label
+                )
             curves[name].append(history)
             found[name].append(test(agent))
             runs.save_run(
@@ -262,6 +264,17 @@ def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
     card = Path(dataset.spec.data_path).parent
     for path in [*card.glob("*.png"), card / "README.md"]:
         shutil.copy(path, folder / path.name)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread: networks this small gain nothing from more, and wait for them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

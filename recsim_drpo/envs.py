@@ -291,7 +291,7 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """
         given: Any = seed  # whatever a caller without types passes
         if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
-            super().reset(seed=None if given is None else rng.check_seed(given))
+            super().reset(seed=None if given is None else rng.check_seed(int(given)))
             wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
         elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
             raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
