@@ -21,9 +21,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,7 @@ from recsim_drpo.decoder import ExactDecoder
 from recsim_drpo.envs import ENV_ID, register
 from recsim_drpo.runs import versions
 from recsim_drpo.tables import markdown_table
+from recsim_drpo.threads import threads
 from recsim_drpo.world import make_world
 
 DEFAULT_OUT = Path("benchmarks/results/throughput.json")
@@ -202,17 +202,6 @@ def spread(values: Sequence[float], unit: str = "") -> str:
 def number(value: float) -> str:
     """Three significant digits, none dropped before the point."""
     return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch compute with ``count`` threads, and with as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def seconds_per_call(

@@ -42,6 +42,7 @@ from recsim_drpo.logging_agent import (
     reference_policy,
 )
 from recsim_drpo.rng import check_seed
+from recsim_drpo.threads import threads
 from recsim_drpo.world import World, make_world
 
 ROUNDS_PER_EPISODE = 10_000
@@ -342,21 +343,20 @@ def _blocks(agent: LoggingAgent, seed: int, num_rounds: int) -> Iterator[_Block]
         yield from map(compute, starts)
         return
     workers = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool:
-            pending: list[Future[_Block]] = [
-                pool.submit(compute, start) for start in islice(starts, workers + 1)
-            ]
-            try:
-                while pending:
-                    yield pending.pop(0).result()
-                    pending += [pool.submit(compute, start) for start in islice(starts, 1)]
-            finally:
-                for future in pending:
-                    future.cancel()
-    finally:
-        torch.set_num_threads(workers)
+    with (
+        threads(1),
+        ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool,
+    ):
+        pending: list[Future[_Block]] = [
+            pool.submit(compute, start) for start in islice(starts, workers + 1)
+        ]
+        try:
+            while pending:
+                yield pending.pop(0).result()
+                pending += [pool.submit(compute, start) for start in islice(starts, 1)]
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _block(agent: LoggingAgent, seed: int, start: int, size: int) -> _Block:

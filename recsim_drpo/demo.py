@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from minari import MinariDataset
 
 from recsim_drpo import plots, runs
@@ -27,6 +26,7 @@ from recsim_drpo.logging_agent import reference_policy
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.tables import markdown_table
+from recsim_drpo.threads import threads
 from recsim_drpo.training import Row, TrainingConfig, train
 from recsim_drpo.world import World, make_world
 
@@ -156,7 +156,7 @@ def _fill(
                 device=world.device,
             )
             label = f"{name}, seed {seed}"
-            with _one_thread():
+            with threads(1):  # networks this small gain nothing from more, and wait for them
                 history = train(
                     agent, transitions, config, evaluator=validation, progress=progress, label=label
                 )
@@ -264,17 +264,6 @@ def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
     card = Path(dataset.spec.data_path).parent
     for path in [*card.glob("*.png"), card / "README.md"]:
         shutil.copy(path, folder / path.name)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute with one thread: networks this small gain nothing from more, and wait for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
