@@ -39,13 +39,15 @@ def init_parameters(
     return parameters
 
 
-def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: int, step: Tensor) -> Noise:
-    """Standard normal float32 numbers of the named shapes: a function of seed and step alone."""
+def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: Tensor, step: Tensor) -> Noise:
+    """Standard normal float32 numbers of the named shapes: a function of seed and step alone.
+
+    Both are int64, (1,), on the device where the numbers are wanted: nothing is copied to it.
+    """
     noise = {}
     for number, (name, shape) in enumerate(shapes.items()):
         size = int(torch.Size(shape).numel())
-        key = torch.tensor(seed, device=step.device)
-        words = rng.philox_4x32(key, rng.Stream.AGENT_NOISE + number, step, size + size % 2)
+        words = rng.philox_4x32(seed, rng.Stream.AGENT_NOISE + number, step, size + size % 2)
         drawn = rng.many_normals(words)[..., :size]
         noise[name] = drawn.to(torch.float32).reshape(shape)
     return noise
@@ -89,7 +91,7 @@ class Learner:
             self._parameters.values(), lr=config.learning_rate, fused=True
         )
         self._state = {k: v.to(self.device) for k, v in initial.items()}
-        self._seed = seed
+        self._seed = torch.tensor([seed], dtype=torch.int64, device=self.device)
         self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
         # On the CPU, so that a checkpoint of one device can be loaded on another.
         self._generator = torch.Generator().manual_seed(seed ^ _SAMPLING_STREAM)
@@ -168,7 +170,7 @@ class Learner:
             tensors |= {f"adam.{slot}.{name}": value for slot, value in slots.items()}
         tensors |= {f"state.{name}": value for name, value in self._state.items()}
         tensors["step"] = self._step
-        tensors["seed"] = torch.tensor(self._seed)
+        tensors["seed"] = self._seed
         tensors["generator"] = self._generator.get_state()
         return {name: value.detach().clone() for name, value in tensors.items()}
 
@@ -199,5 +201,5 @@ class Learner:
             name: state[f"state.{name}"].detach().clone().to(self.device) for name in self._state
         }
         self._step = state["step"].detach().clone().to(self.device)
-        self._seed = int(state["seed"])
+        self._seed = state["seed"].detach().clone().to(self.device)
         self._generator.set_state(state["generator"].cpu())
