@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-
 from recsim_drpo.agents.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.critics import BaselineConfig, baseline_advantages, baseline_critics
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
@@ -62,13 +60,13 @@ def loss(
 ) -> LossOutput:
     """The first loss above, plus the baseline's."""
     advantages, baseline_loss = baseline_advantages(parameters, batch, config)
-    weights = torch.where(advantages < 0, config.negative_weight, 1.0)
+    negative = (advantages < 0).to(advantages.dtype)
+    weights = (1.0 - negative) + config.negative_weight * negative
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
-    negative = (advantages < 0).to(advantages.dtype).mean()
     return LossOutput(
         -(weights * advantages * log_prob).mean() + baseline_loss,
         state,
-        {"negative_share": negative},
+        {"negative_share": negative.mean()},
     )
 
 

@@ -69,13 +69,13 @@ def critics(
 
 
 def init_state(parameters: Parameters, config: BPPOConfig) -> State:
-    """π_old as ``old.*``, the current ``epsilon``, and ``step``, an int64 scalar."""
+    """π_old as ``old.*``, the current ``epsilon``, float64, and ``step``, int64, scalars."""
     old = {
         f"old.{name}": tensor.detach().clone()
         for name, tensor in parameters.items()
         if name.startswith("policy.") or name == "log_std"
     }
-    epsilon = torch.tensor(config.epsilon, dtype=torch.float32)
+    epsilon = torch.tensor(config.epsilon, dtype=torch.float64)
     return {**old, "epsilon": epsilon, "step": torch.zeros((), dtype=torch.int64)}
 
 
@@ -104,7 +104,8 @@ def loss(
         advantages = (raw - raw.mean()) / weighted_std(raw, torch.ones_like(raw))
     log_prob = policy_log_prob(parameters, batch.observations, actions, config.sigma)
     ratio = torch.exp(log_prob - old_log_prob)
-    clipped = torch.clamp(ratio, 1.0 - state["epsilon"], 1.0 + state["epsilon"])
+    epsilon = state["epsilon"].to(ratio.dtype)
+    clipped = torch.clamp(ratio, 1.0 - epsilon, 1.0 + epsilon)
     proximal = -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
     cloning = -policy_log_prob(parameters, batch.observations, batch.actions, config.sigma).mean()

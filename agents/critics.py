@@ -64,7 +64,7 @@ def value_advantages(
 def td_target(parameters: Parameters, batch: Batch, discount: float) -> Tensor:
     """y = r + γ (1 − d) V(s'), (B,), without gradient."""
     following = value(parameters, batch.next_observations).detach()
-    return batch.rewards + discount * (~batch.terminations) * following
+    return batch.rewards + discount * following.masked_fill(batch.terminations, 0.0)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def expectile_losses(
 def move_targets(parameters: Parameters, state: State, config: ExpectileConfig) -> State:
     """Polyak averaging of the targets, after the optimiser step."""
     return {
-        name: torch.lerp(tensor, parameters[name.removeprefix("target.")].detach(), config.polyak)
+        name: tensor + config.polyak * (parameters[name.removeprefix("target.")].detach() - tensor)
         if name.startswith("target.")
         else tensor
         for name, tensor in state.items()

@@ -88,7 +88,7 @@ def loss(
         next_mean, next_log_std = policy_moments(parameters, batch.next_observations, config.sigma)
         following = next_mean + next_log_std.exp() * noise["following"]
         next_q = action_value(target, batch.next_observations, following, "q")
-        goal = batch.rewards + config.discount * (~batch.terminations) * next_q
+        goal = batch.rewards + config.discount * next_q.masked_fill(batch.terminations, 0.0)
         drawn = mean + log_std.exp() * noise["samples"]  # (samples, batch, action)
         observations = batch.observations.expand(config.num_samples, *batch.observations.shape)
         baseline = action_value(parameters, observations, drawn, "q").mean(dim=0)

@@ -1,56 +1,20 @@
-"""One learner: parameters, optimiser and state around an algorithm's pure loss."""
+"""One learner: an agent made of an algorithm's pure loss."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from recsim_drpo import rng
-from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig
-from recsim_drpo.agents.networks import constrain_policy, init_network, policy_moments
-from recsim_drpo.agents.protocol import Batch, as_observations, check_batch
-from recsim_drpo.checks import check_integer, resolve_device
-from recsim_drpo.rng import check_seed
+from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine import Engine
+from recsim_drpo.agents.protocol import Batch, as_observations
 
-_SAMPLING_STREAM = 0x5A4D
-
-
-def init_parameters(
-    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
-) -> dict[str, Tensor]:
-    """Fresh parameters, float32 on the CPU.
-
-    The policy is drawn first: agents of one seed start from one policy, whatever their critics.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    outputs = 2 * action_dim if config.sigma == "state" else action_dim
-    shapes = {"policy": (observation_dim, outputs)}
-    shapes |= algorithm.critics(observation_dim, action_dim, config)
-    parameters: dict[str, Tensor] = {}
-    for name, (inputs, size) in shapes.items():
-        depth = config.num_hidden_layers
-        parameters |= init_network(name, inputs, size, config.hidden_dim, depth, generator)
-    if config.sigma == "learned":
-        parameters["log_std"] = torch.zeros(action_dim)
-    return parameters
-
-
-def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: Tensor, step: Tensor) -> Noise:
-    """Standard normal float32 numbers of the named shapes: a function of seed and step alone.
-
-    Both are int64, (1,), on the device where the numbers are wanted: nothing is copied to it.
-    """
-    noise = {}
-    for number, (name, shape) in enumerate(shapes.items()):
-        size = int(torch.Size(shape).numel())
-        words = rng.philox_4x32(seed, rng.Stream.AGENT_NOISE + number, step, size + size % 2)
-        drawn = rng.many_normals(words)[..., :size]
-        noise[name] = drawn.to(torch.float32).reshape(shape)
-    return noise
+if TYPE_CHECKING:
+    from recsim_drpo.datasets.load import Transitions
 
 
 class Learner:
@@ -61,9 +25,10 @@ class Learner:
         observation_dim: o ≥ 1.
         action_dim: a ≥ 1.
         config: hyper-parameters.
-        seed: integer in [0, 2**63): initialisation, and :meth:`sample` without a generator.
-            Initial parameters are drawn on the CPU: the same on every device.
-        device: where it learns and acts.
+        seed: integer in [0, 2**63): of initialisation, of the loss's random numbers, of
+            :meth:`sample` without a generator.
+        **options: device, dtype, precision and execution of
+            :class:`recsim_drpo.agents.engine.Engine`.
     """
 
     def __init__(
@@ -73,33 +38,27 @@ class Learner:
         action_dim: int,
         config: PolicyConfig,
         seed: int = 0,
-        device: str | torch.device = "cpu",
+        **options: Any,
     ) -> None:
-        check_integer("observation_dim", observation_dim, 1)
-        check_integer("action_dim", action_dim, 1)
-        check_seed(seed)
+        self._engine = Engine(
+            algorithm, observation_dim, action_dim, [config], [seed], batched=False, **options
+        )
         self.name = algorithm.name
         self.observation_dim = observation_dim
         self.action_dim = action_dim
         self.config = config
-        self.device = resolve_device(device)
-        self._algorithm = algorithm
-        fresh = init_parameters(algorithm, observation_dim, action_dim, config, seed)
-        initial = algorithm.init_state(fresh, config)
-        self._parameters = {k: v.to(self.device).requires_grad_() for k, v in fresh.items()}
-        self._optimizer = torch.optim.Adam(
-            self._parameters.values(), lr=config.learning_rate, fused=True
-        )
-        self._state = {k: v.to(self.device) for k, v in initial.items()}
-        self._seed = torch.tensor([seed], dtype=torch.int64, device=self.device)
-        self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
-        # On the CPU, so that a checkpoint of one device can be loaded on another.
-        self._generator = torch.Generator().manual_seed(seed ^ _SAMPLING_STREAM)
+        self.device = self._engine.device
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """All hyper-parameters by name."""
         return asdict(self.config)
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The update at which loss or gradient was not finite: it is frozen as it was before."""
+        step = int(self._engine.learner.diverged_at)
+        return None if step < 0 else step
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on a batch.
@@ -110,25 +69,16 @@ class Learner:
         Raises:
             ValueError: the batch's shapes do not fit this agent.
         """
-        check_batch(batch, self.observation_dim, self.action_dim)
-        shapes = self._algorithm.noise(batch.rewards.shape[0], self.action_dim, self.config)
-        noise = draw_noise(shapes, self._seed, self._step)
-        output = self._algorithm.loss(self._parameters, self._state, batch, noise, self.config)
-        gradients = torch.autograd.grad(output.loss, list(self._parameters.values()))
-        for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
-            parameter.grad = gradient
-        self._optimizer.step()
-        with torch.no_grad():
-            constrain_policy(self._parameters)
-            state = self._algorithm.settle(self._parameters, output.state, self.config)
-            self._step = self._step + 1
-        self._state = {name: value.detach() for name, value in state.items()}
-        metrics = {"loss": output.loss, **output.metrics}
-        return {name: value.detach() for name, value in metrics.items()}
+        return self._engine.update(batch)
 
-    @torch.no_grad()
+    def bind(
+        self, transitions: Transitions, batch_size: int
+    ) -> Callable[[Tensor], dict[str, Tensor]]:
+        """:meth:`update` from indices into a log, int64 (batch_size,); see :class:`Engine`."""
+        return self._engine.bind(transitions, batch_size)
+
     def act(self, observations: Tensor) -> Tensor:
-        """The policy's mean, float32 (B, a), raw: not normalised, not clipped.
+        """The policy's mean, (B, a), raw: not normalised, not clipped.
 
         Args:
             observations: (B, o), a tensor or an array.
@@ -136,43 +86,26 @@ class Learner:
         Raises:
             ValueError: another shape.
         """
-        inputs = as_observations(observations, self.observation_dim, self.device)
-        return policy_moments(self._parameters, inputs, self.config.sigma)[0]
+        return self._engine.act(as_observations(observations, self.observation_dim, self.device))
 
-    @torch.no_grad()
     def sample(self, observations: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Actions drawn from the policy, float32 (B, a).
+        """Actions drawn from the policy, (B, a).
 
         Args:
             observations: (B, o), a tensor or an array.
-            generator: of any device; ``None`` uses the agent's own, which its ``state_dict``
-                carries.
+            generator: of any device; ``None`` draws the agent's own numbers, whose counter its
+                ``state_dict`` carries.
         """
         inputs = as_observations(observations, self.observation_dim, self.device)
-        mean, log_std = policy_moments(self._parameters, inputs, self.config.sigma)
-        source = self._generator if generator is None else generator
-        noise = torch.randn(mean.shape, generator=source, device=source.device)
-        return mean + noise.to(self.device) * log_std.exp()
+        return self._engine.sample(inputs, generator)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.
 
-        Keys: ``parameters.*``, ``adam.*`` (``exp_avg``, ``exp_avg_sq``, ``step`` of each
-        parameter), ``state.*``, ``step``, ``seed`` and ``generator``.
+        Keys: ``parameters.*``, ``adam.exp_avg.*`` and ``adam.exp_avg_sq.*`` of each parameter,
+        ``state.*``, ``seed``, ``step``, ``diverged_at`` and ``draws``.
         """
-        tensors = {f"parameters.{name}": value for name, value in self._parameters.items()}
-        for name, parameter in self._parameters.items():
-            slots = self._optimizer.state.get(parameter) or {
-                "step": torch.zeros((), device=self.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-            tensors |= {f"adam.{slot}.{name}": value for slot, value in slots.items()}
-        tensors |= {f"state.{name}": value for name, value in self._state.items()}
-        tensors["step"] = self._step
-        tensors["seed"] = self._seed
-        tensors["generator"] = self._generator.get_state()
-        return {name: value.detach().clone() for name, value in tensors.items()}
+        return self._engine.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state_dict`` of an agent of the same kind and shape; all or nothing.
@@ -180,26 +113,4 @@ class Learner:
         Raises:
             ValueError: tensors are missing, unknown or of another shape; nothing is changed then.
         """
-        own = self.state_dict()
-        for name in sorted(own.keys() | state.keys()):
-            found = tuple(state[name].shape) if name in state else "missing"
-            expected = tuple(own[name].shape) if name in own else "not there"
-            if found != expected:
-                raise ValueError(
-                    f"The state does not fit this {self.name!r} agent (observation_dim="
-                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {found}, "
-                    f"expected {expected}."
-                )
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(state[f"parameters.{name}"])
-                self._optimizer.state[parameter] = {
-                    slot: state[f"adam.{slot}.{name}"].detach().clone().to(self.device)
-                    for slot in ("step", "exp_avg", "exp_avg_sq")
-                }
-        self._state = {
-            name: state[f"state.{name}"].detach().clone().to(self.device) for name in self._state
-        }
-        self._step = state["step"].detach().clone().to(self.device)
-        self._seed = state["seed"].detach().clone().to(self.device)
-        self._generator.set_state(state["generator"].cpu())
+        self._engine.load_state_dict(state)

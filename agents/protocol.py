@@ -53,15 +53,21 @@ class Agent(Protocol):
         ...
 
 
-def check_batch(batch: Batch, observation_dim: int, action_dim: int) -> None:
-    """Raise ``ValueError`` unless shapes fit; looks at no value, so nothing waits for a device."""
-    size = batch.rewards.shape[0] if batch.rewards.ndim else 0
+def check_batch(
+    batch: Batch, observation_dim: int, action_dim: int, axes: tuple[int, ...] = ()
+) -> None:
+    """Raise ``ValueError`` unless shapes fit; looks at no value, so nothing waits for a device.
+
+    ``axes`` are expected before the batch's own: the number of learners.
+    """
+    size = batch.rewards.shape[-1] if batch.rewards.ndim else 0
+    rows = (*axes, size)
     expected = {
-        "observations": (size, observation_dim),
-        "actions": (size, action_dim),
-        "rewards": (size,),
-        "next_observations": (size, observation_dim),
-        "terminations": (size,),
+        "observations": (*rows, observation_dim),
+        "actions": (*rows, action_dim),
+        "rewards": rows,
+        "next_observations": (*rows, observation_dim),
+        "terminations": rows,
     }
     for name, shape in expected.items():
         found = tuple(getattr(batch, name).shape)
@@ -72,11 +78,13 @@ def check_batch(batch: Batch, observation_dim: int, action_dim: int) -> None:
             )
 
 
-def as_observations(observations: Any, observation_dim: int, device: torch.device) -> Tensor:
-    """Observations as float32 (B, o) on the device; ``ValueError`` for another shape."""
+def as_observations(
+    observations: Any, observation_dim: int, device: torch.device, axes: tuple[int, ...] = ()
+) -> Tensor:
+    """Observations as float32 (*axes, B, o) on the device; ``ValueError`` for another shape."""
     tensor = torch.as_tensor(observations, dtype=torch.float32, device=device)
-    if tensor.ndim != 2 or tensor.shape[1] != observation_dim:
-        raise ValueError(
-            f"Observations of shape {tuple(tensor.shape)}; expected (B, {observation_dim})."
-        )
+    shape = tuple(tensor.shape)
+    if len(shape) != 2 + len(axes) or shape[:-2] != axes or shape[-1] != observation_dim:
+        expected = ", ".join(map(str, (*axes, "B", observation_dim)))
+        raise ValueError(f"Observations of shape {shape}; expected ({expected}).")
     return tensor

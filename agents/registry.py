@@ -50,6 +50,9 @@ def make_agent(
     action_dim: int,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    precision: str = "float32",
+    execution: str = "auto",
     **hyperparameters: Any,
 ) -> Learner:
     """Make an agent.
@@ -60,6 +63,9 @@ def make_agent(
         action_dim: dimension a of actions.
         seed: integer in [0, 2**63).
         device: where it learns and acts.
+        dtype: float32 or float64.
+        precision: see :func:`recsim_drpo.precision.matrix_precision`.
+        execution: see :class:`recsim_drpo.agents.engine.Engine`.
         **hyperparameters: fields of the algorithm's configuration; the rest keep their defaults.
 
     Raises:
@@ -70,4 +76,14 @@ def make_agent(
         raise unknown_name("agent", name, ALGORITHMS)
     algorithm = ALGORITHMS[name]
     config = build_config(algorithm.config, hyperparameters, f"hyper-parameter of {name!r}")
-    return Learner(algorithm, observation_dim, action_dim, config, seed, device)
+    return Learner(
+        algorithm,
+        observation_dim,
+        action_dim,
+        config,
+        seed,
+        device=device,
+        dtype=dtype,
+        precision=precision,
+        execution=execution,
+    )

@@ -35,6 +35,8 @@ class Stream(enum.IntEnum):
     TEST_USERS = 3
     LOGGING_POLICY = 4
     REFERENCE_POLICY = 5
+    TRAINING_ORDER = 6
+    AGENT_SAMPLE = 7
     AGENT_NOISE = 256
     """And those after it: an agent's draws of one update, in order."""
 
@@ -95,6 +97,14 @@ def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
     """
     bits = (high << 20) | (low >> 12)
     return (bits.to(torch.float64) + 0.5) * 2.0**-52
+
+
+def below(words: Tensor, limit: Tensor | int) -> Tensor:
+    """Map 32-bit words to int64 in [0, limit), for limits up to 2**31; same shape.
+
+    Uniform to within limit / 2**32.
+    """
+    return (words * limit) >> 32
 
 
 def normals(first: Tensor, second: Tensor) -> Tensor:

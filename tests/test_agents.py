@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from recsim_drpo import agent_names, make_agent
 from recsim_drpo.agents import Agent, Batch
 from recsim_drpo.agents.filtering import FilterConfig, adapt_kappa, top_kappa
-from recsim_drpo.agents.learner import draw_noise
 from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_log_prob, policy_moments
 from recsim_drpo.agents.registry import ALGORITHMS
+from recsim_drpo.agents.step import draw_noise
 from recsim_drpo.checks import build_config
 
 NAMES = sorted(agent_names())
@@ -463,7 +463,7 @@ def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
     }
     algorithm = ALGORITHMS[name]
     state = {k.removeprefix("state."): v for k, v in before.items() if k.startswith("state.")}
-    noise = draw_noise(algorithm.noise(10, 2, agent.config), torch.tensor([4]), before["step"])
+    noise = draw_noise(algorithm.noise(10, 2, agent.config), torch.tensor(4), before["step"])
     loss = algorithm.loss(parameters, state, batch, noise, agent.config).loss
     for key, gradient in zip(
         parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True
@@ -518,7 +518,7 @@ def test_noise_is_a_function_of_seed_and_step():
     shapes = {"a": (3, 5), "b": (7,)}
 
     def draw(seed, step):
-        return draw_noise(shapes, torch.tensor([seed]), torch.tensor([step]))
+        return draw_noise(shapes, torch.tensor(seed), torch.tensor(step))
 
     assert draw(1, 2)["a"].shape == (3, 5)
     assert torch.equal(draw(1, 2)["a"], draw(1, 2)["a"])
@@ -642,7 +642,7 @@ def test_losses_run_under_vmap_unchanged(name):
 
     config = agents[0].config
     shapes = algorithm.noise(12, 2, config)
-    noises = [draw_noise(shapes, torch.tensor([seed]), torch.tensor([0])) for seed in range(3)]
+    noises = [draw_noise(shapes, torch.tensor(seed), torch.tensor(0)) for seed in range(3)]
 
     def loss(parameters, state, noise, o, a, r):
         batch = Batch(o, a, r, o, r > 0.5)

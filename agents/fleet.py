@@ -1,0 +1,267 @@
+"""A fleet: any number of learners of one algorithm, trained as one batched computation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine import Engine, numeric_fields
+from recsim_drpo.agents.learner import Learner
+from recsim_drpo.agents.protocol import Batch, as_observations, check_batch
+from recsim_drpo.agents.step import Metrics
+from recsim_drpo.checks import build_config, check_integer
+from recsim_drpo.rng import check_seeds
+
+if TYPE_CHECKING:
+    from recsim_drpo.datasets.load import Transitions
+
+
+@dataclass(frozen=True)
+class Member:
+    """A learner of a fleet.
+
+    Attributes:
+        seed: its seed.
+        overrides: its hyper-parameters that are not the defaults.
+        config: all of them.
+    """
+
+    seed: int
+    overrides: Mapping[str, Any]
+    config: PolicyConfig
+
+
+class Fleet:
+    """Learners of one algorithm, seeds × hyper-parameters.
+
+    Learner k behaves as the :class:`Learner` of its seed and hyper-parameters does alone: same
+    initialisation, same random numbers, same updates up to rounding. A learner that diverges is
+    frozen and touches no other.
+
+    Real-valued hyper-parameters vary within one batched computation; others (depth, width, σ mode,
+    schedules, switches) give computations of another shape, and the fleet splits into groups of one
+    structure by itself, in the order of the learners.
+
+    Args:
+        agent: a registered algorithm's name, or an :class:`Algorithm`.
+        observation_dim: o ≥ 1.
+        action_dim: a ≥ 1.
+        seeds: different integers in [0, 2**63).
+        overrides: hyper-parameters by name, one mapping for each variant. Learners are all pairs,
+            variant by variant: with S seeds, learner v · S + s is variant v at seed s.
+        **options: device, dtype, precision and execution of
+            :class:`recsim_drpo.agents.engine.Engine`.
+
+    Raises:
+        ValueError: an unknown agent, hyper-parameter or option, or a value out of its range.
+    """
+
+    def __init__(
+        self,
+        agent: str | Algorithm,
+        *,
+        observation_dim: int,
+        action_dim: int,
+        seeds: Sequence[int],
+        overrides: Sequence[Mapping[str, Any]] = ({},),
+        **options: Any,
+    ) -> None:
+        algorithm = algorithm_of(agent)
+        kind = f"hyper-parameter of {algorithm.name!r}"
+        if not overrides:
+            raise ValueError("overrides=[] makes no learner; pass [{}] for the defaults.")
+        self.members = [
+            Member(seed, dict(values), build_config(algorithm.config, values, kind))
+            for values in overrides
+            for seed in check_seeds(seeds)
+        ]
+        self.name = algorithm.name
+        self.observation_dim = observation_dim
+        self.action_dim = action_dim
+        self._options = options
+        self._algorithm = algorithm
+        structures: dict[Any, list[int]] = {}
+        for number, member in enumerate(self.members):
+            structures.setdefault(_structure(member.config), []).append(number)
+        self._groups = [
+            Engine(
+                algorithm,
+                observation_dim,
+                action_dim,
+                [self.members[number].config for number in numbers],
+                [self.members[number].seed for number in numbers],
+                batched=True,
+                **options,
+            )
+            for numbers in structures.values()
+        ]
+        self.device = self._groups[0].device
+        self._places = [
+            torch.tensor(numbers, device=self.device) for numbers in structures.values()
+        ]
+
+    def __len__(self) -> int:
+        """The number of learners L."""
+        return len(self.members)
+
+    @property
+    def num_groups(self) -> int:
+        """In how many batched computations the learners train."""
+        return len(self._groups)
+
+    @property
+    def seeds(self) -> Tensor:
+        """int64 (L,), on the device."""
+        return self._gather([group.learner.seed for group in self._groups])
+
+    @property
+    def diverged_at(self) -> Tensor:
+        """int64 (L,), on the device: the update at which each learner was frozen, -1 if none."""
+        return self._gather([group.learner.diverged_at for group in self._groups])
+
+    def update(self, batch: Batch) -> Metrics:
+        """One optimiser step of every learner.
+
+        Args:
+            batch: each learner's own, every field with a leading axis of L.
+
+        Returns:
+            metrics (L,) on the device, ``loss`` among them; NaN where a learner has no such metric.
+
+        Raises:
+            ValueError: the batch's shapes do not fit.
+        """
+        check_batch(batch, self.observation_dim, self.action_dim, (len(self),))
+        return self._merge(
+            [
+                group.update(Batch(*(getattr(batch, name)[places] for name in Batch._fields[:5])))
+                for group, places in zip(self._groups, self._rows(), strict=True)
+            ]
+        )
+
+    def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
+        """:meth:`update` from indices into a log, int64 (L, batch_size)."""
+        steps = [group.bind(transitions, batch_size) for group in self._groups]
+
+        def move(indices: Tensor) -> Metrics:
+            return self._merge(
+                [step(indices[rows]) for step, rows in zip(steps, self._rows(), strict=True)]
+            )
+
+        return move
+
+    def act(self, observations: Tensor) -> Tensor:
+        """The policies' means (L, B, a) for observations (B, o), shared, or (L, B, o)."""
+        return self._each(observations, lambda group, inputs: group.act(inputs))
+
+    def sample(self, observations: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Actions drawn from the policies, (L, B, a); see :meth:`Learner.sample`."""
+        return self._each(observations, lambda group, inputs: group.sample(inputs, generator))
+
+    def learner(self, number: int) -> Learner:
+        """A copy of learner ``number`` in [0, L), as an agent of its own."""
+        check_integer("number", number, 0, len(self) - 1)
+        member = self.members[number]
+        alone = Learner(
+            self._algorithm,
+            self.observation_dim,
+            self.action_dim,
+            member.config,
+            member.seed,
+            **self._options,
+        )
+        for group, places in zip(self._groups, self._places, strict=True):
+            found = (places == number).nonzero()
+            if len(found):
+                row = int(found)
+                state = group.state_dict()
+                alone.load_state_dict({name: value[row] for name, value in state.items()})
+        return alone
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Those of the learners with a leading axis; prefixed ``group-0.`` and on if it split."""
+        return {
+            prefix + name: value
+            for group, prefix in self._prefixed()
+            for name, value in group.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore a ``state_dict`` of a fleet made with the same arguments; all or nothing.
+
+        Raises:
+            ValueError: tensors are missing, unknown or of another shape; nothing is changed then.
+        """
+        known = self.state_dict()
+        unknown = sorted(state.keys() - known.keys())
+        if unknown:
+            raise ValueError(f"The state does not fit this fleet of {self.name!r}: {unknown[0]!r}.")
+        before = [group.state_dict() for group in self._groups]
+        try:
+            for group, prefix in self._prefixed():
+                group.load_state_dict(
+                    {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+                )
+        except ValueError:
+            for group, own in zip(self._groups, before, strict=True):
+                group.load_state_dict(own)
+            raise
+
+    def _prefixed(self) -> list[tuple[Engine, str]]:
+        if len(self._groups) == 1:
+            return [(self._groups[0], "")]
+        return [(group, f"group-{number}.") for number, group in enumerate(self._groups)]
+
+    def _rows(self) -> Sequence[Tensor | slice]:
+        return [slice(None)] if len(self._groups) == 1 else self._places
+
+    def _gather(self, parts: Sequence[Tensor]) -> Tensor:
+        """Tensors of the groups' learners, (L_g, ...), as one in the fleet's order."""
+        if len(parts) == 1:
+            return parts[0]
+        return torch.cat(list(parts))[torch.argsort(torch.cat(self._places))]
+
+    def _merge(self, parts: Sequence[Metrics]) -> Metrics:
+        if len(parts) == 1:
+            return parts[0]
+        names = dict.fromkeys(name for part in parts for name in part)
+        missing = [torch.full_like(part["loss"], torch.nan) for part in parts]
+        return {
+            name: self._gather(
+                [part.get(name, gap) for part, gap in zip(parts, missing, strict=True)]
+            )
+            for name in names
+        }
+
+    def _each(self, observations: Tensor, function: Callable[[Engine, Tensor], Tensor]) -> Tensor:
+        leading = (len(self),) if torch.as_tensor(observations).ndim == 3 else ()
+        inputs = as_observations(observations, self.observation_dim, self.device, leading)
+        rows = self._rows()
+        return self._gather(
+            [
+                function(group, inputs[rows[number]] if leading else inputs)
+                for number, group in enumerate(self._groups)
+            ]
+        )
+
+
+def _structure(config: PolicyConfig) -> tuple[Any, ...]:
+    numeric = numeric_fields(type(config))
+    return tuple(getattr(config, f.name) for f in fields(config) if f.name not in numeric)
+
+
+def algorithm_of(agent: str | Algorithm) -> Algorithm:
+    """The algorithm of a name; ``ValueError`` where there is none that a fleet could run."""
+    if isinstance(agent, Algorithm):
+        return agent
+    from recsim_drpo.agents.registry import ALGORITHMS  # it registers what this module runs
+    from recsim_drpo.checks import unknown_name
+
+    if agent not in ALGORITHMS:
+        raise unknown_name("algorithm", agent, ALGORITHMS)
+    return ALGORITHMS[agent]
