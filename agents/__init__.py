@@ -2,6 +2,14 @@
 
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent, Batch
-from recsim_drpo.agents.registry import agent_names, make_agent
+from recsim_drpo.agents.registry import AgentSpec, agent_names, make_agent, register_agent
 
-__all__ = ["Agent", "Batch", "Fleet", "agent_names", "make_agent"]
+__all__ = [
+    "Agent",
+    "AgentSpec",
+    "Batch",
+    "Fleet",
+    "agent_names",
+    "make_agent",
+    "register_agent",
+]

@@ -45,12 +45,27 @@ class Agent(Protocol):
         ...
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Everything needed to go on as if never stopped: tensors by name."""
+        """Everything needed to go on as if never stopped: tensors by name.
+
+        Dictionaries, lists and tuples of them may nest, with plain numbers and strings, as in an
+        optimiser's; :mod:`recsim_drpo.checkpoints` says what a run folder can keep.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what :meth:`state_dict` returned, of whatever device its tensors are."""
         ...
+
+
+def check_agent(agent: object) -> None:
+    """Raise ``TypeError`` that names what is missing unless it has all of :class:`Agent`."""
+    if isinstance(agent, type):
+        raise TypeError(f"{agent.__name__} is a class; an agent is an instance of one.")
+    methods = ("update", "act", "state_dict", "load_state_dict")
+    missing = [name for name in methods if not callable(getattr(agent, name, None))]
+    if missing:
+        listed = ", ".join(map(repr, missing))
+        raise TypeError(f"{type(agent).__name__} has no method {listed}, which an agent needs.")
 
 
 def check_batch(

@@ -1,8 +1,11 @@
-"""Agents by name."""
+"""Agents by name: built in, registered, offered by installed packages, or ``module:Class``."""
 
 from __future__ import annotations
 
-from typing import Any
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 
@@ -17,7 +20,20 @@ from recsim_drpo.agents.crr import CRR
 from recsim_drpo.agents.drpo import DRPO, DRPO_EXP, DRPO_Q
 from recsim_drpo.agents.iql import IQL
 from recsim_drpo.agents.learner import Learner
+from recsim_drpo.agents.plugins import (
+    Factory,
+    check_factory,
+    import_agent,
+    load_offered,
+    make_by_factory,
+    name_within,
+    offered,
+    summary_of,
+)
+from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.checks import build_config, unknown_name
+
+FactoryT = TypeVar("FactoryT", bound=Factory)
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
@@ -38,9 +54,121 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
+BUILT_IN = frozenset(ALGORITHMS)
+"""Names that nothing from outside may take."""
+
+
+class _Registered(NamedTuple):
+    factory: Factory
+    summary: str
+
+
+_FACTORIES: dict[str, _Registered] = {}
+
+
+@overload
+def register_agent(agent: Algorithm, /) -> Algorithm: ...
+
+
+@overload
+def register_agent(
+    agent: str, /, *, summary: str | None = None
+) -> Callable[[FactoryT], FactoryT]: ...
+
+
+def register_agent(
+    agent: Algorithm | str, /, *, summary: str | None = None
+) -> Algorithm | Callable[[FactoryT], FactoryT]:
+    """Give an agent a name, for :func:`make_agent` and the commands of this process.
+
+    ``register_agent(ALGORITHM)`` takes an :class:`~recsim_drpo.agents.algorithm.Algorithm`, which
+    then is as good as a built-in one. ``@register_agent("name")`` decorates a class, or a function
+    that returns an agent; :func:`make_agent` says how it is called. What is defined again, as in
+    a notebook, takes its former place.
+
+    Args:
+        agent: the algorithm, or the name.
+        summary: one line for listings; by default the attribute ``summary``, or the first line of
+            the docstring.
+
+    Raises:
+        ValueError: the name is that of another agent, built in or registered, or is malformed.
+        TypeError: what is decorated is not callable; an algorithm, which has its own summary, is
+            given another.
+    """
+    if isinstance(agent, Algorithm):
+        if summary is not None:
+            raise TypeError(f"The algorithm {agent.name!r} has a summary already.")
+        _register(agent.name, agent)
+        return agent
+
+    def decorate(factory: FactoryT) -> FactoryT:
+        _register(agent, factory, summary)
+        return factory
+
+    return decorate
+
+
+def _register(name: str, agent: Algorithm | Factory, summary: str | None = None) -> None:
+    if not name or ":" in name or name.split() != [name]:
+        raise ValueError(f"{name!r} is no name for an agent: no colon, no space, not empty.")
+    check_factory(agent, f"The agent {name!r}")
+    former = ALGORITHMS.get(name) or (_FACTORIES[name].factory if name in _FACTORIES else None)
+    if former is agent:
+        return
+    if former is not None and (name in BUILT_IN or _origin(former) != _origin(agent)):
+        owner = "a built-in agent" if name in BUILT_IN else _origin(former)
+        raise ValueError(
+            f"{_origin(agent)} cannot be the agent {name!r}: that is {owner}; choose another name."
+        )
+    if isinstance(agent, Algorithm):
+        _FACTORIES.pop(name, None)
+        ALGORITHMS[name] = agent
+    else:
+        ALGORITHMS.pop(name, None)
+        _FACTORIES[name] = _Registered(agent, summary or summary_of(agent))
+
+
+def _origin(agent: Algorithm | Factory) -> str:
+    source = agent.loss if isinstance(agent, Algorithm) else agent
+    return f"{source.__module__}:{name_within(source)}"
+
+
 def agent_names() -> dict[str, str]:
-    """Registered names, each with one line about it."""
-    return {name: algorithm.summary for name, algorithm in ALGORITHMS.items()}
+    """Names of agents, each with one line about it: built in, registered, from packages.
+
+    For that line the packages' agents are imported. One that cannot be is left out, and a warning
+    names it and says why.
+    """
+    for name, entries in offered().items():
+        try:
+            _register(name, load_offered(entries))
+        except (ImportError, TypeError, ValueError) as error:
+            warnings.warn(f"Left out of the agents: {error}", RuntimeWarning, stacklevel=2)
+    algorithms = {name: algorithm.summary for name, algorithm in ALGORITHMS.items()}
+    return algorithms | {name: one.summary for name, one in _FACTORIES.items()}
+
+
+def find_agent(name: str) -> Algorithm | Factory:
+    """What makes the agent of that name; imports no other.
+
+    An :class:`~recsim_drpo.agents.algorithm.Algorithm` that a package offers is among
+    :data:`ALGORITHMS` from then on.
+
+    Raises:
+        ValueError: an unknown name (the nearest is suggested).
+        ImportError: it cannot be imported; the cause is attached.
+        TypeError: it is no class, factory or algorithm.
+    """
+    if ":" in name:
+        return import_agent(name)
+    if name not in ALGORITHMS and name not in _FACTORIES:
+        entries = offered()
+        if name not in entries:
+            error = unknown_name("agent", name, {*ALGORITHMS, *_FACTORIES, *entries})
+            raise ValueError(f"{error} Or name one by module:Class.")
+        _register(name, load_offered(entries[name]))
+    return ALGORITHMS[name] if name in ALGORITHMS else _FACTORIES[name].factory
 
 
 def make_agent(
@@ -54,36 +182,90 @@ def make_agent(
     precision: str = "float32",
     execution: str = "auto",
     **hyperparameters: Any,
-) -> Learner:
+) -> Agent:
     """Make an agent.
 
+    An agent from outside is made by ``factory(observation_dim=…, action_dim=…, seed=…, device=…,
+    **hyperparameters)``, checked by its signature beforehand; the device is a ``torch.device``.
+
     Args:
-        name: one of :func:`agent_names`.
+        name: one of :func:`agent_names`, or ``module:Class``.
         observation_dim: dimension o of observations.
         action_dim: dimension a of actions.
         seed: integer in [0, 2**63).
         device: where it learns and acts.
-        dtype: float32 or float64.
+        dtype: float32 or float64. This and the next two are of our algorithms alone.
         precision: see :func:`recsim_drpo.precision.matrix_precision`.
         execution: see :class:`recsim_drpo.agents.engine.Engine`.
-        **hyperparameters: fields of the algorithm's configuration; the rest keep their defaults.
+        **hyperparameters: fields of the algorithm's configuration, or keywords of the factory; the
+            rest keep their defaults.
+
+    Returns:
+        the agent; of an algorithm, a :class:`~recsim_drpo.agents.learner.Learner`.
 
     Raises:
         ValueError: an unknown name or hyper-parameter (the nearest is suggested), a value out of
             its range, or a device that is not there.
+        ImportError: an agent from outside cannot be imported; the cause is attached.
+        TypeError: an agent from outside cannot be made so, or lacks a method of an agent.
     """
-    if name not in ALGORITHMS:
-        raise unknown_name("agent", name, ALGORITHMS)
-    algorithm = ALGORITHMS[name]
-    config = build_config(algorithm.config, hyperparameters, f"hyper-parameter of {name!r}")
-    return Learner(
-        algorithm,
-        observation_dim,
-        action_dim,
-        config,
-        seed,
+    found = find_agent(name)
+    if isinstance(found, Algorithm):
+        config = build_config(found.config, hyperparameters, f"hyper-parameter of {name!r}")
+        return Learner(
+            found,
+            observation_dim,
+            action_dim,
+            config,
+            seed,
+            device=device,
+            dtype=dtype,
+            precision=precision,
+            execution=execution,
+        )
+    if (dtype, precision, execution) != (torch.float32, "float32", "auto"):
+        raise ValueError(
+            f"The agent {name!r} is from outside: dtype, precision and execution are its own "
+            f"affair, not {dtype}, {precision!r}, {execution!r}."
+        )
+    return make_by_factory(
+        name,
+        found,
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        seed=seed,
         device=device,
-        dtype=dtype,
-        precision=precision,
-        execution=execution,
+        hyperparameters=hyperparameters,
     )
+
+
+@dataclass(frozen=True)
+class AgentSpec:
+    """How an agent is made: what a run remembers of it beside its state.
+
+    Attributes:
+        name: one of :func:`agent_names`, or ``module:Class``.
+        observation_dim: dimension o of observations.
+        action_dim: dimension a of actions.
+        seed: integer in [0, 2**63).
+        hyperparameters: as given; the rest keep their defaults. To be kept in a run folder they
+            have to be what JSON can hold.
+    """
+
+    name: str
+    observation_dim: int
+    action_dim: int
+    seed: int = 0
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, device: str | torch.device = "cpu", **options: Any) -> Agent:
+        """A fresh agent by :func:`make_agent`, which says what the options are and is raised."""
+        return make_agent(
+            self.name,
+            observation_dim=self.observation_dim,
+            action_dim=self.action_dim,
+            seed=self.seed,
+            device=device,
+            **options,
+            **self.hyperparameters,
+        )

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from recsim_drpo.agents.learner import Learner
+from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.checks import resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
@@ -523,7 +523,7 @@ def _random_transitions(count: int, device: torch.device) -> Transitions:
     )
 
 
-def _update(agent: Learner, transitions: Transitions, updates: int) -> None:
+def _update(agent: Agent, transitions: Transitions, updates: int) -> None:
     generator = torch.Generator(transitions.device).manual_seed(0)
     for _ in range(updates):
         agent.update(transitions.sample(BATCH_SIZE, generator))

@@ -19,7 +19,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     choices = sorted(known)
     nearest = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices)}.")
+    return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:

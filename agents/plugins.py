@@ -1,0 +1,173 @@
+"""Agents from outside: found by ``module:name`` or by entry point, and made on one contract."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import operator
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import torch
+
+from recsim_drpo.agents.algorithm import Algorithm
+from recsim_drpo.agents.protocol import Agent, check_agent
+from recsim_drpo.checks import check_integer, resolve_device, unknown_name
+from recsim_drpo.rng import check_seed
+
+GROUP = "recsim_drpo.agents"
+"""The group of entry points by which an installed package offers agents."""
+
+Factory = Callable[..., Agent]
+"""A class or function called as ``factory(observation_dim=, action_dim=, seed=, device=, …)``."""
+
+_CONTRACT = ("observation_dim", "action_dim", "seed", "device")
+
+
+def offered() -> dict[str, list[EntryPoint]]:
+    """The entry points of installed packages by name, sorted; imports none of them.
+
+    More than one under a name means that packages disagree on what it is.
+    """
+    found: dict[str, list[EntryPoint]] = {}
+    unique = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
+    for name, value in sorted(unique):
+        found.setdefault(name, []).append(unique[name, value])
+    return found
+
+
+def load_offered(entries: list[EntryPoint]) -> Algorithm | Factory:
+    """Import what the entry points of one name stand for.
+
+    Raises:
+        ImportError: it cannot be imported; the cause is attached.
+        TypeError: it is no class, factory or :class:`Algorithm`.
+        ValueError: several packages offer the name, or an algorithm is called otherwise.
+    """
+    entry = entries[0]
+    if len(entries) > 1:
+        values = ", ".join(repr(one.value) for one in entries)
+        raise ValueError(f"The agent {entry.name!r} is offered by several packages: {values}.")
+    what = f"The agent {entry.name!r} ({entry.value})"
+    agent = _imported(entry.load, what)
+    if isinstance(agent, Algorithm) and agent.name != entry.name:
+        raise ValueError(f"{what} is an algorithm called {agent.name!r}; name both alike.")
+    return agent
+
+
+def import_agent(reference: str) -> Algorithm | Factory:
+    """Import a class, a factory or an algorithm.
+
+    Args:
+        reference: ``module:name``, for example ``"my_package.td3_bc:TD3BC"``.
+
+    Raises:
+        ImportError: the module or the name in it cannot be imported; the cause is attached.
+        TypeError: it is no class, factory or :class:`Algorithm`.
+        ValueError: the reference is not of that form.
+    """
+    module, _, attribute = reference.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        raise ValueError(f"{reference!r} is not of the form module:Class.")
+    return _imported(
+        lambda: operator.attrgetter(attribute)(importlib.import_module(module)),
+        f"The agent {reference!r}",
+    )
+
+
+def _imported(load: Callable[[], Any], what: str) -> Algorithm | Factory:
+    try:
+        agent = load()
+    except Exception as error:  # a module may raise anything while it is imported
+        raise ImportError(
+            f"{what} cannot be imported ({type(error).__name__}: {error}); is its package "
+            "installed, or its folder on PYTHONPATH?"
+        ) from error
+    return check_factory(agent, what)
+
+
+def check_factory(agent: Any, what: str) -> Algorithm | Factory:
+    """Return ``agent``; raise ``TypeError`` unless agents can be made of it."""
+    if isinstance(agent, Algorithm):
+        return agent
+    if not callable(agent):
+        raise TypeError(
+            f"{what} is a {type(agent).__name__}; agents are made of a class, a factory or an "
+            "Algorithm."
+        )
+    factory: Factory = agent
+    return factory
+
+
+def summary_of(agent: Algorithm | Factory) -> str:
+    """One line: the attribute ``summary``, else the docstring's first line, else its name."""
+    summary = getattr(agent, "summary", None)
+    # A class may well have a method of that name.
+    text = summary if isinstance(summary, str) else agent.__doc__ or ""
+    lines = inspect.cleandoc(text).splitlines()
+    return lines[0] if lines else f"{agent.__module__}:{name_within(agent)}"
+
+
+def name_within(agent: object) -> str:
+    """The name of a class or function within its module; of another object, that of its class."""
+    return str(getattr(agent, "__qualname__", type(agent).__qualname__))
+
+
+def make_by_factory(
+    name: str,
+    factory: Factory,
+    *,
+    observation_dim: int,
+    action_dim: int,
+    seed: int,
+    device: str | torch.device,
+    hyperparameters: Mapping[str, Any],
+) -> Agent:
+    """Call a factory as its contract says, and check what it returns.
+
+    Raises:
+        ValueError: a hyper-parameter that the factory does not take, a dimension or seed out of its
+            range, or a device that is not there.
+        TypeError: the factory cannot be called so, or what it returns is no agent.
+    """
+    check_integer("observation_dim", observation_dim, 1)
+    check_integer("action_dim", action_dim, 1)
+    check_seed(seed)
+    check_call(name, factory, hyperparameters)
+    agent = factory(
+        observation_dim=observation_dim,
+        action_dim=action_dim,
+        seed=seed,
+        device=resolve_device(device),
+        **hyperparameters,
+    )
+    check_agent(agent)
+    return agent
+
+
+def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) -> None:
+    """Check by its signature that a factory takes the contract's keywords and hyper-parameters.
+
+    Before the call, so that a mistake in it is told from one within the factory.
+
+    Raises:
+        ValueError: a hyper-parameter is unknown; names it, the nearest and the known ones.
+        TypeError: the signature does not fit otherwise.
+    """
+    signature = inspect.signature(factory)
+    parameters = signature.parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        taken = [one.name for one in parameters if one.kind in keywords]
+        known = [one for one in taken if one not in _CONTRACT]
+        for given in hyperparameters:
+            if given not in known:
+                raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+    try:
+        signature.bind(**dict.fromkeys(_CONTRACT), **hyperparameters)
+    except TypeError as error:
+        raise TypeError(
+            f"The agent {name!r} cannot be made by {name_within(factory)}{signature}: {error}. "
+            f"It is called with the keywords {', '.join(_CONTRACT)} and the hyper-parameters given."
+        ) from error
