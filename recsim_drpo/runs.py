@@ -17,18 +17,18 @@ import gymnasium
 import minari
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from recsim_drpo import plots
 from recsim_drpo.agents.learner import Learner
-from recsim_drpo.agents.registry import make_agent
+from recsim_drpo.agents.plugins import check_call, import_agent
+from recsim_drpo.agents.protocol import Agent, check_agent
+from recsim_drpo.agents.registry import AgentSpec
+from recsim_drpo.checkpoints import load_state, save_state
 from recsim_drpo.training import Row
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
 HISTORY = "history.csv"
-_FORMAT = "recsim_drpo.agent/1"
 
 _README = """# {title}
 
@@ -110,10 +110,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 def save_run(
     folder: str | Path,
-    agent: Learner,
+    agent: Agent,
     history: Sequence[Row],
     training: Mapping[str, Any],
     source: Mapping[str, Any],
+    spec: AgentSpec | None = None,
 ) -> None:
     """Write a run folder; it appears whole or not at all.
 
@@ -123,30 +124,40 @@ def save_run(
         history: what :func:`recsim_drpo.training.train` returned.
         training: fields of its configuration.
         source: what :func:`source_of` says of the log, and whatever else describes the run.
+        spec: how the agent was made. ``None`` asks the agent: one of :func:`make_agent`'s learners
+            knows, another needs the attributes ``observation_dim``, ``action_dim``, ``seed`` and
+            ``hyperparameters``, and a class that can be imported. Of a learner all hyper-parameters
+            are kept, not only those that the spec has.
 
     Raises:
         FileExistsError: the folder is there already.
         OSError: it cannot be written.
+        TypeError: the agent lacks a method of an agent.
+        ValueError: the agent cannot be made again from what is known of it, or its state has
+            something that cannot be kept (see :mod:`recsim_drpo.checkpoints`).
     """
     folder = Path(folder)
+    check_agent(agent)
+    spec = _completed(agent, spec)
+    device = getattr(agent, "device", None)
     with whole_folder(folder) as partial:
         config = {
-            "agent": agent.name,
-            "observation_dim": agent.observation_dim,
-            "action_dim": agent.action_dim,
-            "hyperparameters": agent.hyperparameters,
+            "agent": spec.name,
+            "observation_dim": spec.observation_dim,
+            "action_dim": spec.action_dim,
+            "seed": spec.seed,
+            "hyperparameters": dict(spec.hyperparameters),
             "training": dict(training),
             "source": dict(source),
-            "device": str(agent.device),
+            "device": None if device is None else str(device),
             "versions": versions(),
         }
-        tensors = {name: value.cpu().contiguous() for name, value in agent.state_dict().items()}
-        save_file(tensors, partial / CHECKPOINT, metadata={"format": _FORMAT, "agent": agent.name})
+        save_state(partial / CHECKPOINT, agent.state_dict(), spec.name)
         (partial / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         _write_history(partial / HISTORY, history)
         readme = _README.format(
             title=folder.name,
-            agent=agent.name,
+            agent=spec.name,
             dataset=source.get("dataset", "?"),
             steps=training["steps"],
             batch_size=training["batch_size"],
@@ -154,11 +165,49 @@ def save_run(
             checkpoint=CHECKPOINT,
             config=CONFIG,
             history=HISTORY,
-            observation_dim=agent.observation_dim,
-            action_dim=agent.action_dim,
+            observation_dim=spec.observation_dim,
+            action_dim=spec.action_dim,
         )
         (partial / "README.md").write_text(readme, encoding="utf-8")
-        _draw_curve(partial / "learning_curve.png", agent.name, history)
+        _draw_curve(partial / "learning_curve.png", spec.name, history)
+
+
+def _completed(agent: Agent, spec: AgentSpec | None) -> AgentSpec:
+    """How an agent can be made again, from what it says of itself where no spec does."""
+    if isinstance(agent, Learner):
+        name = agent.name if spec is None else spec.name
+        seed = int(agent.state_dict()["seed"])
+        dims = agent.observation_dim, agent.action_dim
+        return AgentSpec(name, *dims, seed, agent.hyperparameters)
+    if spec is None:
+        spec = _self_described(agent)
+    for name, value in spec.hyperparameters.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The hyper-parameter {name}={value!r} cannot be kept: {error}."
+            ) from error
+    return spec
+
+
+def _self_described(agent: Agent) -> AgentSpec:
+    cls = type(agent)
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    mend = "pass save_run a spec that says how the agent was made."
+    try:
+        importable = cls.__module__ != "__main__" and import_agent(name) is cls
+    except (ImportError, TypeError, ValueError):
+        importable = False
+    if not importable:
+        raise ValueError(f"{name} cannot be imported by that name from elsewhere; {mend}")
+    fields = ("observation_dim", "action_dim", "seed", "hyperparameters")
+    missing = [field for field in fields if not hasattr(agent, field)]
+    if missing:
+        raise ValueError(f"{name} has no attribute {', '.join(map(repr, missing))}; {mend}")
+    spec = AgentSpec(name, **{field: getattr(agent, field) for field in fields})
+    check_call(name, cls, spec.hyperparameters)
+    return spec
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:
@@ -176,46 +225,40 @@ def load_config(folder: str | Path) -> dict[str, Any]:
         )
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("agent", "observation_dim", "action_dim", "hyperparameters", "source"):
+        for key in ("agent", "observation_dim", "action_dim", "seed", "hyperparameters", "source"):
             config[key]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} is not the configuration of a run ({error!r}).") from error
     return config
 
 
-def load_agent(folder: str | Path, *, device: str | torch.device = "cpu") -> Learner:
-    """The trained agent of a run folder.
+def load_agent(folder: str | Path, *, device: str | torch.device = "cpu") -> Agent:
+    """The trained agent of a run folder, made again by its name, its state restored.
+
+    An agent named ``module:Class`` is imported from there: load such runs only of those whom you
+    trust with that.
 
     Raises:
         FileNotFoundError: the folder, its configuration or its checkpoint is missing.
         ValueError: the checkpoint is truncated, of another program, or of another agent than the
-            configuration says.
+            configuration says; no agent has that name any more.
+        ImportError: the agent came from outside and cannot be imported; the cause is attached.
+        TypeError: the agent came from outside and cannot be made as the configuration says.
     """
     config = load_config(folder)
     path = Path(folder) / CHECKPOINT
     if not path.is_file():
         raise FileNotFoundError(f"The run {str(folder)!r} has no {CHECKPOINT}; train it again.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{str(path)!r} is not a whole safetensors file ({error}); train the run again."
-        ) from error
-    if metadata.get("format") != _FORMAT:
-        raise ValueError(
-            f"{str(path)!r} was not written by recsim_drpo (format {metadata.get('format')!r}, "
-            f"expected {_FORMAT!r})."
-        )
-    agent = make_agent(
+    state = load_state(path)
+    spec = AgentSpec(
         config["agent"],
-        observation_dim=config["observation_dim"],
-        action_dim=config["action_dim"],
-        device=device,
-        **config["hyperparameters"],
+        config["observation_dim"],
+        config["action_dim"],
+        config["seed"],
+        config["hyperparameters"],
     )
-    agent.load_state_dict(tensors)
+    agent = spec.make(device)
+    agent.load_state_dict(state)
     return agent
 
 
@@ -230,6 +273,8 @@ def _write_history(path: Path, history: Sequence[Row]) -> None:
 def _draw_curve(path: Path, name: str, history: Sequence[Row]) -> None:
     key = "ecpm" if any("ecpm" in row for row in history) else "loss"
     rows = [row for row in history if key in row]
+    if not rows:  # an agent from outside need not have a metric of that name
+        return
     label = "eCPM on validation users" if key == "ecpm" else "loss"
     steps = np.array([row["step"] for row in rows])
     values = np.array([[row[key] for row in rows]])

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from recsim_drpo import World, make_world
+from recsim_drpo.agents import registry
 
 # The tests' arrays are small: a second thread costs more than it gives, and where tests share a
 # machine it costs a lot.
@@ -31,3 +33,14 @@ def small_kwargs() -> dict[str, int]:
 @pytest.fixture
 def small_world() -> World:
     return make_world(**SMALL_WORLD)
+
+
+@pytest.fixture
+def clean_registry() -> Iterator[None]:
+    """Take back what a test registers, or loads from entry points."""
+    tables = (registry.ALGORITHMS, registry._FACTORIES)
+    former = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, former, strict=True):
+        table.clear()
+        table.update(content)

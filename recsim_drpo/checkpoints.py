@@ -1,0 +1,141 @@
+"""An agent's state in one safetensors file: nested as it may be, exact, and no code in it.
+
+A state is a dictionary. In it may nest dictionaries with keys of text or integers, lists, tuples,
+tensors, text, integers, floats, booleans and ``None``: what ``state_dict()`` of a torch module or
+optimiser is made of. The tensors are the file's; how they nest, and everything else, is JSON in its
+metadata. What comes back equals what was kept, to the bit, on the CPU and without gradients; other
+mappings come back as dictionaries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_FORMAT = "recsim_drpo.agent/2"
+_PLAIN = (bool, int, float, str, type(None))
+_DTYPES = {
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+}
+
+
+def save_state(path: Path, state: Mapping[str, Any], agent: str) -> None:
+    """Write a state.
+
+    Args:
+        path: of the file.
+        state: what an agent's ``state_dict`` returned.
+        agent: its name, for those who read the file by other means.
+
+    Raises:
+        ValueError: the state has something that cannot be kept; names its place.
+        OSError: the file cannot be written.
+    """
+    tensors, description = flatten(state)
+    # safetensors refuses tensors that share memory; a state may well have views.
+    own = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    metadata = {"format": _FORMAT, "agent": agent, "state": json.dumps(description)}
+    save_file(own, path, metadata=metadata)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote; tensors are on the CPU.
+
+    Raises:
+        ValueError: the file is truncated, or of another program.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{str(path)!r} is not a whole safetensors file ({error}); train the run again."
+        ) from error
+    if metadata.get("format") != _FORMAT:
+        raise ValueError(
+            f"{str(path)!r} was not written by recsim_drpo (format {metadata.get('format')!r}, "
+            f"expected {_FORMAT!r})."
+        )
+    try:
+        state: dict[str, Any] = _nested(json.loads(metadata["state"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} does not describe its tensors ({error!r}).") from error
+    return state
+
+
+def flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any]:
+    """The tensors of a state by name, and a description of it that JSON can hold.
+
+    In the description a plain value stands for itself, ``{"tensor": name}`` for a tensor,
+    ``{"list": [...]}`` and ``{"tuple": [...]}`` for those and ``{"dict": [[key, value], ...]}`` for
+    a mapping, so that nothing can be taken for something else. A flat dictionary of tensors keeps
+    its names.
+
+    Raises:
+        ValueError: the state is no dictionary, or has something that cannot be kept; names its
+            place.
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"The state is a {type(state).__name__}; a dictionary is needed.")
+    tensors: dict[str, Tensor] = {}
+    return tensors, _described(state, (), tensors)
+
+
+def _described(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) -> Any:
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype in _DTYPES:
+        name = ".".join(path)
+        while name in tensors or name == "__metadata__":  # {"a.b": …, "a": {"b": …}}
+            name += "'"
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        items = []
+        for key, one in value.items():
+            if type(key) not in (str, int):
+                raise ValueError(
+                    f"The key {key!r}{_within(path)} of the state cannot be kept: it is of type "
+                    f"{type(key).__name__}, not text or an integer."
+                )
+            items.append([key, _described(one, (*path, str(key)), tensors)])
+        return {"dict": items}
+    if type(value) in (list, tuple):
+        items = [_described(one, (*path, str(i)), tensors) for i, one in enumerate(value)]
+        return {type(value).__name__: items}
+    what = type(value).__name__
+    if isinstance(value, Tensor):
+        what = f"{what} of {value.dtype}, {value.layout}"
+    raise ValueError(
+        f"The value of {'.'.join(path)!r} in the state cannot be kept: it is a {what}. Dense "
+        "tensors of ordinary types, plain numbers, text, None, and lists, tuples and dictionaries "
+        "of them can be."
+    )
+
+
+def _within(path: tuple[str, ...]) -> str:
+    return f" in {'.'.join(path)!r}" if path else ""
+
+
+def _nested(description: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(description, dict):
+        return description
+    ((kind, content),) = description.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _nested(one, tensors) for key, one in content}
+    items = [_nested(one, tensors) for one in content]
+    return {"list": list, "tuple": tuple}[kind](items)
