@@ -17,7 +17,9 @@ from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
 
 from recsim_drpo import plots, runs
-from recsim_drpo.agents import agent_names, make_agent
+from recsim_drpo.agents import AgentSpec, agent_names
+from recsim_drpo.agents.registry import ALGORITHMS
+from recsim_drpo.checkpoints import flatten
 from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions, open_dataset
@@ -31,6 +33,7 @@ from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
 from recsim_drpo.world import SPLITS, World, make_world
 
 _TRAINING = TrainingConfig()
+_MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
-    except (ValueError, OSError, RuntimeError, ImportError, ArithmeticError) as error:
+    except _MISTAKES as error:
         text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, OSError) and error.filename:
             text = f"{text}: {error.filename!r}"
@@ -72,7 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     training = commands.add_parser("train", help="train an agent on a dataset")
     training.set_defaults(command=_train)
     training.add_argument("--dataset", required=True, help="id of a local Minari dataset")
-    training.add_argument("--agent", required=True, help=f"{', '.join(agent_names())}")
+    training.add_argument(
+        "--agent",
+        required=True,
+        help=f"{', '.join(ALGORITHMS)}, the name of an installed plug-in, or module:Class",
+    )
     training.add_argument(
         "--out",
         type=Path,
@@ -182,24 +189,20 @@ def _train(options: argparse.Namespace) -> None:
     for name in ("name", "observation_dim", "action_dim", "seed", "device"):
         if name in hyperparameters:
             raise ValueError(f"--set {name}=… is no hyper-parameter; use --seeds or --device.")
-    make_agent(options.agent, observation_dim=1, action_dim=1, **hyperparameters)
     folders = [options.out / f"seed-{config.seed}" for config in configs]
     for folder in folders:
         runs.check_new_folder(folder)
     dataset = open_dataset(options.dataset)
     transitions = load_transitions(dataset, device=device)
+    dims = transitions.observation_dim, transitions.action_dim
+    specs = [AgentSpec(options.agent, *dims, config.seed, hyperparameters) for config in configs]
+    # What cannot be made, or kept in a run folder, is refused before work goes into it.
+    flatten(specs[0].make(device).state_dict())
     world = _world_of_dataset(dataset, options.device)
     evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
     source = runs.source_of(dataset)
-    for config, folder in zip(configs, folders, strict=True):
-        agent = make_agent(
-            options.agent,
-            observation_dim=transitions.observation_dim,
-            action_dim=transitions.action_dim,
-            seed=config.seed,
-            device=device,
-            **hyperparameters,
-        )
+    for config, spec, folder in zip(configs, specs, folders, strict=True):
+        agent = spec.make(device)
         label, about = f"{options.agent}, seed {config.seed}", source
         with _tracker(options, folder) as on_log:
             try:
@@ -209,7 +212,7 @@ def _train(options: argparse.Namespace) -> None:
             except DivergedError as error:
                 print(f"{label}: {error} Saved as it is, marked.", file=sys.stderr)
                 history, about = error.history, {**source, "diverged_at": error.step}
-        runs.save_run(folder, agent, history, asdict(config), about)
+        runs.save_run(folder, agent, history, asdict(config), about, spec)
         last = history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
         print(f"{label}: step {int(last['step']):,}, {shown}; {folder}")
@@ -338,7 +341,9 @@ def _evaluation_table(results: dict[str, Evaluation]) -> str:
 
 
 def _agent_list() -> str:
-    return "\n".join(f"{name:12} {summary}" for name, summary in agent_names().items())
+    names = agent_names()
+    width = max(12, *map(len, names))
+    return "\n".join(f"{name:{width}} {summary}" for name, summary in names.items())
 
 
 def _demo(options: argparse.Namespace) -> None:
