@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/datasets.md")
+PAGES = ("README.md", "docs/datasets.md", "docs/plugins.md")
 # The same code, on less.
-SMALLER = {"num_rounds=200_000": "num_rounds=2_000", "range(5_000)": "range(5)", "1024": "8"}
+SMALLER = {
+    "num_rounds=200_000": "num_rounds=2_000",
+    "range(5_000)": "range(5)",
+    "1024": "8",
+    "steps=300": "steps=3",
+}
 
 
 def python_blocks(page: str) -> list[str]:
@@ -19,7 +24,9 @@ def test_pages_have_code():
     assert all(python_blocks(page) for page in PAGES)
 
 
-def test_documented_code_runs(minari_root, capsys):
+@pytest.mark.usefixtures("clean_registry")
+def test_documented_code_runs(minari_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     blocks = [block for page in PAGES for block in python_blocks(page)]
     code = "\n".join(blocks)
     for large, small in SMALLER.items():
@@ -29,7 +36,7 @@ def test_documented_code_runs(minari_root, capsys):
     assert "[" in capsys.readouterr().out  # the value with its interval
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/calibration.md", PAGES[1]])
+@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/calibration.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
