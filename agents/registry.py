@@ -53,7 +53,6 @@ ALGORITHMS: dict[str, Algorithm] = {
     )
 }
 
-
 BUILT_IN = frozenset(ALGORITHMS)
 """Names that nothing from outside may take."""
 
@@ -93,14 +92,16 @@ def register_agent(
 
     Raises:
         ValueError: the name is that of another agent, built in or registered, or is malformed.
-        TypeError: what is decorated is not callable; an algorithm, which has its own summary, is
-            given another.
+        TypeError: neither an algorithm nor a name is given; what is decorated is not callable; an
+            algorithm, which has its own summary, is given another.
     """
     if isinstance(agent, Algorithm):
         if summary is not None:
             raise TypeError(f"The algorithm {agent.name!r} has a summary already.")
         _register(agent.name, agent)
         return agent
+    if not isinstance(agent, str):  # the decorator without its parentheses
+        raise TypeError(f'{agent!r} is no name; write @register_agent("name").')
 
     def decorate(factory: FactoryT) -> FactoryT:
         _register(agent, factory, summary)

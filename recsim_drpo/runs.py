@@ -19,10 +19,11 @@ import numpy as np
 import torch
 
 from recsim_drpo import plots
+from recsim_drpo.agents.algorithm import Algorithm
 from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
-from recsim_drpo.agents.registry import AgentSpec
+from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.checkpoints import load_state, save_state
 from recsim_drpo.training import Row
 
@@ -176,9 +177,10 @@ def _completed(agent: Agent, spec: AgentSpec | None) -> AgentSpec:
     """How an agent can be made again, from what it says of itself where no spec does."""
     if isinstance(agent, Learner):
         name = agent.name if spec is None else spec.name
-        seed = int(agent.state_dict()["seed"])
-        dims = agent.observation_dim, agent.action_dim
-        return AgentSpec(name, *dims, seed, agent.hyperparameters)
+        # A factory from outside may return a learner too, but has hyper-parameters of its own.
+        if isinstance(find_agent(name), Algorithm):
+            dims = agent.observation_dim, agent.action_dim
+            return AgentSpec(name, *dims, int(agent.state_dict()["seed"]), agent.hyperparameters)
     if spec is None:
         spec = _self_described(agent)
     for name, value in spec.hyperparameters.items():

@@ -260,6 +260,8 @@ def test_names_that_are_taken_or_malformed(site):
     for name in ("", "a:b", "a b", " a"):
         with pytest.raises(ValueError, match="is no name for an agent"):
             register_agent(name)(outside.Mean)
+    with pytest.raises(TypeError, match="write @register_agent"):
+        register_agent(outside.Mean)
     with pytest.raises(TypeError, match="'three' is a int"):
         register_agent("three")(3)
     assert set(agent_names()) == {*registry.BUILT_IN, "mean"}
@@ -471,6 +473,21 @@ def test_an_instance_with_a_spec(site, tmp_path):
     assert load_agent(tmp_path / "learner").name == "cloning"
 
 
+def test_a_factory_that_makes_a_learner_keeps_its_own_hyperparameters(tmp_path):
+    @register_agent("small-bc")
+    def small(*, width, **keywords):
+        return make_agent("bc", hidden_dim=width, **keywords)
+
+    spec = AgentSpec("small-bc", 3, 2, 5, {"width": 4})
+    agent = spec.make()
+    save_run(tmp_path / "given", agent, [], TRAINING, {}, spec)
+    assert load_config(tmp_path / "given")["hyperparameters"] == {"width": 4}
+    save_run(tmp_path / "asked", agent, [], TRAINING, {})
+    assert load_config(tmp_path / "asked")["agent"] == "bc"
+    for folder in ("given", "asked"):
+        assert_same(agent.state_dict(), load_agent(tmp_path / folder).state_dict())
+
+
 def test_instances_that_cannot_be_kept(site, tmp_path):
     import outside
 
@@ -488,6 +505,7 @@ def test_instances_that_cannot_be_kept(site, tmp_path):
         (Local(**made), None, ValueError, "Local cannot be imported by that name from elsewhere"),
         (script(**made), None, ValueError, "__main__:Script cannot be imported"),
         (anonymous, None, ValueError, "outside:Mean has no attribute 'seed', 'hyperparameters'"),
+        (make_agent("outside:ALGORITHM", **DIMS), None, ValueError, "Unknown agent 'cloning'"),
         (liar, None, ValueError, "hyper-parameter of 'outside:Mean' 'speed'"),
         (outside.Mean(**made), spec, ValueError, "hyper-parameter rate=tensor.* cannot be kept"),
         (outside.Unkept(**made), None, ValueError, "value of 'options.kind' in the state"),
