@@ -260,7 +260,7 @@ class AgentSpec:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, device: str | torch.device = "cpu", **options: Any) -> Agent:
-        """A fresh agent by :func:`make_agent`, which says what the options are and is raised."""
+        """A fresh agent, by :func:`make_agent`; its ``dtype`` and others may be options here."""
         return make_agent(
             self.name,
             observation_dim=self.observation_dim,

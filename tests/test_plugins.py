@@ -203,6 +203,11 @@ def test_hyperparameters_are_checked_by_the_signature(site):
     for wrong in ({"seed": -1}, {"device": "cuda:9"}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
             make_agent("outside:Mean", **DIMS, **wrong)
+    for option in ({"dtype": torch.float64}, {"precision": "tf32"}, {"execution": "eager"}):
+        with pytest.raises(ValueError, match="'outside:Mean' is from outside: dtype, precision"):
+            make_agent("outside:Mean", **DIMS, **option)
+        with pytest.raises(ValueError, match="is from outside"):
+            AgentSpec("outside:Mean", 3, 2).make(**option)
     with pytest.raises(ValueError, match="observation_dim=0"):
         make_agent("outside:Mean", observation_dim=0, action_dim=2)
 
