@@ -13,6 +13,7 @@ from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine import Engine, numeric_fields
 from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.protocol import Batch, as_observations, check_batch
+from recsim_drpo.agents.registry import find_agent
 from recsim_drpo.agents.step import Metrics
 from recsim_drpo.checks import build_config, check_integer
 from recsim_drpo.rng import check_seeds
@@ -71,7 +72,7 @@ class Fleet:
         overrides: Sequence[Mapping[str, Any]] = ({},),
         **options: Any,
     ) -> None:
-        algorithm = algorithm_of(agent)
+        algorithm = _algorithm_of(agent)
         kind = f"hyper-parameter of {algorithm.name!r}"
         if not overrides:
             raise ValueError("overrides=[] makes no learner; pass [{}] for the defaults.")
@@ -87,7 +88,7 @@ class Fleet:
         self._algorithm = algorithm
         structures: dict[Any, list[int]] = {}
         for number, member in enumerate(self.members):
-            structures.setdefault(_structure(member.config), []).append(number)
+            structures.setdefault(structure_of(member.config), []).append(number)
         self._groups = [
             Engine(
                 algorithm,
@@ -250,18 +251,17 @@ class Fleet:
         )
 
 
-def _structure(config: PolicyConfig) -> tuple[Any, ...]:
+def structure_of(config: PolicyConfig) -> tuple[Any, ...]:
+    """What learners of one batched computation have in common: all but the real numbers."""
     numeric = numeric_fields(type(config))
     return tuple(getattr(config, f.name) for f in fields(config) if f.name not in numeric)
 
 
-def algorithm_of(agent: str | Algorithm) -> Algorithm:
-    """The algorithm of a name; ``ValueError`` where there is none that a fleet could run."""
-    if isinstance(agent, Algorithm):
-        return agent
-    from recsim_drpo.agents.registry import ALGORITHMS  # it registers what this module runs
-    from recsim_drpo.checks import unknown_name
-
-    if agent not in ALGORITHMS:
-        raise unknown_name("algorithm", agent, ALGORITHMS)
-    return ALGORITHMS[agent]
+def _algorithm_of(agent: str | Algorithm) -> Algorithm:
+    found = find_agent(agent) if isinstance(agent, str) else agent
+    if not isinstance(found, Algorithm):
+        raise ValueError(
+            f"The agent {agent!r} is no Algorithm and cannot run in a fleet; train one at a time, "
+            "or by recsim_drpo.training.train_many, which does."
+        )
+    return found

@@ -49,6 +49,33 @@ class Transitions:
         self._terminations = terminations
         self._infos = infos
 
+    @classmethod
+    def concatenated(cls, logs: Sequence[Transitions]) -> Transitions:
+        """Several logs as one, in order; info columns that not all of them have are left out.
+
+        Raises:
+            ValueError: their observations or actions differ in shape, or they lie on several
+                devices.
+        """
+        if len(logs) == 1:
+            return logs[0]
+        for what in ("observation_dim", "action_dim", "device"):
+            found = sorted({str(getattr(log, what)) for log in logs})
+            if len(found) > 1:
+                raise ValueError(f"Logs of different {what} cannot be joined: {', '.join(found)}.")
+        starts = [0]
+        for log in logs:
+            starts.append(starts[-1] + len(log._observations))
+        shared = [name for name in logs[0]._infos if all(name in log._infos for log in logs)]
+        return cls(
+            torch.cat([log._observations for log in logs]),
+            torch.cat([log._rows + start for log, start in zip(logs, starts, strict=False)]),
+            torch.cat([log._actions for log in logs]),
+            torch.cat([log._rewards for log in logs]),
+            torch.cat([log._terminations for log in logs]),
+            {name: torch.cat([log._infos[name] for log in logs]) for name in shared},
+        )
+
     def __len__(self) -> int:
         """Number of transitions N."""
         return len(self._rows)

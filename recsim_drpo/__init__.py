@@ -3,7 +3,7 @@
 ``import recsim_drpo`` registers ``RecSimZipf-v0`` with Gymnasium.
 """
 
-from recsim_drpo.agents import Agent, Batch, agent_names, make_agent, register_agent
+from recsim_drpo.agents import Agent, Batch, Fleet, agent_names, make_agent, register_agent
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.envs import register
@@ -16,6 +16,7 @@ __all__ = [
     "Batch",
     "Evaluation",
     "Evaluator",
+    "Fleet",
     "LoggingAgent",
     "LoggingConfig",
     "World",

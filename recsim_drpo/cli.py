@@ -7,8 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from recsim_drpo import plots, runs
 from recsim_drpo.agents import AgentSpec, agent_names
+from recsim_drpo.agents.engine import EXECUTIONS
 from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.checkpoints import flatten
 from recsim_drpo.checks import check_integer, resolve_device
@@ -27,12 +27,24 @@ from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID
 from recsim_drpo.evaluation import Evaluation, Evaluator, Policy
 from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
+from recsim_drpo.precision import PRECISIONS
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.tables import markdown_table
-from recsim_drpo.training import DivergedError, Row, TrainingConfig, train
+from recsim_drpo.training import Row, Run, TrainingConfig, train_many
 from recsim_drpo.world import SPLITS, World, make_world
 
 _TRAINING = TrainingConfig()
+_NO_HYPERPARAMETERS = {
+    "name": "--agent",
+    "observation_dim": "another dataset",
+    "action_dim": "another dataset",
+    "seed": "--seeds",
+    "device": "--device",
+    "batch_size": "--batch-size",
+    "precision": "--precision",
+    "execution": "--execution",
+    "dtype": "Python's make_agent",
+}
 _MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError)
 
 
@@ -94,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="hyper-parameters"
     )
+    training.add_argument(
+        "--fleet-size",
+        type=int,
+        help="most seeds trained as one batched computation (default 8 on a CPU, else 512)",
+    )
+    training.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}")
+    training.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
     training.add_argument(
         "--tensorboard", action="store_true", help="log to OUT/tensorboard as well (extra)"
     )
@@ -178,48 +197,50 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    configs = [
-        TrainingConfig(
-            options.steps, options.batch_size, seed, options.log_every, options.evaluate_every
-        )
-        for seed in check_seeds(options.seeds)
-    ]
+    config = TrainingConfig(
+        options.steps, options.batch_size, options.log_every, options.evaluate_every
+    )
+    seeds = check_seeds(options.seeds)
     hyperparameters = _assignments(options.set)
     device = resolve_device(options.device)
-    for name in ("name", "observation_dim", "action_dim", "seed", "device"):
+    for name, instead in _NO_HYPERPARAMETERS.items():
         if name in hyperparameters:
-            raise ValueError(f"--set {name}=… is no hyper-parameter; use --seeds or --device.")
-    folders = [options.out / f"seed-{config.seed}" for config in configs]
-    for folder in folders:
+            raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
+    folders = {seed: options.out / f"seed-{seed}" for seed in seeds}
+    for folder in folders.values():
         runs.check_new_folder(folder)
     dataset = open_dataset(options.dataset)
     transitions = load_transitions(dataset, device=device)
+    how = {"precision": options.precision, "execution": options.execution}
     dims = transitions.observation_dim, transitions.action_dim
-    specs = [AgentSpec(options.agent, *dims, config.seed, hyperparameters) for config in configs]
     # What cannot be made, or kept in a run folder, is refused before work goes into it.
-    flatten(specs[0].make(device).state_dict())
+    first = AgentSpec(options.agent, *dims, seeds[0], hyperparameters).make(device, **how)
+    flatten(first.state_dict())
     world = _world_of_dataset(dataset, options.device)
     evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
-    source = runs.source_of(dataset)
-    for config, spec, folder in zip(configs, specs, folders, strict=True):
-        agent = spec.make(device)
-        label, about = f"{options.agent}, seed {config.seed}", source
-        with _tracker(options, folder) as on_log:
-            try:
-                history = train(
-                    agent, transitions, config, evaluator=evaluator, on_log=on_log, label=label
-                )
-            except DivergedError as error:
-                print(f"{label}: {error} Saved as it is, marked.", file=sys.stderr)
-                history, about = error.history, {**source, "diverged_at": error.step}
-        runs.save_run(folder, agent, history, asdict(config), about, spec)
-        last = history[-1]
+    with _tracker(options) as on_log:
+        trained = train_many(
+            {options.agent: [hyperparameters]},
+            transitions,
+            config,
+            seeds=seeds,
+            evaluator=evaluator,
+            on_log=on_log,
+            fleet_size=options.fleet_size,
+            **how,
+        )
+    for one in trained:
+        folder = folders[one.run.seed]
+        runs.save_trained(folder, one, config, runs.source_of(dataset))
+        last = one.history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
-        print(f"{label}: step {int(last['step']):,}, {shown}; {folder}")
+        marked = "" if one.diverged_at is None else f" (diverged at step {one.diverged_at}, marked)"
+        label = f"{options.agent}, seed {one.run.seed}"
+        print(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
 
 
 @contextmanager
-def _tracker(options: argparse.Namespace, folder: Path) -> Iterator[Callable[[Row], None] | None]:
+def _tracker(options: argparse.Namespace) -> Iterator[Callable[[Run, Row], None] | None]:
     if not options.tensorboard:
         yield None
         return
@@ -227,18 +248,19 @@ def _tracker(options: argparse.Namespace, folder: Path) -> Iterator[Callable[[Ro
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ValueError('--tensorboard needs pip install "recsim-drpo[tensorboard]".') from error
-    # Beside the run's own folder, which appears only when it is whole.
-    writer = SummaryWriter(str(options.out / "tensorboard" / folder.name))
+    # Beside the runs' own folders, which appear only when they are whole.
+    with ExitStack() as writers:
+        by_seed: dict[int, SummaryWriter] = {}
 
-    def log(row: Row) -> None:
-        for name, value in row.items():
-            if name != "step":
-                writer.add_scalar(name, value, int(row["step"]))
+        def log(run: Run, row: Row) -> None:
+            if run.seed not in by_seed:
+                writer = SummaryWriter(str(options.out / "tensorboard" / f"seed-{run.seed}"))
+                by_seed[run.seed] = writers.enter_context(writer)
+            for name, value in row.items():
+                if name != "step":
+                    by_seed[run.seed].add_scalar(name, value, int(row["step"]))
 
-    try:
         yield log
-    finally:
-        writer.close()
 
 
 def _world_of_dataset(dataset: minari.MinariDataset, device: str) -> World | None:

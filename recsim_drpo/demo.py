@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 from minari import MinariDataset
 
 from recsim_drpo import plots, runs
-from recsim_drpo.agents import make_agent
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.evaluation import Evaluation, Evaluator
@@ -27,7 +25,7 @@ from recsim_drpo.rng import check_seeds
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.threads import threads
-from recsim_drpo.training import Row, TrainingConfig, train
+from recsim_drpo.training import Row, TrainingConfig, train_many
 from recsim_drpo.world import World, make_world
 
 AGENTS = ("bc", "drpo")
@@ -81,7 +79,8 @@ def run_demo(
     out = Path(out)
     _check_replaceable(out)
     world = make_world(device, **(env_kwargs or {}))
-    configs = [TrainingConfig(steps=steps, seed=seed) for seed in check_seeds(seeds)]
+    config = TrainingConfig(steps=steps)
+    seeds = check_seeds(seeds)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
@@ -89,7 +88,7 @@ def run_demo(
     try:
         (partial / _MARKER).touch()
         with _minari_root(partial / "minari"):
-            _fill(partial, world, scenario, num_rounds, configs, env_kwargs, progress)
+            _fill(partial, world, scenario, num_rounds, config, seeds, env_kwargs, progress)
         if out.exists():
             shutil.rmtree(out)
         partial.rename(out)
@@ -124,55 +123,56 @@ def _fill(
     world: World,
     scenario: str,
     num_rounds: int,
-    configs: Sequence[TrainingConfig],
+    config: TrainingConfig,
+    seeds: Sequence[int],
     env_kwargs: Mapping[str, Any] | None,
     progress: bool,
 ) -> None:
     validation = Evaluator(world, 2_000, split="validation")
     test = Evaluator(world, 10_000, split="test")
-    found: dict[str, list[Evaluation]] = {name: [] for name in AGENTS}
-    curves: dict[str, list[list[Row]]] = {name: [] for name in AGENTS}
-    for number, config in enumerate(configs):
-        seed = config.seed
-        dataset = generate_dataset(
+    datasets = {
+        seed: generate_dataset(
             f"demo/{scenario}-seed{seed}-v0",
             scenario=scenario,
             num_rounds=num_rounds,
             seed=seed,
             env_kwargs=env_kwargs,
             device=str(world.device),
-            card=number == 0,
+            card=seed == seeds[0],
             progress=progress,
         )
-        if number == 0:
-            _copy_pictures(dataset, folder / "dataset")
-        transitions = load_transitions(dataset, device=world.device)
-        for name in AGENTS:
-            agent = make_agent(
-                name,
-                observation_dim=transitions.observation_dim,
-                action_dim=transitions.action_dim,
-                seed=seed,
-                device=world.device,
-            )
-            label = f"{name}, seed {seed}"
-            with threads(1):  # networks this small gain nothing from more, and wait for them
-                history = train(
-                    agent, transitions, config, evaluator=validation, progress=progress, label=label
-                )
-            curves[name].append(history)
-            found[name].append(test(agent))
-            runs.save_run(
-                folder / "runs" / name / f"seed-{seed}",
-                agent,
-                history,
-                asdict(config),
-                runs.source_of(dataset),
-            )
+        for seed in seeds
+    }
+    _copy_pictures(datasets[seeds[0]], folder / "dataset")
+    with threads(1):  # networks this small gain nothing from more, and wait for them
+        trained = train_many(
+            {name: [{}] for name in AGENTS},
+            {seed: load_transitions(one, device=world.device) for seed, one in datasets.items()},
+            config,
+            seeds=seeds,
+            evaluator=validation,
+            progress=progress,
+        )
+    found: dict[str, list[Evaluation]] = {name: [] for name in AGENTS}
+    curves: dict[str, list[list[Row]]] = {name: [] for name in AGENTS}
+    for one in trained:
+        name, seed = one.run.agent, one.run.seed
+        curves[name].append(one.history)
+        found[name].append(test(one.agent))
+        source = runs.source_of(datasets[seed])
+        runs.save_trained(folder / "runs" / name / f"seed-{seed}", one, config, source)
     references = {
         name: test(reference_policy(name, world, scenario)) for name in (*REFERENCE_ROWS, "oracle")
     }
-    _report(folder, scenario, num_rounds, configs, found, references)
+    _report(
+        folder,
+        scenario,
+        num_rounds,
+        steps=config.steps,
+        seeds=seeds,
+        found=found,
+        references=references,
+    )
     levels = {
         name: validation(reference_policy(name, world, scenario)).ecpm.value
         for name in ("oracle", "popularity", "logger")
@@ -184,11 +184,11 @@ def _report(
     folder: Path,
     scenario: str,
     num_rounds: int,
-    configs: Sequence[TrainingConfig],
+    steps: int,
+    seeds: Sequence[int],
     found: Mapping[str, Sequence[Evaluation]],
     references: Mapping[str, Evaluation],
 ) -> None:
-    steps, seeds = configs[0].steps, [config.seed for config in configs]
     rows: list[list[str]] = []
     shown: dict[str, Estimate] = {}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.checks import check_integer
@@ -16,6 +18,10 @@ from recsim_drpo.rng import check_seed
 from recsim_drpo.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.world import ECPM_PER_REWARD, World, stream_of
 
+if TYPE_CHECKING:
+    from recsim_drpo.agents.fleet import Fleet
+
+Floats = NDArray[np.float64]
 _ROWS = 8_192
 
 
@@ -58,6 +64,14 @@ class Evaluation:
     nonfinite_share: float
     num_users: int
 
+    def headline(self) -> dict[str, float]:
+        """What a learning curve shows: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
+        return {
+            "ecpm": self.ecpm.value,
+            "normalized": self.normalized.value,
+            "nonfinite_share": self.nonfinite_share,
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON; estimates as ``{"value", "low", "high"}``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -97,41 +111,71 @@ class Evaluator:
             TypeError: it has no ``act``.
             ValueError: it returns actions of another shape than (B, d).
         """
+        return self._evaluations(policy, ())[0]
+
+    def many(self, policies: Fleet) -> list[Evaluation]:
+        """Evaluate every learner of a fleet: all act, and all their actions are decoded, at once.
+
+        Args:
+            policies: a fleet, or anything of L policies with ``act(observations)`` of shape
+                (L, B, d) and ``len``.
+
+        Raises:
+            TypeError, ValueError: as for one policy.
+        """
+        return self._evaluations(policies, (len(policies),))
+
+    def _evaluations(self, policy: Policy, axes: tuple[int, ...]) -> list[Evaluation]:
         if not callable(getattr(policy, "act", None)):
             raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
+        rows = max(1, _ROWS // math.prod(axes))
+        users = zip(
+            torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
+        )
+        parts = [self._shown(policy, axes, *some) for some in users]
+        columns = [_host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True)]
+        by_policy = [column.reshape(-1, self.num_users) for column in columns]
+        return [self._summary(*each) for each in zip(*by_policy, strict=True)]
+
+    def _shown(
+        self, policy: Policy, axes: tuple[int, ...], contexts: Tensor, interests: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
         world = self.world
-        actions = self._actions(policy)
-        items = torch.cat([world.decode(part) for part in torch.split(actions, _ROWS)])
-        rewards = _host(world.reward_of_items(items, self._interests))
+        actions = torch.as_tensor(policy.act(contexts.clone())).detach()
+        expected = (*axes, len(contexts), world.dim)
+        if actions.shape != expected:
+            raise ValueError(
+                f"The policy returned actions of shape {tuple(actions.shape)} for "
+                f"{len(contexts)} users; this catalogue takes {expected}."
+            )
+        actions = actions.to(world.device)
+        items = world.decode(actions.flatten(0, -2))
+        repeated = interests.expand(*axes, *interests.shape)
+        rewards = world.reward_of_items(items, repeated.reshape(-1, world.dim))
+        # In float64: the squares of a diverged policy's actions overflow float32.
+        distances = torch.linalg.vector_norm(actions.to(torch.float64) - interests, dim=-1)
+        finite = torch.isfinite(actions).all(dim=-1)
+        distances = distances.masked_fill(~finite, torch.nan)
+        return items.reshape(expected[:-1]), rewards.reshape(expected[:-1]), distances
+
+    def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
         oracle, uniform = _host(self._oracle), _host(self._uniform)
-        finite = _host(torch.isfinite(actions).all(dim=1)).astype(bool)
-        distances = _host(torch.linalg.vector_norm(actions - self._interests, dim=1))[finite]
-        counts = np.bincount(_host(items)[finite].astype(np.int64), minlength=world.num_items)
+        shown = items >= 0
+        counts = np.bincount(items[shown].astype(np.int64), minlength=self.world.num_items)
+        finite = distances[shown]
         reward = mean_interval(rewards)
         return Evaluation(
             reward=reward,
             ecpm=reward.scaled(ECPM_PER_REWARD),
             regret=mean_interval(oracle - rewards),
             normalized=ratio_interval(rewards - uniform, oracle - uniform),
-            distance=mean_interval(distances) if len(distances) else Estimate(*[np.nan] * 3),
+            distance=mean_interval(finite) if len(finite) else Estimate(*[np.nan] * 3),
             coverage=float((counts > 0).mean()),
             gini=gini(counts),
-            nonfinite_share=float(1.0 - finite.mean()),
+            nonfinite_share=float(1.0 - shown.mean()),
             num_users=self.num_users,
         )
-
-    def _actions(self, policy: Policy) -> Tensor:
-        parts = []
-        for contexts in torch.split(self._contexts, _ROWS):
-            part = torch.as_tensor(policy.act(contexts.clone())).detach()
-            if part.shape != (len(contexts), self.world.dim):
-                raise ValueError(
-                    f"The policy returned actions of shape {tuple(part.shape)} for "
-                    f"{len(contexts)} users; this catalogue takes ({len(contexts)}, "
-                    f"{self.world.dim})."
-                )
-            parts.append(part.to(self.world.device))
-        return torch.cat(parts)
 
 
 def evaluate(
@@ -177,5 +221,5 @@ def world_of(
     return world
 
 
-def _host(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _host(tensor: Tensor) -> Floats:
     return tensor.detach().cpu().numpy().astype(np.float64)

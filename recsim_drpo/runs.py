@@ -9,6 +9,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.checkpoints import load_state, save_state
-from recsim_drpo.training import Row
+from recsim_drpo.training import Row, Trained, TrainingConfig
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
@@ -210,6 +211,31 @@ def _self_described(agent: Agent) -> AgentSpec:
     spec = AgentSpec(name, **{field: getattr(agent, field) for field in fields})
     check_call(name, cls, spec.hyperparameters)
     return spec
+
+
+def save_trained(
+    folder: str | Path, trained: Trained, config: TrainingConfig, source: Mapping[str, Any]
+) -> None:
+    """Write the folder of a run of :func:`recsim_drpo.training.train_many`.
+
+    Args:
+        folder: must not be there yet.
+        trained: what became of the run.
+        config: how it was trained.
+        source: what :func:`source_of` says of its log.
+
+    Raises:
+        FileExistsError, OSError, ValueError: as :func:`save_run`.
+    """
+    run, agent = trained.run, trained.agent
+    overrides = dict(run.overrides)
+    size = overrides.pop("batch_size", config.batch_size)
+    training = {**asdict(config), "batch_size": size, "seed": run.seed}
+    about = dict(source)
+    if trained.diverged_at is not None:
+        about["diverged_at"] = trained.diverged_at
+    spec = AgentSpec(run.agent, *trained.dims, run.seed, overrides)
+    save_run(folder, agent, trained.history, training, about, spec)
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

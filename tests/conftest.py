@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -24,10 +25,10 @@ def minari_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-@pytest.fixture
-def small_kwargs() -> dict[str, int]:
+@pytest.fixture(scope="session")
+def small_kwargs() -> Mapping[str, int]:
     """Arguments of a world that is quick to compute."""
-    return dict(SMALL_WORLD)
+    return MappingProxyType(SMALL_WORLD)
 
 
 @pytest.fixture

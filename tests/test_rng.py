@@ -146,6 +146,8 @@ def test_stream_numbers_are_fixed():
         "TEST_USERS": 3,
         "LOGGING_POLICY": 4,
         "REFERENCE_POLICY": 5,
+        "TRAINING_ORDER": 6,
+        "AGENT_SAMPLE": 7,
         "AGENT_NOISE": 256,
     }
 

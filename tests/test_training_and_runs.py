@@ -49,7 +49,7 @@ def test_training_learns(transitions, small_world):
 def test_the_seed_decides_the_order_of_batches(transitions):
     def after(seed):
         agent = fresh()
-        train(agent, transitions, TrainingConfig(steps=5, seed=seed), progress=False)
+        train(agent, transitions, TrainingConfig(steps=5), seed=seed, progress=False)
         return agent.state_dict()["parameters.policy.weight_0"]
 
     assert torch.equal(after(0), after(0))
@@ -66,6 +66,12 @@ def test_divergence_is_reported_with_its_step(transitions):
 
         def act(self, observations):
             return torch.zeros(len(observations), 16)
+
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state):
+            pass
 
     with pytest.raises(DivergedError, match="at step 10: the metric 'loss' is inf") as caught:
         train(Bursts(), transitions, TrainingConfig(steps=50, log_every=5), progress=False)
@@ -84,7 +90,7 @@ def test_objects_that_are_no_agents_are_refused(transitions):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("steps", 0), ("batch_size", 1), ("seed", -1), ("log_every", 0), ("evaluate_every", 1.5)],
+    [("steps", 0), ("batch_size", 1), ("log_every", 0), ("evaluate_every", 1.5)],
 )
 def test_training_config_is_checked(field, value):
     with pytest.raises(ValueError, match=f"{field}={value}"):
