@@ -1,4 +1,4 @@
-r"""DRPO: distributionally robust policy optimisation, and its variants DRPO-Exp and DRPO-Q.
+r"""DRPO: distributionally robust policy optimisation, and its variants.
 
 With the weights w, threshold ν and standard deviation σ_subset of the variance-guided filter
 (:mod:`recsim_drpo.agents.filtering`) at the current κ, ``drpo`` (Algorithm 1) minimises
@@ -14,6 +14,11 @@ signed: hard filtering without a soft base, the first row of Table 2.
 ``drpo-exp`` (Appendix J) weighs the admitted samples by exp((R − mean(R_subset)) / β), on raw
 rewards and uncapped, in place of the normalised advantage. It is a heuristic: the KKT solution of
 Eq. 43 is another rule. At β → ∞ it is Adaptive BC.
+
+``drpo-boltzmann`` is that rule as an agent: maximum likelihood under the exact solution of Eq. 43,
+with weights min(1/κ, exp((R − λ)/β)) that average 1 over the batch
+(:func:`recsim_drpo.agents.theory.capped_exponentials`) and κ by the same controller. It caps the
+top and rejects nobody; at β → 0 it is Adaptive BC, at β → ∞ behaviour cloning.
 
 ``drpo-q`` (Section 4.3) filters and weighs by min Q̄(s, a) of IQL's critics in place of R, for logs
 of several steps.
@@ -47,6 +52,7 @@ from recsim_drpo.agents.filtering import (
 )
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
 from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.agents.theory import capped_exponentials
 from recsim_drpo.checks import check_number, unknown_name
 
 BASELINES = ("threshold", "mean")
@@ -86,6 +92,22 @@ class DRPOExpConfig(PolicyConfig, FilterConfig):
 
 
 @dataclass(frozen=True)
+class DRPOBoltzmannConfig(PolicyConfig, FilterConfig):
+    """Hyper-parameters of DRPO-Boltzmann: of the policy, of the filter, and one of its own.
+
+    Attributes:
+        beta: temperature β > 0 (τ in Eq. 43), in units of reward.
+    """
+
+    beta: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_filter()
+        check_number("beta", self.beta, 0.0, include_low=False)
+
+
+@dataclass(frozen=True)
 class DRPOQConfig(ExpectileConfig, FilterConfig):
     """Hyper-parameters of DRPO-Q: of the policy, of IQL's critics and of the filter."""
 
@@ -114,6 +136,21 @@ def exp_loss(
     return _filtered_loss(
         parameters, state, batch, config, filtered, torch.exp(above / config.beta)
     )
+
+
+def boltzmann_loss(
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOBoltzmannConfig
+) -> LossOutput:
+    """−(1/N) Σ w log π with the weights of Eq. 43, and the next κ."""
+    kappa = state["kappa"]
+    filtered = top_kappa(batch.rewards, kappa)
+    rewards = batch.rewards.to(torch.float64)
+    uniform = torch.full_like(rewards, 1.0 / len(rewards))
+    weights = capped_exponentials(rewards / config.beta, uniform, kappa).to(batch.rewards.dtype)
+    log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
+    following = {**state, "kappa": adapt_kappa(kappa, filtered, config)}
+    metrics = {**filter_metrics(kappa, filtered), "max_weight": weights.max()}
+    return LossOutput(-(weights * log_prob).mean(), following, metrics)
 
 
 def q_loss(
@@ -160,6 +197,13 @@ DRPO_EXP = Algorithm(
     summary="the same filter, admitted rewards weighted by exp((R - mean) / β)",
     config=DRPOExpConfig,
     loss=exp_loss,
+    init_state=init_kappa,
+)
+DRPO_BOLTZMANN = Algorithm(
+    name="drpo-boltzmann",
+    summary="the exact solution of Eq. 43: Boltzmann weights of rewards, capped at 1 / κ",
+    config=DRPOBoltzmannConfig,
+    loss=boltzmann_loss,
     init_state=init_kappa,
 )
 DRPO_Q = Algorithm(

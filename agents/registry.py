@@ -17,7 +17,7 @@ from recsim_drpo.agents.awr import AWR
 from recsim_drpo.agents.bc import BC
 from recsim_drpo.agents.bppo import BPPO
 from recsim_drpo.agents.crr import CRR
-from recsim_drpo.agents.drpo import DRPO, DRPO_EXP, DRPO_Q
+from recsim_drpo.agents.drpo import DRPO, DRPO_BOLTZMANN, DRPO_EXP, DRPO_Q
 from recsim_drpo.agents.iql import IQL
 from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.plugins import (
@@ -49,6 +49,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         ADAPTIVE_BC,
         DRPO,
         DRPO_EXP,
+        DRPO_BOLTZMANN,
         DRPO_Q,
     )
 }

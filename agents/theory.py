@@ -23,8 +23,6 @@ from torch import Tensor
 
 from recsim_drpo.checks import check_number
 
-_BISECTIONS = 200
-
 
 def optimistic_weights(
     rewards: Tensor, kappa: float, probabilities: Tensor | None = None
@@ -83,7 +81,7 @@ def capped_boltzmann(
     """
     r, p = _distribution(rewards, probabilities, kappa)
     check_number("tau", tau, 0.0, include_low=False)
-    return _capped(r / tau, p, kappa)
+    return capped_exponentials(r / tau, p, torch.tensor(kappa, dtype=torch.float64))
 
 
 def capped_boltzmann_on_support(
@@ -92,18 +90,31 @@ def capped_boltzmann_on_support(
     """The density ratio w (N,) that maximises Σ p w R − τ KL(p w ‖ uniform) (Eq. 42)."""
     r, p = _distribution(rewards, probabilities, kappa)
     check_number("tau", tau, 0.0, include_low=False)
-    return _capped(r / tau - p.log(), p, kappa)
+    return capped_exponentials(r / tau - p.log(), p, torch.tensor(kappa, dtype=torch.float64))
 
 
-def _capped(logits: Tensor, p: Tensor, kappa: float) -> Tensor:
-    """w = min(1/κ, exp(logits − λ)) with λ such that Σ p w = 1, by bisection: Σ p w falls in λ."""
-    cap = -torch.log(torch.tensor(kappa, dtype=torch.float64))
-    low, high = logits.min() - cap, torch.logsumexp(logits + p.log(), 0)
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        mass = (p * torch.exp(torch.minimum(logits - middle, cap))).sum()
-        low, high = torch.where(mass > 1.0, middle, low), torch.where(mass > 1.0, high, middle)
-    return torch.exp(torch.minimum(logits - 0.5 * (low + high), cap))
+def capped_exponentials(logits: Tensor, probabilities: Tensor, kappa: Tensor) -> Tensor:
+    """w = min(1/κ, exp(logits − λ)) (N,) with the λ for which Σ p w = 1.
+
+    Exact, by sorting: if the m largest are at the cap, the others share what mass is left, and the
+    smallest m that leaves none of them above the cap is the solution. Static shapes, no branch on a
+    value: it runs inside of a training step.
+
+    Args:
+        logits: float64 (N,).
+        probabilities: float64 (N,), positive, summing to 1.
+        kappa: float64 scalar in (0, 1].
+    """
+    order = logits.argsort(descending=True)
+    ranked, mass = logits[order], probabilities[order]
+    before = mass.cumsum(0) - mass
+    rest = (ranked + mass.log()).flip(0).logcumsumexp(0).flip(0)
+    shift = torch.log1p(-before / kappa) - rest  # −λ if all before are capped; NaN: too many are
+    fits = ranked + shift <= 1e-12 - kappa.log()
+    # Above each candidate are only wrong ones; the last is right where rounding denies them all.
+    first = torch.where(fits, torch.arange(len(fits), device=fits.device), len(fits) - 1).min()
+    chosen = shift.gather(0, first.unsqueeze(0)).nan_to_num(torch.inf)
+    return torch.exp(torch.minimum(logits + chosen, -kappa.log()))
 
 
 def _distribution(

@@ -147,6 +147,30 @@ def test_drpo_exp_by_hand():
     assert float(loss_of("drpo-exp").loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_drpo_boltzmann_by_hand():
+    # κ = 0.5 caps weights at 2; e^{R / 0.2} is e^1, e^4, e^2, e^3 for R = 0.2, 0.8, 0.4, 0.6.
+    # Uncapped, the largest would be 4 e^4 / Σ > 2, so it is 2, and 2 are left for e^1 + e^2 + e^3.
+    rest = np.exp([1.0, 2.0, 3.0])
+    low, middle, high = 2.0 * rest / rest.sum()
+    assert high < 2.0
+    weights = np.array([low, 2.0, middle, high])
+    output = loss_of("drpo-boltzmann", beta=0.2)
+    assert float(output.loss) == pytest.approx(-(weights * TINY_LOG_PROB).mean(), rel=1e-5)
+    assert float(output.metrics["max_weight"]) == pytest.approx(2.0)
+    # The controller is the filter's.
+    assert float(output.state["kappa"]) == pytest.approx(0.51)
+
+
+def test_drpo_boltzmann_at_its_limits():
+    cold, hot = loss_of("drpo-boltzmann", beta=1e-4), loss_of("drpo-boltzmann", beta=1e6)
+    assert float(cold.loss) == pytest.approx(float(loss_of("adaptive-bc").loss), rel=1e-5)
+    assert float(hot.loss) == pytest.approx(float(loss_of("bc").loss), rel=1e-5)
+    same = TINY._replace(rewards=torch.full((4,), 0.3))
+    assert float(loss_of("drpo-boltzmann", same).loss) == pytest.approx(
+        float(loss_of("bc").loss), rel=1e-5
+    )
+
+
 def test_adaptive_bc_by_hand():
     expected = -(TINY_LOG_PROB[1] + TINY_LOG_PROB[3]) / 2
     assert float(loss_of("adaptive-bc").loss) == pytest.approx(expected, rel=1e-6)

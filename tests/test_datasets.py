@@ -369,8 +369,8 @@ def test_killed_at_any_moment_nothing_is_listed_and_a_rerun_works(
 ):
     script = f"""
 import recsim_drpo
-recsim_drpo.generate_dataset("ns/killed-v0", env_kwargs={dict(small_kwargs)!r}, num_rounds=3_000_000,
-    progress=False, card=False)
+recsim_drpo.generate_dataset("ns/killed-v0", env_kwargs={dict(small_kwargs)!r},
+    num_rounds=3_000_000, progress=False, card=False)
 """
     process = subprocess.Popen([sys.executable, "-c", script], env=dict(os.environ))
     staged = minari_root / ".recsim-drpo" / "ns__killed-v0" / "data" / "main_data.hdf5"
