@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/datasets.md", "docs/plugins.md")
+PAGES = ("README.md", "docs/datasets.md", "docs/fleets.md", "docs/plugins.md")
 # The same code, on less.
 SMALLER = {
     "num_rounds=200_000": "num_rounds=2_000",
     "range(5_000)": "range(5)",
     "1024": "8",
     "steps=300": "steps=3",
+    "steps=500": "steps=3",
+    "steps=100": "steps=3",
+    "num_users=2_000": "num_users=200",
 }
 
 
