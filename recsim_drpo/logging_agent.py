@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -110,6 +110,8 @@ class LoggingAgent:
         scenario: see :func:`mixture_weights`.
         config: see :class:`LoggingConfig`.
         seed: integer in [0, 2**63), for :meth:`act`.
+        tastes: how :meth:`act` reads tastes, float32 (B, K), from observations; ``None``: by
+            :meth:`World.tastes`, the observations being contexts.
     """
 
     def __init__(
@@ -118,8 +120,10 @@ class LoggingAgent:
         scenario: str | Mapping[str, float],
         config: LoggingConfig | None = None,
         seed: int = 0,
+        tastes: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.world = world
+        self._tastes = world.tastes if tastes is None else tastes
         self.config = LoggingConfig() if config is None else config
         if not isinstance(self.config, LoggingConfig):
             raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
@@ -152,11 +156,11 @@ class LoggingAgent:
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def act(self, observations: Tensor) -> Tensor:
-        """Embeddings, float32 (B, d), of the items it would show for contexts (B, context_dim)."""
-        contexts = torch.as_tensor(observations, dtype=torch.float32, device=self.world.device)
-        rounds = torch.arange(self._round, self._round + len(contexts))
-        self._round += len(contexts)
-        choices = self.choose(self.world.tastes(contexts), self._seed, rounds)
+        """Embeddings, float32 (B, d), of the items it would show for observations (B, o)."""
+        states = torch.as_tensor(observations, dtype=torch.float32, device=self.world.device)
+        rounds = torch.arange(self._round, self._round + len(states))
+        self._round += len(states)
+        choices = self.choose(self._tastes(states), self._seed, rounds)
         return self.world.embeddings[choices.items]
 
     def probabilities(self, tastes: Tensor) -> Tensor:

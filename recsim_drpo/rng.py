@@ -37,6 +37,9 @@ class Stream(enum.IntEnum):
     REFERENCE_POLICY = 5
     TRAINING_ORDER = 6
     AGENT_SAMPLE = 7
+    TRAIN_STEPS = 16
+    VALIDATION_STEPS = 17
+    TEST_STEPS = 18
     AGENT_NOISE = 256
     """And those after it: an agent's draws of one update, in order."""
 

@@ -126,6 +126,7 @@ class World:
         config, catalogue, device, decoder: as named.
         embeddings: float32 (N, d) on the device.
         popularity: float32 (N,) on the device, sums to 1.
+        topics: int64 (N,) on the device, in [0, K).
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class World:
         if decoder is not None and not callable(decoder):
             raise ValueError(f"decoder={decoder!r} cannot be called with the embeddings.")
         self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
+        self.topics = torch.from_numpy(self.catalogue.topics).to(self.device)
         self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
         self._topic_cosines = self._topic_centres @ self.embeddings.T
         shape = (len(self.catalogue.topic_centres), config.context_dim)
@@ -171,6 +173,11 @@ class World:
         """Number of items N."""
         return self.catalogue.num_items
 
+    @property
+    def num_topics(self) -> int:
+        """Number of topics K."""
+        return len(self._topic_centres)
+
     def users(self, split: str, seeds: Tensor | int, episodes: Tensor) -> Users:
         """The users named by ``(split, seed, episode)``.
 
@@ -192,18 +199,20 @@ class World:
         tastes = self.tastes(contexts)
         return Users(contexts, tastes, self.interests(tastes), noise)
 
-    def tastes(self, contexts: Tensor) -> Tensor:
+    def tastes(self, contexts: Tensor, drift: Tensor | None = None) -> Tensor:
         """A user's context-dependent mix of topics (Figure 5), scaled so that u* has unit length.
 
-        softmax(A x) / ‖Σ_k softmax(A x)_k c_k‖, smooth in x.
+        softmax(A x + drift) / ‖Σ_k softmax(A x + drift)_k c_k‖, smooth in x.
 
         Args:
-            contexts: float32 (B, context_dim).
+            contexts: float32 (..., context_dim).
+            drift: float32 (..., K), what a session has added to the topics' logits; ``None``: 0.
 
         Returns:
-            float32 (B, K), non-negative.
+            float32 (..., K), non-negative.
         """
-        mix = torch.softmax(contexts @ self._affinity.T, dim=-1)
+        logits = contexts @ self._affinity.T
+        mix = torch.softmax(logits if drift is None else logits + drift, dim=-1)
         lengths: Tensor = torch.linalg.vector_norm(mix @ self._topic_centres, dim=-1, keepdim=True)
         return mix / lengths.clamp_min(1e-6)  # of topics that cancel, no direction is left
 
@@ -218,6 +227,10 @@ class World:
         twelfth of the arithmetic of interests @ embeddings.T, and the same up to rounding.
         """
         return tastes @ self._topic_cosines
+
+    def topic_cosines(self, items: Tensor) -> Tensor:
+        """cos(e_i, c_k) of items, int64 (...), with every topic's centre: float32 (..., K)."""
+        return self._topic_cosines.T[items]
 
     def latent_reward(self, cosines: Tensor) -> Tensor:
         """Eq. 48: R = exp(-(1 - cos) / (2 δ²)), in (0, 1]; same shape as ``cosines``."""
