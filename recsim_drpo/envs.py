@@ -21,7 +21,9 @@ from recsim_drpo.rendering import Renderer
 from recsim_drpo.world import World, make_world, stream_of
 
 ENV_ID = "RecSimZipf-v0"
+SESSION_ENV_ID = "RecSimZipfSession-v0"
 INFO_KEYS = ("item_id", "latent_reward", "oracle_reward")
+RENDER_MODES = ("rgb_array",)
 _PREFETCH = 16
 
 Floats = NDArray[np.float32]
@@ -72,7 +74,8 @@ def spaces_of(world: World) -> tuple[Any, Any]:
     )
 
 
-def _as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
+def as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
+    """Actions of anyone as a tensor on the world's device; ``ValueError`` where they do not fit."""
     array = np.asarray(actions)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise ValueError(
@@ -84,12 +87,161 @@ def _as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
     return torch.as_tensor(np.array(floats, order="C"), device=world.device)
 
 
-def _check_render_mode(render_mode: str | None) -> None:
-    if render_mode is not None and render_mode not in RecSimZipfEnv.metadata["render_modes"]:
-        raise unknown_name("render mode", render_mode, RecSimZipfEnv.metadata["render_modes"])
+class Scene(NamedTuple):
+    """What there is to draw of environments: after a step, or of users who wait.
+
+    Attributes:
+        interests: float32 (B, d), where the recommendation found them.
+        actions: (B, d); ``None`` before a step.
+        items: int64 (B,), -1 for none; ``None`` before a step.
+    """
+
+    interests: Tensor
+    actions: Tensor | None = None
+    items: NDArray[np.int64] | None = None
 
 
-class RecSimZipfEnv(gym.Env[Floats, Floats]):
+class _Pictures:
+    """Draws scenes, where a render mode asks for them."""
+
+    def __init__(self, render_mode: str | None) -> None:
+        if render_mode not in (None, *RENDER_MODES):
+            raise unknown_name("render mode", render_mode, RENDER_MODES)
+        self._wanted = render_mode is not None
+        self._renderer: Renderer | None = None
+
+    def draw(self, world: World, scene: Scene | None) -> list[NDArray[np.uint8]] | None:
+        """One frame a user of the scene; ``None``, and a warning, where no mode was asked for."""
+        if not self._wanted:
+            gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
+            return None
+        if scene is None:
+            raise gym.error.ResetNeeded("Call reset() before render().")
+        if self._renderer is None:
+            self._renderer = Renderer(world.catalogue)
+        interests = scene.interests.cpu().numpy()
+        if scene.actions is None or scene.items is None:
+            return [self._renderer.frame(interest, None, None) for interest in interests]
+        actions = scene.actions.cpu().numpy()
+        return [
+            self._renderer.frame(interest, action, int(item))
+            for interest, action, item in zip(interests, actions, scene.items, strict=True)
+        ]
+
+
+class WorldEnv(gym.Env[Floats, Floats]):
+    """What the scalar environments share: a seeded sequence of episodes, and pictures.
+
+    A subclass sets ``world``, ``observation_space`` and ``action_space``, begins an episode in
+    :meth:`_begin`, and keeps what there is to draw in ``_scene``.
+    """
+
+    metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
+    world: World
+
+    def __init__(self, render_mode: str | None, split: str) -> None:
+        self._pictures = _Pictures(render_mode)
+        stream_of(split)
+        self.render_mode = render_mode
+        self.split = split
+        self._seed = -1
+        self._episode = -1
+        self._scene: Scene | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Start an episode with the next user; a seed in [0, 2**63) starts a sequence of users."""
+        super().reset(seed=seed if seed is None else rng.check_seed(seed))
+        if seed is not None:
+            self._seed, self._episode = int(seed), -1
+        elif self._seed < 0:
+            self._seed = int(self.np_random.integers(rng.SEED_LIMIT))
+        self._episode += 1
+        return self._begin(), {}
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """The catalogue in two dimensions with the user's interest, the action and its item.
+
+        Returns:
+            uint8 (height, width, 3), or ``None`` where no render mode was asked for.
+        """
+        frames = self._pictures.draw(self.world, self._scene)
+        return None if frames is None else frames[0]
+
+    def _begin(self) -> Floats:
+        """Begin episode ``_episode`` of seed ``_seed``; its first observation."""
+        raise NotImplementedError
+
+
+class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
+    """What the native vector environments share; a subclass does as for :class:`WorldEnv`."""
+
+    metadata = {  # noqa: RUF012 - Gymnasium declares it so
+        **WorldEnv.metadata,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    world: World
+
+    def __init__(self, num_envs: int, render_mode: str | None, split: str) -> None:
+        check_integer("num_envs", num_envs, 1)
+        self._pictures = _Pictures(render_mode)
+        stream_of(split)
+        self.num_envs = num_envs
+        self.render_mode = render_mode
+        self.split = split
+        self._seeds: Tensor | None = None
+        self._episodes = torch.full((num_envs,), -1, dtype=torch.int64)
+        self._scene: Scene | None = None
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Start an episode in every environment.
+
+        Args:
+            seed: an integer s seeds environment i with s + i; or one seed (or ``None``, which
+                lets that environment's sequence go on) an environment.
+            options: ignored.
+        """
+        given: Any = seed  # whatever a caller without types passes
+        if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
+            super().reset(seed=None if given is None else rng.check_seed(int(given)))
+            wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
+        elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+            raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
+        else:
+            wanted = list(given)
+            if len(wanted) != self.num_envs:
+                raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
+        if self._seeds is None:
+            drawn = self.np_random.integers(rng.SEED_LIMIT, size=self.num_envs)
+            self._seeds = torch.from_numpy(drawn)
+        for i, one in enumerate(wanted):
+            if one is not None:
+                self._seeds[i], self._episodes[i] = rng.check_seed(one), -1
+        self._episodes += 1
+        return self._begin(self._seeds), {}
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """One frame an environment, of the step just made or of the users who wait."""
+        frames = self._pictures.draw(self.world, self._scene)
+        return None if frames is None else tuple(frames)
+
+    def _set_spaces(self, spaces: tuple[Any, Any]) -> None:
+        self.single_observation_space, self.single_action_space = spaces
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+
+    def _begin(self, seeds: Tensor) -> Floats:
+        """Begin episodes ``_episodes`` of these seeds everywhere; their first observations."""
+        raise NotImplementedError
+
+
+class RecSimZipfEnv(WorldEnv):
     """Recommendation to simulated users as a contextual bandit over item embeddings.
 
     ## Description
@@ -145,8 +297,6 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
     * v0: first release.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
-
     def __init__(
         self,
         *,
@@ -155,41 +305,23 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
         device: str = "cpu",
         **world: Any,
     ) -> None:
-        _check_render_mode(render_mode)
-        stream_of(split)
-        self.render_mode = render_mode
-        self.split = split
+        super().__init__(render_mode, split)
         self.world = make_world(device, **world)
         self.observation_space, self.action_space = spaces_of(self.world)
-        self._renderer: Renderer | None = None
-        self._seed: int | None = None
-        self._episode = -1
+        self._block_seed = -1
         self._block_start = 0
         self._block: _Arrivals | None = None
         self._awaits_action = False
-        self._last: tuple[Floats, int] | None = None
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
-        """Start an episode with the next user; a seed in [0, 2**63) starts a sequence of users."""
-        super().reset(seed=seed if seed is None else rng.check_seed(seed))
-        if seed is not None:
-            self._seed, self._episode, self._block = int(seed), -1, None
-        elif self._seed is None:
-            self._seed = int(self.np_random.integers(rng.SEED_LIMIT))
-        self._episode += 1
-        self._awaits_action, self._last = True, None
-        return self._context(), {}
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         """Recommend the item that ``action`` decodes to, once an episode."""
-        actions = _as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
+        actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         if not self._awaits_action:
             raise gym.error.ResetNeeded("An episode is one step: call reset() before each step().")
         self._awaits_action = False
-        outcome = _recommend(self.world, actions, self._arrival())
-        self._last = (actions[0].cpu().numpy(), int(outcome.item_id[0]))
+        arrival = self._arrival()
+        outcome = _recommend(self.world, actions, arrival)
+        self._scene = Scene(arrival.interests, actions, outcome.item_id)
         info = {
             "item_id": int(outcome.item_id[0]),
             "latent_reward": float(outcome.latent_reward[0]),
@@ -197,22 +329,9 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
         }
         return self._context(), float(outcome.rewards[0]), True, False, info
 
-    def render(self) -> NDArray[np.uint8] | None:
-        """The catalogue in two dimensions with the user's interest, the action and its item.
-
-        Returns:
-            uint8 (height, width, 3), or ``None`` where no render mode was asked for.
-        """
-        if self.render_mode is None:
-            gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
-            return None
-        if self._episode < 0:
-            raise gym.error.ResetNeeded("Call reset() before render().")
-        if self._renderer is None:
-            self._renderer = Renderer(self.world.catalogue)
-        action, item = self._last if self._last is not None else (None, None)
-        interest = self._arrival().interests[0].cpu().numpy()
-        return self._renderer.frame(interest, action, item)
+    def _begin(self) -> Floats:
+        self._awaits_action, self._scene = True, Scene(self._arrival().interests)
+        return self._context()
 
     def _context(self) -> Floats:
         context: Floats = self._arrival().contexts[0].cpu().numpy().copy()
@@ -220,16 +339,15 @@ class RecSimZipfEnv(gym.Env[Floats, Floats]):
 
     def _arrival(self) -> _Arrivals:
         # Drawn some users ahead: a batch of sixteen costs about as much as one.
-        assert self._seed is not None
         offset = self._episode - self._block_start
-        if self._block is None or not 0 <= offset < _PREFETCH:
-            self._block_start, offset = self._episode, 0
+        if self._block is None or self._block_seed != self._seed or not 0 <= offset < _PREFETCH:
+            self._block_seed, self._block_start, offset = self._seed, self._episode, 0
             episodes = torch.arange(self._episode, self._episode + _PREFETCH)
             self._block = _arrive(self.world, self.split, self._seed, episodes)
         return _Arrivals(*(field[offset : offset + 1] for field in self._block))
 
 
-class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
+class RecSimZipfVectorEnv(WorldVectorEnv):
     """Many :class:`RecSimZipfEnv` in lockstep, computed as one batch.
 
     Environment i behaves as the scalar environment that is reset with ``seed + i``: same users,
@@ -246,11 +364,6 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         render_mode, split, device, **world: as for :class:`RecSimZipfEnv`.
     """
 
-    metadata = {  # noqa: RUF012 - Gymnasium declares it so
-        **RecSimZipfEnv.metadata,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
-
     def __init__(
         self,
         num_envs: int = 1,
@@ -260,53 +373,10 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         device: str = "cpu",
         **world: Any,
     ) -> None:
-        check_integer("num_envs", num_envs, 1)
-        _check_render_mode(render_mode)
-        stream_of(split)
-        self.num_envs = num_envs
-        self.render_mode = render_mode
-        self.split = split
+        super().__init__(num_envs, render_mode, split)
         self.world = make_world(device, **world)
-        self.single_observation_space, self.single_action_space = spaces_of(self.world)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._renderer: Renderer | None = None
-        self._seeds: Tensor | None = None
-        self._episodes = torch.full((num_envs,), -1, dtype=torch.int64)
+        self._set_spaces(spaces_of(self.world))
         self._arrivals: _Arrivals | None = None
-        self._last: tuple[_Arrivals, Floats, NDArray[np.int64]] | None = None
-
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> tuple[Floats, dict[str, Any]]:
-        """Start an episode in every environment.
-
-        Args:
-            seed: an integer s seeds environment i with s + i; or one seed (or ``None``, which
-                lets that environment's sequence go on) an environment.
-            options: ignored.
-        """
-        given: Any = seed  # whatever a caller without types passes
-        if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
-            super().reset(seed=None if given is None else rng.check_seed(int(given)))
-            wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
-        elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
-            raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
-        else:
-            wanted = list(given)
-            if len(wanted) != self.num_envs:
-                raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
-        if self._seeds is None:
-            drawn = self.np_random.integers(rng.SEED_LIMIT, size=self.num_envs)
-            self._seeds = torch.from_numpy(drawn)
-        for i, one in enumerate(wanted):
-            if one is not None:
-                self._seeds[i], self._episodes[i] = rng.check_seed(one), -1
-        self._last = None
-        return self._next_users(), {}
 
     def step(
         self, actions: Floats
@@ -320,12 +390,11 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             next contexts float32 (num_envs, context_dim); rewards float64, terminations (all true)
             and truncations (all false), each (num_envs,); infos.
         """
-        batch = _as_actions(actions, self.action_space.shape or (), self.world)
-        if self._arrivals is None:
+        batch = as_actions(actions, self.action_space.shape or (), self.world)
+        if self._arrivals is None or self._seeds is None:
             raise gym.error.ResetNeeded("Call reset() before step().")
         arrivals = self._arrivals
         outcome = _recommend(self.world, batch, arrivals)
-        self._last = (arrivals, batch.cpu().numpy(), outcome.item_id)
         everywhere = np.ones(self.num_envs, dtype=np.bool_)
         step_info: dict[str, Any] = {}
         for key in INFO_KEYS:
@@ -339,35 +408,15 @@ class RecSimZipfVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             "_final_info": everywhere.copy(),
             **{key: value.copy() for key, value in step_info.items()},
         }
-        contexts = self._next_users()
+        self._episodes += 1
+        contexts = self._begin(self._seeds)
+        self._scene = Scene(arrivals.interests, batch, outcome.item_id)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
         return contexts, outcome.rewards, everywhere, truncations, infos
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """One frame an environment, of the step just made or of the users who wait."""
-        if self.render_mode is None:
-            gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
-            return None
-        if self._arrivals is None:
-            raise gym.error.ResetNeeded("Call reset() before render().")
-        if self._renderer is None:
-            self._renderer = Renderer(self.world.catalogue)
-        renderer = self._renderer
-        if self._last is None:
-            waiting = self._arrivals.interests.cpu().numpy()
-            return tuple(renderer.frame(interest, None, None) for interest in waiting)
-        arrivals, actions, items = self._last
-        return tuple(
-            renderer.frame(interest, action, int(item))
-            for interest, action, item in zip(
-                arrivals.interests.cpu().numpy(), actions, items, strict=True
-            )
-        )
-
-    def _next_users(self) -> Floats:
-        assert self._seeds is not None
-        self._episodes += 1
-        self._arrivals = _arrive(self.world, self.split, self._seeds, self._episodes)
+    def _begin(self, seeds: Tensor) -> Floats:
+        self._arrivals = _arrive(self.world, self.split, seeds, self._episodes)
+        self._scene = Scene(self._arrivals.interests)
         contexts: Floats = self._arrivals.contexts.cpu().numpy().copy()
         return contexts
 
@@ -380,6 +429,12 @@ def register() -> None:
             ENV_ID,
             entry_point="recsim_drpo.envs:RecSimZipfEnv",
             vector_entry_point="recsim_drpo.envs:RecSimZipfVectorEnv",
+        )
+    if SESSION_ENV_ID not in gym.registry:
+        gym.register(
+            SESSION_ENV_ID,
+            entry_point="recsim_drpo.session_envs:RecSimZipfSessionEnv",
+            vector_entry_point="recsim_drpo.session_envs:RecSimZipfSessionVectorEnv",
         )
 
 
