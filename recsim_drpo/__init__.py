@@ -1,14 +1,22 @@
 """RecSim, a simulator of recommendation with heavy-tailed noisy logs, and offline agents.
 
-``import recsim_drpo`` registers ``RecSimZipf-v0`` with Gymnasium.
+``import recsim_drpo`` registers ``RecSimZipf-v0`` and ``RecSimZipfSession-v0`` with Gymnasium.
 """
 
 from recsim_drpo.agents import Agent, Batch, Fleet, agent_names, make_agent, register_agent
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.envs import register
-from recsim_drpo.evaluation import Evaluation, Evaluator, evaluate
+from recsim_drpo.evaluation import (
+    Evaluation,
+    Evaluator,
+    SessionEvaluation,
+    SessionEvaluator,
+    evaluate,
+)
 from recsim_drpo.logging_agent import LoggingAgent, LoggingConfig, reference_policy
+from recsim_drpo.session_policies import session_reference_policy
+from recsim_drpo.sessions import SessionConfig, Sessions, make_sessions
 from recsim_drpo.world import World, WorldConfig, make_world
 
 __all__ = [
@@ -19,6 +27,10 @@ __all__ = [
     "Fleet",
     "LoggingAgent",
     "LoggingConfig",
+    "SessionConfig",
+    "SessionEvaluation",
+    "SessionEvaluator",
+    "Sessions",
     "World",
     "WorldConfig",
     "agent_names",
@@ -26,9 +38,11 @@ __all__ = [
     "generate_dataset",
     "load_transitions",
     "make_agent",
+    "make_sessions",
     "make_world",
     "reference_policy",
     "register_agent",
+    "session_reference_policy",
 ]
 
 register()
