@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from recsim_drpo.statistics import counts_by_rank, zipf_exponent, zipf_interval
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.world import ECPM_PER_REWARD, World
 
+if TYPE_CHECKING:
+    from recsim_drpo.datasets.log import Log
+
 _BINS = 10_000
 _CURVE_USERS = 500
-_SHARES_USERS = 2_000
 _MAP_ITEMS = 1_500
 _MAP_ROUNDS = 300
 
@@ -105,18 +107,16 @@ def write_card(
     folder: Path,
     dataset_id: str,
     metadata: Mapping[str, Any],
-    agent: LoggingAgent,
-    statistics: LogStatistics,
+    log: Log,
 ) -> None:
     """Write ``README.md`` and its pictures into ``folder``.
 
     Without the extra ``plots`` the card has its tables only, and says so.
     """
-    world = agent.world
+    agent, world, statistics = log.agent, log.agent.world, log.statistics
     popularity = world.catalogue.popularity
     logged = counts_by_rank(statistics.counts.sum(axis=0), popularity)
-    users = world.users("train", 0, torch.arange(_SHARES_USERS))
-    shares = agent.expected_item_shares(users.tastes).cpu().numpy()
+    shares = agent.expected_item_shares(log.tastes()).cpu().numpy()
     expected = counts_by_rank(shares, popularity)
     fitted = zipf_interval(logged)
     curve = value_curve(world)
@@ -196,13 +196,13 @@ def write_card(
         "env = dataset.recover_environment(eval_env=True)  # test users\n```",
         f"Catalogue: {world.num_items:,} items, {world.dim} dimensions. Best eCPM for these "
         f"users: {ECPM_PER_REWARD * statistics.mean_oracle_reward:.2f}. "
-        f"Reference scores (mean observed reward on test users): random "
-        f"{metadata['ref_min_score']:.3f}, oracle {metadata['ref_max_score']:.3f}.",
+        f"Reference scores: {metadata['reference_scores']}.",
         "## Who logged what",
         markdown_table(
             ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"],
             policy_rows,
         ),
+        *log.card_sections(),
         "## How popular are the items",
         "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
         "a 95 % bootstrap interval. Organic popularity has "

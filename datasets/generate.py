@@ -10,7 +10,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -28,12 +28,13 @@ from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from recsim_drpo.checks import check_integer
-from recsim_drpo.datasets.card import LogStatistics, write_card
-from recsim_drpo.envs import ENV_ID, register, spaces_of
+from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.datasets.card import write_card
+from recsim_drpo.datasets.log import Log, References, info_column
+from recsim_drpo.datasets.session_log import SessionLog
+from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID, register, spaces_of
 from recsim_drpo.logging_agent import (
     POLICIES,
     LoggingAgent,
@@ -42,6 +43,8 @@ from recsim_drpo.logging_agent import (
     reference_policy,
 )
 from recsim_drpo.rng import check_seed
+from recsim_drpo.session_policies import session_logging_agent
+from recsim_drpo.sessions import make_sessions
 from recsim_drpo.threads import threads
 from recsim_drpo.world import World, make_world
 
@@ -55,23 +58,80 @@ PACKING = (
     "0 of an info column is filler (-1 or NaN)."
 )
 _REFERENCE_USERS = 10_000
+_SHARES_USERS = 2_000
 _STAGING = ".recsim-drpo"
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
 
 
-@dataclass(frozen=True)
-class _Block:
-    """One packed episode as arrays; n rounds, contexts and info columns with n + 1 rows."""
+class _RoundLog(Log):
+    """Rounds of training users in order, packed."""
 
-    contexts: NDArray[np.float32]
-    actions: NDArray[np.float32]
-    rewards: NDArray[np.float32]
-    infos: dict[str, NDArray[Any]]
+    unit = "rounds"
+
+    def __init__(self, agent: LoggingAgent) -> None:
+        super().__init__(agent)
+        self.packing = {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING}
+
+    @property
+    def spaces(self) -> tuple[Any, Any]:
+        """Observation and action space."""
+        return spaces_of(self.agent.world)
+
+    def references(self) -> References:
+        """What the environment pays for random items and to the oracle."""
+        world = self.agent.world
+        low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
+        return References("mean observed reward", "random", low, "oracle", high, _REFERENCE_USERS)
+
+    def bytes_per_round(self) -> float:
+        """What a round takes on the disk."""
+        world = self.agent.world
+        return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
+
+    def starts(self, num_rounds: int) -> Iterator[int]:
+        """The first round of every packed episode."""
+        return iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
+
+    def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
+        """One packed episode."""
+        world, size = self.agent.world, min(ROUNDS_PER_EPISODE, num_rounds - start)
+        rounds = torch.arange(start, start + size + 1)  # one more: the observation after the last
+        users = world.users("train", seed, rounds)
+        choices = self.agent.choose(users.tastes[:size], seed, rounds[:size])
+        interests = users.interests[:size]
+        latent = world.reward_of_items(choices.items, interests)
+        observed = world.observed_reward(latent, users.reward_noise[:size])
+        columns = {
+            "item_id": choices.items,
+            "policy": choices.policies,
+            "propensity": choices.propensities,
+            "latent_reward": latent,
+            "oracle_reward": world.reward_of_items(choices.oracle_items, interests),
+        }
+        rows = np.arange(1, size + 1)
+        return [
+            EpisodeBuffer(
+                observations=users.contexts.cpu().numpy(),
+                actions=world.embeddings[choices.items].cpu().numpy(),
+                rewards=observed.cpu().numpy(),
+                terminations=np.ones(size, dtype=np.bool_),
+                truncations=np.zeros(size, dtype=np.bool_),
+                infos={
+                    name: info_column(values.cpu().numpy(), rows, size + 1)
+                    for name, values in columns.items()
+                },
+            )
+        ]
+
+    def tastes(self) -> torch.Tensor:
+        """Tastes of the first training users."""
+        return self.agent.world.users("train", 0, torch.arange(_SHARES_USERS)).tastes
 
 
 def generate_dataset(
     dataset_id: str,
     *,
+    env: str = ENV_ID,
     scenario: str | Mapping[str, float] = "medium",
     num_rounds: int = 100_000,
     seed: int = 0,
@@ -92,11 +152,12 @@ def generate_dataset(
 
     Args:
         dataset_id: Minari id, ``(namespace/)name-v0``.
+        env: ``"RecSimZipf-v0"``, or ``"RecSimZipfSession-v0"`` to log sessions: an episode each.
         scenario: ``"medium"`` or ``"extreme"`` (Table 4), or weights by component, for example
             ``{"expert": 0.2, "random": 0.8}``.
-        num_rounds: rounds to log, ≥ 1.
+        num_rounds: rounds to log, ≥ 1; of sessions, whole ones until there are that many rounds.
         seed: integer in [0, 2**63) of users, choices and reward noise.
-        env_kwargs: keyword arguments of ``RecSimZipf-v0`` that define the world; ``embeddings``
+        env_kwargs: keyword arguments of the environment that define its world; ``embeddings``
             must be a path, so that the environment can be recovered from the dataset.
         logging_config: how the components choose; ``None`` is the calibrated one.
         device: where rounds are computed.
@@ -110,8 +171,9 @@ def generate_dataset(
     Returns:
         the dataset. Its infos are ``item_id`` (int64), ``policy`` (int8: 0 random, 1 popularity, 2
         expert), ``propensity`` (float64, of the item under the mixture), ``latent_reward`` and
-        ``oracle_reward`` (float32). ``recover_environment()`` gives the environment with training
-        users, ``recover_environment(eval_env=True)`` with test users.
+        ``oracle_reward`` (float32); of sessions ``topic`` (int64) as well.
+        ``recover_environment()`` gives the environment with training users,
+        ``recover_environment(eval_env=True)`` with test users.
 
     Raises:
         ValueError: an id that Minari's grammar refuses or that exists, an unknown scenario or world
@@ -123,15 +185,15 @@ def generate_dataset(
     check_integer("num_rounds", num_rounds, 1)
     check_seed(seed)
     mixture_weights(scenario)
-    spec = _env_spec(env_kwargs or {})
-    world = make_world(device, **spec.kwargs)
+    spec = _env_spec(env, env_kwargs or {})
+    log = _make_log(spec, scenario, logging_config, device)
+    world = log.agent.world
     if world.config.embeddings is not None:
         spec.kwargs["embeddings_checksum"] = world.catalogue.checksum
     evaluation_spec = copy.deepcopy(spec)
     evaluation_spec.kwargs["split"] = "test"
-    agent = LoggingAgent(world, scenario, logging_config)
-    observation_space, action_space = spaces_of(world)
-    metadata = _metadata(dataset_id, scenario, num_rounds, seed, agent, evaluation_spec) | {
+    observation_space, action_space = log.spaces
+    metadata = _metadata(dataset_id, scenario, num_rounds, seed, log, evaluation_spec) | {
         "author": {author},
         "code_permalink": code_permalink or _PERMALINK.format(version=version("recsim-drpo")),
     }
@@ -142,7 +204,8 @@ def generate_dataset(
     target = root / dataset_id
     staging_root = root / _STAGING
     slug = dataset_id.replace("/", "__")
-    _check_disk(root, num_rounds, world)
+    needed = int(1.02 * num_rounds * log.bytes_per_round()) + 16 * 2**20
+    _check_disk(root, num_rounds, needed)
     try:
         staging_root.mkdir(exist_ok=True)
         with filelock.FileLock(staging_root / f"{slug}.lock", timeout=0):
@@ -159,10 +222,10 @@ def generate_dataset(
                     data_format="hdf5",
                 )
                 storage.update_metadata(metadata)
-                statistics = _write_rounds(storage, agent, seed, num_rounds, progress)
-                storage.update_metadata({"logged_mean_reward": statistics.mean_reward})
+                _write_rounds(storage, log, seed, num_rounds, progress)
+                storage.update_metadata({"logged_mean_reward": log.statistics.mean_reward})
                 if card:
-                    write_card(staging, dataset_id, metadata | storage.metadata, agent, statistics)
+                    write_card(staging, dataset_id, metadata | storage.metadata, log)
                 _publish(staging, target, dataset_id)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
@@ -172,7 +235,7 @@ def generate_dataset(
             "another id."
         ) from error
     except OSError as error:
-        raise _explained(error, root, num_rounds, world) from error
+        raise _explained(error, root, needed) from error
     return minari.load_dataset(dataset_id)
 
 
@@ -199,8 +262,22 @@ def _check_absent(dataset_id: str) -> None:
         )
 
 
-def _env_spec(env_kwargs: Mapping[str, Any]) -> EnvSpec:
+def _make_log(
+    spec: EnvSpec,
+    scenario: str | Mapping[str, float],
+    logging_config: LoggingConfig | None,
+    device: str,
+) -> Log:
+    if spec.id == SESSION_ENV_ID:
+        sessions = make_sessions(device, **spec.kwargs)
+        return SessionLog(session_logging_agent(sessions, scenario, logging_config), sessions)
+    return _RoundLog(LoggingAgent(make_world(device, **spec.kwargs), scenario, logging_config))
+
+
+def _env_spec(env: str, env_kwargs: Mapping[str, Any]) -> EnvSpec:
     """The spec with these kwargs, checked to survive JSON; paths made absolute."""
+    if env not in (ENV_ID, SESSION_ENV_ID):
+        raise unknown_name("environment", env, (ENV_ID, SESSION_ENV_ID))
     kwargs = dict(env_kwargs)
     for name in ("render_mode", "device", "split", "decoder"):
         if name in kwargs:
@@ -213,7 +290,7 @@ def _env_spec(env_kwargs: Mapping[str, Any]) -> EnvSpec:
             "dataset; save the array with numpy.save first."
         )
     register()
-    spec = copy.deepcopy(gym.spec(ENV_ID))
+    spec = copy.deepcopy(gym.spec(env))
     spec.kwargs.update(kwargs)
     try:
         json.dumps(spec.kwargs)
@@ -227,27 +304,31 @@ def _metadata(
     scenario: str | Mapping[str, float],
     num_rounds: int,
     seed: int,
-    agent: LoggingAgent,
+    log: Log,
     evaluation_spec: EnvSpec,
 ) -> dict[str, Any]:
-    world = agent.world
+    agent, world = log.agent, log.agent.world
     weights = dict(zip(POLICIES, agent.weights, strict=True))
     name = scenario if isinstance(scenario, str) else "custom"
-    low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
+    references = log.references()
     return {
         "dataset_id": dataset_id,
         "minari_version": version("minari"),
         "algorithm_name": f"recsim_drpo.LoggingAgent, scenario {name!r}",
         "description": (
-            f"{num_rounds:,} rounds of RecSimZipf-v0 logged by the mixture {weights} (scenario "
-            f"{name!r}, seed {seed}). {PACKING}"
+            f"{num_rounds:,} {log.unit} of {evaluation_spec.id} logged by the mixture {weights} "
+            f"(scenario {name!r}, seed {seed}). {log.packing['rule']}"
         ),
         "requirements": [f"recsim-drpo>={version('recsim-drpo')}"],
         "eval_env_spec": evaluation_spec.to_json(),
-        "ref_min_score": low,
-        "ref_max_score": high,
-        "num_episodes_average_score": _REFERENCE_USERS,
-        "packing": {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING},
+        "ref_min_score": references.low,
+        "ref_max_score": references.high,
+        "num_episodes_average_score": references.num_users,
+        "reference_scores": (
+            f"{references.score} on test users: {references.low_name} {references.low:.3f}, "
+            f"{references.high_name} {references.high:.3f}"
+        ),
+        "packing": log.packing,
         "scenario": name,
         "weights": weights,
         "logging_config": asdict(agent.config),
@@ -271,12 +352,7 @@ def _observed_mean(world: World, policy: str) -> float:
     return float(world.observed_reward(latent, users.reward_noise).mean())
 
 
-def _bytes_per_round(world: World) -> int:
-    return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
-
-
-def _check_disk(root: Path, num_rounds: int, world: World) -> None:
-    needed = int(1.02 * num_rounds * _bytes_per_round(world)) + 16 * 2**20
+def _check_disk(root: Path, num_rounds: int, needed: int) -> None:
     free = shutil.disk_usage(root).free
     if free < needed:
         raise OSError(
@@ -286,23 +362,23 @@ def _check_disk(root: Path, num_rounds: int, world: World) -> None:
         )
 
 
-def _explained(error: OSError, root: Path, num_rounds: int, world: World) -> OSError:
+def _explained(error: OSError, root: Path, needed: int) -> OSError:
     """The error in words that name the folder and the mend; nothing of the dataset is left."""
     if error.errno == errno.ENOSPC and "MINARI_DATASETS_PATH" in str(error):
         return error
-    needed = num_rounds * _bytes_per_round(world) / 1e9
     return OSError(
         error.errno or errno.EIO,
-        f"Could not write the dataset (about {needed:.2f} GB) under {str(root)!r}: "
+        f"Could not write the dataset (about {needed / 1e9:.2f} GB) under {str(root)!r}: "
         f"{error.strerror or error}. Nothing was left behind; make room or make the folder "
         "writable, or set MINARI_DATASETS_PATH",
     )
 
 
 def _write_rounds(
-    storage: MinariStorage, agent: LoggingAgent, seed: int, num_rounds: int, progress: bool
-) -> LogStatistics:
-    statistics = LogStatistics(agent.world.num_items)
+    storage: MinariStorage, log: Log, seed: int, num_rounds: int, progress: bool
+) -> None:
+    """Write episodes in order until there are ``num_rounds`` rounds."""
+    done = 0
     with tqdm(
         total=num_rounds,
         desc="generate",
@@ -310,36 +386,32 @@ def _write_rounds(
         unit_scale=True,
         disable=None if progress else True,
     ) as bar:
-        for block in _blocks(agent, seed, num_rounds):
-            size = len(block.rewards)
-            storage.update_episodes(
-                [
-                    EpisodeBuffer(
-                        observations=block.contexts,
-                        actions=block.actions,
-                        rewards=block.rewards,
-                        terminations=np.ones(size, dtype=np.bool_),
-                        truncations=np.zeros(size, dtype=np.bool_),
-                        infos=block.infos,
-                    )
-                ]
-            )
-            statistics.add(block.rewards, {k: v[1:] for k, v in block.infos.items()})
-            bar.update(size)
-    return statistics
+        for block in _blocks(log, seed, num_rounds):
+            episodes = []
+            before = done
+            for episode in block:
+                if done >= num_rounds:
+                    break
+                episodes.append(episode)
+                done += len(episode.rewards)
+            storage.update_episodes(episodes)
+            log.count(episodes)
+            bar.update(done - before)
+            if done >= num_rounds:
+                return
 
 
-def _blocks(agent: LoggingAgent, seed: int, num_rounds: int) -> Iterator[_Block]:
-    """Packed episodes in order, computed ahead by as many workers as torch has threads.
+def _blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
+    """Blocks of episodes in order, computed ahead by as many workers as torch has threads.
 
     Each block is computed by one thread: how the work is shared then cannot change a sum.
     """
-    starts = iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
+    starts = log.starts(num_rounds)
 
-    def compute(start: int) -> _Block:
-        return _block(agent, seed, start, min(ROUNDS_PER_EPISODE, num_rounds - start))
+    def compute(start: int) -> list[EpisodeBuffer]:
+        return log.block(seed, start, num_rounds)
 
-    if agent.world.device.type != "cpu":
+    if log.agent.world.device.type != "cpu":
         yield from map(compute, starts)
         return
     workers = torch.get_num_threads()
@@ -347,7 +419,7 @@ def _blocks(agent: LoggingAgent, seed: int, num_rounds: int) -> Iterator[_Block]
         threads(1),
         ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(1)) as pool,
     ):
-        pending: list[Future[_Block]] = [
+        pending: list[Future[list[EpisodeBuffer]]] = [
             pool.submit(compute, start) for start in islice(starts, workers + 1)
         ]
         try:
@@ -357,33 +429,6 @@ def _blocks(agent: LoggingAgent, seed: int, num_rounds: int) -> Iterator[_Block]
         finally:
             for future in pending:
                 future.cancel()
-
-
-def _block(agent: LoggingAgent, seed: int, start: int, size: int) -> _Block:
-    world = agent.world
-    rounds = torch.arange(start, start + size + 1)  # one more: the observation after the last
-    users = world.users("train", seed, rounds)
-    choices = agent.choose(users.tastes[:size], seed, rounds[:size])
-    interests = users.interests[:size]
-    latent = world.reward_of_items(choices.items, interests)
-    observed = world.observed_reward(latent, users.reward_noise[:size])
-    oracle = world.reward_of_items(choices.oracle_items, interests)
-    columns: dict[str, tuple[torch.Tensor, float]] = {
-        "item_id": (choices.items, -1),
-        "policy": (choices.policies, -1),
-        "propensity": (choices.propensities, np.nan),
-        "latent_reward": (latent, np.nan),
-        "oracle_reward": (oracle, np.nan),
-    }
-    return _Block(
-        contexts=users.contexts.cpu().numpy(),
-        actions=world.embeddings[choices.items].cpu().numpy(),
-        rewards=observed.cpu().numpy(),
-        infos={
-            name: np.concatenate([np.full(1, filler, values.numpy().dtype), values.numpy()])
-            for name, (values, filler) in ((n, (v.cpu(), f)) for n, (v, f) in columns.items())
-        },
-    )
 
 
 def _publish(staging: Path, target: Path, dataset_id: str) -> None:
