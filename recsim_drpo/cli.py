@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import minari
 from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
 
@@ -24,14 +23,24 @@ from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.demo import run_demo
-from recsim_drpo.envs import ENV_ID
-from recsim_drpo.evaluation import Evaluation, Evaluator, Policy
+from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.evaluation import (
+    Evaluation,
+    Evaluator,
+    Policy,
+    SessionEvaluation,
+    SessionEvaluator,
+    evaluator_for,
+)
 from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
 from recsim_drpo.precision import PRECISIONS
 from recsim_drpo.rng import check_seeds
+from recsim_drpo.session_policies import session_reference_policy
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import Row, Run, TrainingConfig, train_many
-from recsim_drpo.world import SPLITS, World, make_world
+from recsim_drpo.world import SPLITS
+
+Results = dict[str, Evaluation | SessionEvaluation]
 
 _TRAINING = TrainingConfig()
 _NO_HYPERPARAMETERS = {
@@ -73,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="log rounds into a Minari dataset")
     generate.set_defaults(command=_generate)
     generate.add_argument("dataset_id", help="Minari id, for example recsim/extreme-v0")
+    generate.add_argument("--env", default=ENV_ID, help=f"{ENV_ID} (default), {SESSION_ENV_ID}")
     mixture = generate.add_mutually_exclusive_group()
     mixture.add_argument("--scenario", default="medium", help=f"{', '.join(SCENARIOS)}")
     mixture.add_argument(
@@ -183,6 +193,7 @@ def _world_kwargs(options: argparse.Namespace) -> dict[str, Any]:
 def _generate(options: argparse.Namespace) -> None:
     dataset = generate_dataset(
         options.dataset_id,
+        env=options.env,
         scenario=_assignments(options.weights) if options.weights else options.scenario,
         num_rounds=options.rounds,
         seed=options.seed,
@@ -216,8 +227,11 @@ def _train(options: argparse.Namespace) -> None:
     # What cannot be made, or kept in a run folder, is refused before work goes into it.
     first = AgentSpec(options.agent, *dims, seeds[0], hyperparameters).make(device, **how)
     flatten(first.state_dict())
-    world = _world_of_dataset(dataset, options.device)
-    evaluator = None if world is None else Evaluator(world, 2_000, split="validation")
+    spec = dataset.spec.env_spec
+    # Training asks an evaluator for headlines only, which those of sessions have as well.
+    evaluator = cast(
+        Evaluator | None, evaluator_for(spec, 2_000, split="validation", device=options.device)
+    )
     with _tracker(options) as on_log:
         trained = train_many(
             {options.agent: [hyperparameters]},
@@ -263,17 +277,6 @@ def _tracker(options: argparse.Namespace) -> Iterator[Callable[[Run, Row], None]
         yield log
 
 
-def _world_of_dataset(dataset: minari.MinariDataset, device: str) -> World | None:
-    """The world behind a dataset, or ``None`` if it is none of ours."""
-    spec = dataset.spec.env_spec
-    return None if spec is None or spec.id != ENV_ID else _world_of_spec(spec, device)
-
-
-def _world_of_spec(spec: EnvSpec, device: str) -> World:
-    kwargs = {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
-    return make_world(device, **kwargs)
-
-
 def _evaluate(options: argparse.Namespace) -> None:
     check_integer("--num-users", options.num_users, 1)
     if options.out is not None:
@@ -287,17 +290,17 @@ def _evaluate(options: argparse.Namespace) -> None:
                 f"The runs' logs have no {key}, or different ones; evaluate together only runs of "
                 "one environment and one logging agent."
             )
-    world = _world_of_spec(EnvSpec.from_json(source["env_spec"]), options.device)
+    spec = EnvSpec.from_json(source["env_spec"])
+    evaluator = evaluator_for(spec, options.num_users, options.seed, options.split, options.device)
+    if evaluator is None:
+        raise ValueError(f"The runs' logs are of {spec.id}, which is no environment of ours.")
     logging = LoggingConfig(**source["logging_config"])
-    policies: dict[str, Policy] = {
-        name: reference_policy(name, world, source["weights"], logging)
-        for name in ("random", "popularity", "logger")
+    below, above = _references(evaluator, source["weights"], logging)
+    agents: dict[str, Policy] = {
+        folder.as_posix(): runs.load_agent(folder, device=options.device) for folder in folders
     }
-    for folder in folders:
-        policies[folder.as_posix()] = runs.load_agent(folder, device=options.device)
-    policies["oracle"] = reference_policy("oracle", world)
-    evaluator = Evaluator(world, options.num_users, options.seed, options.split)
-    results = {
+    policies = below | agents | above
+    results: Results = {
         name: evaluator(policy)
         for name, policy in tqdm(policies.items(), "evaluate", unit="policy", disable=None)
     }
@@ -311,7 +314,22 @@ def _evaluate(options: argparse.Namespace) -> None:
         _save_evaluation(options.out, table, results)
 
 
-def _save_evaluation(folder: Path, table: str, results: dict[str, Evaluation]) -> None:
+def _references(
+    evaluator: Evaluator | SessionEvaluator, weights: dict[str, float], logging: LoggingConfig
+) -> tuple[dict[str, Policy], dict[str, Policy]]:
+    """Policies that know nothing of the learner's log, and those that know the world."""
+
+    def made(*names: str) -> dict[str, Policy]:
+        if isinstance(evaluator, SessionEvaluator):
+            sessions = evaluator.sessions
+            return {n: session_reference_policy(n, sessions, weights, logging) for n in names}
+        return {n: reference_policy(n, evaluator.world, weights, logging) for n in names}
+
+    best = ("myopic", "far-sighted") if isinstance(evaluator, SessionEvaluator) else ("oracle",)
+    return made("random", "popularity", "logger"), made(*best)
+
+
+def _save_evaluation(folder: Path, table: str, results: Results) -> None:
     plain = {name: one.as_dict() for name, one in results.items()}
     with runs.whole_folder(folder) as partial:
         (partial / "evaluation.md").write_text(table + "\n", encoding="utf-8")
@@ -320,8 +338,11 @@ def _save_evaluation(folder: Path, table: str, results: dict[str, Evaluation]) -
         try:
             plots.estimates(
                 partial / "evaluation.png",
-                {name: one.ecpm for name, one in results.items()},
-                "eCPM, 95 % interval over users",
+                {
+                    name: one.ecpm if isinstance(one, Evaluation) else one.session_return
+                    for name, one in results.items()
+                },
+                f"{_value_name(results)}, 95 % interval over users",
             )
         except plots.PlotsMissingError as error:
             print(error)
@@ -342,24 +363,32 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(len(part), part) if part.startswith("seed-") else (0, part) for part in path.parts]
 
 
-def _evaluation_table(results: dict[str, Evaluation]) -> str:
-    rows = []
-    for name, one in results.items():
-        distance = "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}"
-        rows.append(
-            [
-                name,
-                str(one.reward),
-                f"{one.ecpm.value:.3f}",
-                f"{one.regret.value:.3f}",
-                f"{one.normalized.value:.1%}",
-                distance,
-                f"{one.coverage:.1%}",
-                f"{one.gini:.3f}",
-            ]
-        )
-    header = ["policy", "reward", "eCPM", "regret", "of optimum", "Dist.", "items shown", "Gini"]
-    return markdown_table(header, rows)
+def _value_name(results: Results) -> str:
+    bandit = all(isinstance(one, Evaluation) for one in results.values())
+    return "eCPM" if bandit else "return of a session"
+
+
+def _evaluation_table(results: Results) -> str:
+    rows = [{"policy": name} | _cells(one) for name, one in results.items()]
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _cells(one: Evaluation | SessionEvaluation) -> dict[str, str]:
+    shown = {"items shown": f"{one.coverage:.1%}", "Gini": f"{one.gini:.3f}"}
+    if isinstance(one, SessionEvaluation):
+        return {
+            "return": str(one.session_return),
+            "steps": f"{one.session_length.value:.2f}",
+            "reward a step": f"{one.reward.value:.3f}",
+            "cut off": f"{one.truncated.value:.1%}",
+        } | shown
+    return {
+        "reward": str(one.reward),
+        "eCPM": f"{one.ecpm.value:.3f}",
+        "regret": f"{one.regret.value:.3f}",
+        "of optimum": f"{one.normalized.value:.1%}",
+        "Dist.": "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}",
+    } | shown
 
 
 def _agent_list() -> str:
