@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/datasets.md", "docs/fleets.md", "docs/plugins.md")
+PAGES = ("README.md", "docs/datasets.md", "docs/fleets.md", "docs/plugins.md", "docs/sessions.md")
 # The same code, on less.
 SMALLER = {
     "num_rounds=200_000": "num_rounds=2_000",
