@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
@@ -229,9 +229,7 @@ def _train(options: argparse.Namespace) -> None:
     flatten(first.state_dict())
     spec = dataset.spec.env_spec
     # Training asks an evaluator for headlines only, which those of sessions have as well.
-    evaluator = cast(
-        Evaluator | None, evaluator_for(spec, 2_000, split="validation", device=options.device)
-    )
+    evaluator = evaluator_for(spec, 2_000, split="validation", device=options.device)
     with _tracker(options) as on_log:
         trained = train_many(
             {options.agent: [hyperparameters]},

@@ -371,6 +371,9 @@ class SessionEvaluator:
         )
 
 
+AnyEvaluator = Evaluator | SessionEvaluator
+
+
 @overload
 def evaluate(
     agent: Policy,
@@ -438,7 +441,7 @@ def evaluator_for(
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
-) -> Evaluator | SessionEvaluator | None:
+) -> AnyEvaluator | None:
     """What evaluates policies in the environment that a spec describes.
 
     Args:

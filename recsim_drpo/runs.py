@@ -31,6 +31,11 @@ from recsim_drpo.training import Row, Trained, TrainingConfig
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
 HISTORY = "history.csv"
+_CURVES = {
+    "ecpm": "eCPM on validation users",
+    "return": "return on validation users",
+    "loss": "loss",
+}
 
 _README = """# {title}
 
@@ -40,7 +45,7 @@ _README = """# {title}
 | --- | --- |
 | `{checkpoint}` | parameters, optimiser and state: everything needed to act or to go on |
 | `{config}` | agent, hyper-parameters, training, dataset, environment, versions |
-| `{history}` | a row of metrics for every logged step; `ecpm` is on validation users |
+| `{history}` | a row of metrics for every logged step; `ecpm` or `return` is on validation users |
 | `learning_curve.png` | the same, drawn (where matplotlib is installed) |
 
 ```
@@ -299,11 +304,11 @@ def _write_history(path: Path, history: Sequence[Row]) -> None:
 
 
 def _draw_curve(path: Path, name: str, history: Sequence[Row]) -> None:
-    key = "ecpm" if any("ecpm" in row for row in history) else "loss"
-    rows = [row for row in history if key in row]
-    if not rows:  # an agent from outside need not have a metric of that name
+    known = {name for row in history for name in row}
+    key = next((name for name in _CURVES if name in known), None)
+    if key is None:  # an agent from outside need not have a metric of that name
         return
-    label = "eCPM on validation users" if key == "ecpm" else "loss"
+    rows, label = [row for row in history if key in row], _CURVES[key]
     steps = np.array([row["step"] for row in rows])
     values = np.array([[row[key] for row in rows]])
     try:

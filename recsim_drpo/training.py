@@ -20,7 +20,7 @@ from recsim_drpo.checks import build_config, check_integer
 from recsim_drpo.datasets.load import Transitions
 
 if TYPE_CHECKING:
-    from recsim_drpo.evaluation import Evaluator
+    from recsim_drpo.evaluation import AnyEvaluator
 
 Row = dict[str, float]
 _DRAWN_AHEAD = 2**22
@@ -99,7 +99,7 @@ def train(
     config: TrainingConfig | None = None,
     *,
     seed: int = 0,
-    evaluator: Evaluator | None = None,
+    evaluator: AnyEvaluator | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
@@ -163,7 +163,7 @@ def train_fleet(
     transitions: Transitions | Sequence[Transitions],
     config: TrainingConfig | None = None,
     *,
-    evaluator: Evaluator | None = None,
+    evaluator: AnyEvaluator | None = None,
     on_log: Callable[[int, Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
@@ -277,7 +277,7 @@ def train_many(
     config: TrainingConfig | None = None,
     *,
     seeds: Sequence[int] = (0,),
-    evaluator: Evaluator | None = None,
+    evaluator: AnyEvaluator | None = None,
     on_log: Callable[[Run, Row], None] | None = None,
     fleet_size: int | None = None,
     progress: bool = True,
@@ -393,7 +393,7 @@ def _train_chunk(
     part: _Piece,
     logs: Mapping[int, Transitions],
     shape: Mapping[str, Any],
-    evaluator: Evaluator | None,
+    evaluator: AnyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> dict[tuple[str, int, int], Trained]:
@@ -428,7 +428,7 @@ def _train_plain(
     part: _Piece,
     logs: Mapping[int, Transitions],
     shape: Mapping[str, Any],
-    evaluator: Evaluator | None,
+    evaluator: AnyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> dict[tuple[str, int, int], Trained]:

@@ -124,7 +124,7 @@ def test_agents_lists_every_agent(capsys):
     assert run("agents") == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert [line.split()[0] for line in lines] == list(agent_names())
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert all(len(line) > 30 for line in lines)
 
 
