@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.benchmarks.throughput import write_report
+from recsim_drpo.benchmarks.measuring import write_report
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import Transitions, load_transitions
 from recsim_drpo.envs import SESSION_ENV_ID

@@ -10,23 +10,16 @@ them, and ``training`` measures the CPU as well.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import multiprocessing
 import os
-import platform
 import shutil
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -35,25 +28,32 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import make_agent
-from recsim_drpo.checks import resolve_device
+from recsim_drpo.benchmarks.measuring import (
+    BATCH_SIZE,
+    DIM,
+    OBSERVATION_DIM,
+    Goal,
+    Line,
+    Sgemm,
+    in_fresh_process,
+    parse_command,
+    peak_memory,
+    random_transitions,
+    run_sections,
+    seconds_per_call,
+    unit_rows,
+    where,
+)
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import Transitions, load_transitions
 from recsim_drpo.decoder import ExactDecoder
 from recsim_drpo.envs import ENV_ID, register
-from recsim_drpo.runs import versions
-from recsim_drpo.tables import markdown_table
 from recsim_drpo.threads import threads
 from recsim_drpo.world import make_world
 
 DEFAULT_OUT = Path("benchmarks/results/throughput.json")
 DATASET = "bench/extreme-v0"
-DIM = 128
-OBSERVATION_DIM = 10
-BATCH_SIZE = 320
 _CHUNK = 2**24
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -113,140 +113,6 @@ class Setting:
     folder: Path
 
 
-@dataclass(frozen=True)
-class Goal:
-    """The interval [low, high) in which a measurement, or its ratio to the peer, has to lie."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    unit: str = ""
-    of_ratio: bool = True
-
-    def reached(self, value: float) -> bool:
-        """Whether ``value`` lies in the interval."""
-        return self.low <= value < self.high
-
-    def __str__(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        if math.isinf(self.high):
-            return f"≥ {self.low:g}{unit}"
-        if math.isinf(self.low):
-            return f"< {self.high:g}{unit}"
-        return f"{self.low:g} to {self.high:g}{unit}"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table: what was measured in every turn, and its peer in the same turns.
-
-    Attributes:
-        what: what was measured.
-        unit: of ``measured`` and of ``peers``.
-        measured: one value a turn; none if it was not measured, and ``peer`` then says why.
-        peer: name of the peer or roofline.
-        peers: one value a turn, or none.
-        goal: what is to be reached, if anything is.
-    """
-
-    what: str
-    unit: str
-    measured: list[float]
-    peer: str = ""
-    peers: tuple[float, ...] = ()
-    goal: Goal | None = None
-
-    @property
-    def ratios(self) -> list[float]:
-        """Measured ÷ peer in every turn; none without a peer."""
-        return [a / b for a, b in zip(self.measured, self.peers, strict=False)]
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the median reaches the goal; ``None`` where there is nothing to compare."""
-        values = self.ratios if self.goal is not None and self.goal.of_ratio else self.measured
-        if self.goal is None or not values:
-            return None
-        return self.goal.reached(statistics.median(values))
-
-    def cells(self) -> list[str]:
-        """The line as cells of the table."""
-        peer = " ".join(filter(None, (self.peer, spread(self.peers, self.unit))))
-        return [
-            self.what,
-            spread(self.measured, self.unit) or "not measured",
-            peer or "–",
-            spread(self.ratios) or "–",
-            str(self.goal or "–"),
-            {True: "yes", False: "no", None: "–"}[self.reached],
-        ]
-
-    def raw(self) -> dict[str, Any]:
-        """The line with every repetition, for JSON."""
-        return asdict(self) | {
-            "goal": None if self.goal is None else str(self.goal),
-            "ratios": self.ratios,
-            "reached": self.reached,
-        }
-
-
-def spread(values: Sequence[float], unit: str = "") -> str:
-    """``median (min–max) unit``, or nothing of no values."""
-    if not values:
-        return ""
-    text = f"{number(statistics.median(values))} {unit}".strip()
-    if len(values) == 1:
-        return text
-    return f"{text} ({number(min(values))}–{number(max(values))})"
-
-
-def number(value: float) -> str:
-    """Three significant digits, none dropped before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100.0 else f"{value:.3g}"
-
-
-def seconds_per_call(
-    function: Callable[[], object], calls: int = 1, device: torch.device | None = None
-) -> float:
-    """Mean time of ``calls`` calls in a row, on a device until it is done with them."""
-    synchronize(device)
-    start = time.perf_counter()
-    for _ in range(calls):
-        function()
-    synchronize(device)
-    return (time.perf_counter() - start) / calls
-
-
-def synchronize(device: torch.device | None) -> None:
-    """Wait for a device that computes on its own."""
-    if device is not None and device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-class Sgemm:
-    """The roofline of arithmetic: the best rate of square float32 matrix products.
-
-    Args:
-        device: where; on a CPU with as many threads as torch has at each call.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        sizes = (1024, 2048) if device.type == "cpu" else (2048, 4096, 8192)
-        self._operands = [
-            tuple(torch.randn(size, size, device=device) for _ in range(3)) for size in sizes
-        ]
-        self.rate()  # the first call is slower
-
-    def rate(self) -> float:
-        """Flop/s now: the best of the sizes."""
-        return max(self._rate(*operands) for operands in self._operands)
-
-    def _rate(self, left: torch.Tensor, right: torch.Tensor, out: torch.Tensor) -> float:
-        flops = 2.0 * len(left) ** 3
-        calls = math.ceil((4e9 if self._device.type == "cpu" else 2e11) / flops)
-        return flops / seconds_per_call(lambda: torch.mm(left, right, out=out), calls, self._device)
-
-
 def decode(setting: Setting) -> list[Line]:
     """Exact decoding against the SGEMM rate, on one thread or on an accelerator."""
     with threads(1):
@@ -257,8 +123,8 @@ def decode(setting: Setting) -> list[Line]:
 def _decode(setting: Setting, sgemm: Sgemm, num_items: int) -> Line:
     sizes, device = setting.sizes, setting.device
     generator = torch.Generator(device).manual_seed(0)
-    queries = _unit_rows(sizes.queries, generator)
-    decoder = ExactDecoder(_unit_rows(num_items, generator))
+    queries = unit_rows(sizes.queries, DIM, generator)
+    decoder = ExactDecoder(unit_rows(num_items, DIM, generator))
     flops = 2.0 * sizes.queries * num_items * DIM
     calls = math.ceil(10 * 5_000 / num_items) * (1 if device.type == "cpu" else 10)
     decoder.search(queries, 1)
@@ -267,17 +133,8 @@ def _decode(setting: Setting, sgemm: Sgemm, num_items: int) -> Line:
         peers.append(sgemm.rate() / 1e9)
         seconds = seconds_per_call(lambda: decoder.search(queries, 1), calls, device)
         rates.append(flops / seconds / 1e9)
-    what = f"decode {sizes.queries:,} × {DIM} of {num_items:,} items, {_where(device)}"
+    what = f"decode {sizes.queries:,} × {DIM} of {num_items:,} items, {where(device)}"
     return Line(what, "GFLOP/s", rates, "SGEMM", tuple(peers), Goal(low=0.6))
-
-
-def _unit_rows(count: int, generator: torch.Generator) -> torch.Tensor:
-    rows = torch.randn(count, DIM, generator=generator, device=generator.device)
-    return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
-
-
-def _where(device: torch.device) -> str:
-    return "1 thread" if device.type == "cpu" else str(device)
 
 
 def vector_env(setting: Setting) -> list[Line]:
@@ -310,7 +167,7 @@ def vector_env(setting: Setting) -> list[Line]:
             env.close()
     return [
         Line(
-            f"step {sizes.num_envs:,} environments natively, {_where(setting.device)}",
+            f"step {sizes.num_envs:,} environments natively, {where(setting.device)}",
             "steps/s",
             rates["native"],
             "sync",
@@ -480,7 +337,7 @@ def training(setting: Setting) -> list[Line]:
 
 def _training(sizes: Sizes, device: torch.device) -> list[Line]:
     flops = 3 * 2.0 * BATCH_SIZE * (OBSERVATION_DIM * DIM + 2 * DIM * DIM)
-    transitions = _random_transitions(sizes.transitions, device)
+    transitions = random_transitions(sizes.transitions, device)
     sgemm = Sgemm(device)
     agents = {
         name: make_agent(
@@ -501,7 +358,7 @@ def _training(sizes: Sizes, device: torch.device) -> list[Line]:
             measured[name].append(1e3 * seconds / sizes.updates)
     return [
         Line(
-            f"update {name.upper()} on {BATCH_SIZE} transitions, {_where(device)}",
+            f"update {name.upper()} on {BATCH_SIZE} transitions, {where(device)}",
             "ms",
             measured[name],
             "SGEMM of BC",
@@ -511,45 +368,10 @@ def _training(sizes: Sizes, device: torch.device) -> list[Line]:
     ]
 
 
-def _random_transitions(count: int, device: torch.device) -> Transitions:
-    generator = torch.Generator(device).manual_seed(0)
-    return Transitions(
-        2.0 * torch.rand(count + 1, OBSERVATION_DIM, generator=generator, device=device) - 1.0,
-        torch.arange(count, device=device),
-        _unit_rows(count, generator),
-        torch.rand(count, generator=generator, device=device),
-        torch.ones(count, dtype=torch.bool, device=device),
-        {},
-    )
-
-
 def _update(agent: Agent, transitions: Transitions, updates: int) -> None:
     generator = torch.Generator(transitions.device).manual_seed(0)
     for _ in range(updates):
         agent.update(transitions.sample(BATCH_SIZE, generator))
-
-
-def in_fresh_process(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call ``job`` in a new interpreter, whose memory is that of the job alone."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(job, *args, **kwargs).result()
-
-
-def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes.
-
-    Linux lets a child's ``ru_maxrss`` begin at its parent's, so its own record comes first.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 SECTIONS: dict[str, Callable[[Setting], list[Line]]] = {
@@ -561,72 +383,15 @@ SECTIONS: dict[str, Callable[[Setting], list[Line]]] = {
 }
 
 
-def cpu_name() -> str:
-    """The processor's model, as well as the platform tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
-    return {
-        "cpu": cpu_name(),
-        "cpu_count": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "versions": versions(),
-    }
-
-
-def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write the sections that were measured; those that the file has besides stay."""
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(old | report, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Measure, print the table and write every repetition to a JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--quick", action="store_true", help="small sizes, no file unless --out")
-    parser.add_argument("--out", type=Path, help=f"JSON file (default {DEFAULT_OUT})")
-    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), help="sections to measure")
-    arguments = parser.parse_args()
-    try:
-        device = resolve_device(arguments.device)
-    except ValueError as error:
-        parser.error(str(error))
-    sizes = QUICK if arguments.quick else Sizes()
-    out = arguments.out or (None if arguments.quick else DEFAULT_OUT)
-    machine = describe_machine(device)
-    lines: list[Line] = []
-    report: dict[str, Any] = {}
+    command = parse_command(__doc__, DEFAULT_OUT, list(SECTIONS))
+    sizes = QUICK if command.quick else Sizes()
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(sizes, device, Path(folder))
-        for name in arguments.only or SECTIONS:
-            print(f"{name} …", file=sys.stderr, flush=True)
-            load_average = os.getloadavg() if hasattr(os, "getloadavg") else None
-            measured = SECTIONS[name](setting)
-            lines += measured
-            report[f"{name} on {device.type}"] = {
-                "quick": arguments.quick,
-                "sizes": asdict(sizes),
-                "machine": machine | {"load_average_before": load_average},
-                "lines": [line.raw() for line in measured],
-            }
-            if out is not None:
-                write_report(out, report)
-    if arguments.quick:
-        print("Quick: small sizes, for which the goals are not meant.\n")
-    header = ("what", "measured", "peer or roofline", "ratio", "to reach", "reached")
-    print(markdown_table(header, [line.cells() for line in lines]))
+        setting = Setting(sizes, command.device, Path(folder))
+        run_sections(
+            command, sizes, {name: partial(SECTIONS[name], setting) for name in command.only}
+        )
 
 
 if __name__ == "__main__":
