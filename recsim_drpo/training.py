@@ -93,6 +93,16 @@ def draw_indices(
     return rng.below(words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1))
 
 
+def drawn_ahead(
+    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
+) -> Iterator[Tensor]:
+    """:func:`draw_indices` step by step, int64 (L, B), drawn many steps at a time."""
+    ahead = max(1, _DRAWN_AHEAD // (len(seeds) * batch_size))
+    end = first_step + num_steps
+    for start in range(first_step, end, ahead):
+        yield from draw_indices(seeds, sizes, start, min(ahead, end - start), batch_size)
+
+
 def train(
     agent: Agent,
     transitions: Transitions,
@@ -500,17 +510,14 @@ def _loop(
     rows = {*range(config.log_every, config.steps, config.log_every), config.steps}
     if evaluated:
         rows |= set(range(0, config.steps, config.evaluate_every))
-    ahead = max(1, _DRAWN_AHEAD // (len(seeds) * config.batch_size))
     metrics: Mapping[str, Tensor] = {}
     done = 0
     with tqdm(
         total=config.steps * len(seeds), desc=label, unit=unit, disable=None if progress else True
     ) as bar:
         for row in sorted(rows):
-            while done < row:
-                count = min(ahead, row - done)
-                for indices in draw_indices(seeds, sizes, done, count, config.batch_size):
-                    metrics = step(indices)
-                    bar.update(len(seeds))
-                done += count
+            for indices in drawn_ahead(seeds, sizes, done, row - done, config.batch_size):
+                metrics = step(indices)
+                bar.update(len(seeds))
+            done = row
             log(row, metrics)

@@ -1,0 +1,479 @@
+"""Measure training against peers: ``python -m recsim_drpo.benchmarks.training_speed``.
+
+Milliseconds for one update of one learner, sampling included: a Gaussian policy of 2 × 128 hidden
+units, 10 observations, 128 actions, 320 transitions a batch out of a log of 100,000, all terminal.
+Peers (d3rlpy, JAX; the extra ``benchmarks``) are measured in the same run, turn by turn with us.
+
+On the CPU everything runs on one thread that stays on one core. With ``--device cuda`` other
+questions are asked: how near a large fleet comes to what the device can do, how long ten thousand
+runs take, and what a CUDA graph saves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.agents.fleet import Fleet
+from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.agents.registry import ALGORITHMS, make_agent
+from recsim_drpo.benchmarks import d3rlpy_peer, jax_peer
+from recsim_drpo.benchmarks.measuring import (
+    BATCH_SIZE,
+    DIM,
+    OBSERVATION_DIM,
+    Goal,
+    Line,
+    Sgemm,
+    in_fresh_process,
+    parse_command,
+    random_transitions,
+    run_sections,
+    seconds_per_call,
+    where,
+)
+from recsim_drpo.benchmarks.roofline import Roofline, counted_flops, measure_roofline
+from recsim_drpo.precision import matrix_precision
+from recsim_drpo.training import TrainingConfig, drawn_ahead, train_fleet
+
+DEFAULT_OUT = Path("benchmarks/results/training_speed.json")
+LAYERS = (OBSERVATION_DIM, 128, 128, DIM)
+RUNS, STEPS = 10_000, 5_000
+PATIENCE = 600.0
+"""Seconds that all the runs may take before they are extrapolated from some."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        repetitions: turns of everything that is compared.
+        search_turns: turns of every size of fleet among which the best is looked for.
+        fleets: those sizes.
+        updates: learner-updates in a turn, as many as make whole updates of a fleet.
+        peer_updates: updates of d3rlpy in a turn.
+        fleet: size of the fleets of each agent.
+        agents: which agents.
+        alone: which agents as one learner alone.
+        transitions: transitions that training draws from.
+        large_fleet: size of a fleet on an accelerator.
+        large_updates: learner-updates of it in a turn.
+        alone_updates: updates in a turn of a learner alone on an accelerator.
+        stretch: updates by which all the runs are foreseen.
+    """
+
+    repetitions: int = 7
+    search_turns: int = 3
+    fleets: tuple[int, ...] = (1, 2, 4, 8, 16)
+    updates: int = 800
+    peer_updates: int = 50
+    fleet: int = 8
+    agents: tuple[str, ...] = tuple(ALGORITHMS)
+    alone: tuple[str, ...] = ("bc", "drpo", "iql")
+    transitions: int = 100_000
+    large_fleet: int = 512
+    large_updates: int = 102_400
+    alone_updates: int = 1_000
+    stretch: int = 1_000
+
+
+QUICK = Sizes(
+    repetitions=3,
+    search_turns=1,
+    fleets=(1, 8),
+    updates=64,
+    peer_updates=10,
+    agents=("bc", "drpo"),
+    alone=("bc",),
+    transitions=10_000,
+    large_fleet=32,
+    large_updates=640,
+    alone_updates=50,
+    stretch=50,
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the sections share.
+
+    Attributes:
+        sizes: how much is measured.
+        device: where we train.
+        kernels: file for the profiler's table, if any.
+    """
+
+    sizes: Sizes
+    device: torch.device
+    kernels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that trains.
+
+    Attributes:
+        run: moves it on.
+        updates: learner-updates in a call of ``run``.
+        device: where.
+    """
+
+    run: Callable[[], object]
+    updates: int
+    device: torch.device
+
+    def milliseconds(self) -> float:
+        """For a learner-update, now."""
+        return 1e3 * seconds_per_call(self.run, device=self.device) / self.updates
+
+
+def own_fleet(
+    setting: Setting,
+    agent: str,
+    size: int,
+    execution: str,
+    updates: int,
+    precision: str = "float32",
+) -> Contender:
+    """A fleet of ours."""
+    transitions = random_transitions(setting.sizes.transitions, setting.device)
+    fleet = Fleet(
+        agent,
+        observation_dim=OBSERVATION_DIM,
+        action_dim=DIM,
+        seeds=range(size),
+        device=setting.device,
+        execution=execution,
+        precision=precision,
+    )
+    step = fleet.bind(transitions, BATCH_SIZE)
+    run = _training(step, fleet.seeds, len(transitions), max(1, updates // size))
+    return Contender(run, size * max(1, updates // size), setting.device)
+
+
+def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> Contender:
+    """A learner of ours alone."""
+    transitions = random_transitions(setting.sizes.transitions, setting.device)
+    learner = make_agent(
+        agent,
+        observation_dim=OBSERVATION_DIM,
+        action_dim=DIM,
+        device=setting.device,
+        execution=execution,
+    )
+    step = learner.bind(transitions, BATCH_SIZE)
+    seed = torch.tensor([0], device=setting.device)
+    run = _training(lambda indices: step(indices[0]), seed, len(transitions), updates)
+    return Contender(run, updates, setting.device)
+
+
+def _training(
+    step: Callable[[Tensor], object], seeds: Tensor, count: int, steps: int
+) -> Callable[[], None]:
+    """The loop of :mod:`recsim_drpo.training`, ``steps`` updates at a call."""
+    sizes = torch.full_like(seeds, count)
+    firsts = itertools.count(0, steps)
+
+    def run() -> None:
+        for indices in drawn_ahead(seeds, sizes, next(firsts), steps, BATCH_SIZE):
+            step(indices)
+
+    return run
+
+
+def search(
+    candidates: Mapping[str, Callable[[], Contender]], turns: int
+) -> tuple[str, dict[str, list[float]]]:
+    """The name of the quickest, and the milliseconds of all, which are made one by one."""
+    times: dict[str, list[float]] = {}
+    for name, make in candidates.items():
+        contender = make()
+        contender.run()  # compiles
+        times[name] = [contender.milliseconds() for _ in range(turns)]
+        torch._dynamo.reset()  # what it has compiled for others slows the next
+    return min(times, key=lambda name: statistics.median(times[name])), times
+
+
+def take_turns(sides: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
+    """What each side measures, one after the other, turn by turn."""
+    measured: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(turns):
+        for name, measure in sides.items():
+            measured[name].append(measure())
+    return measured
+
+
+def race(contenders: Mapping[str, Contender], turns: int) -> dict[str, list[float]]:
+    """Milliseconds of each, turn by turn, after a first call in which it makes itself ready."""
+    for contender in contenders.values():
+        contender.run()
+    return take_turns({name: one.milliseconds for name, one in contenders.items()}, turns)
+
+
+def on_one_core(function: Callable[..., T], *args: Any) -> T:
+    """Call a function in a process of its own, which stays on one core with one thread."""
+    # Before the process begins: XLA reads them once.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    return in_fresh_process(_pinned, function, *args)
+
+
+def _pinned(function: Callable[..., T], *args: Any) -> T:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    return function(*args)
+
+
+def peers(setting: Setting) -> list[Line]:
+    """The best fleet of ours against d3rlpy, JAX and the time of the products alone."""
+    return [line for agent in jax_peer.AGENTS for line in on_one_core(_peers, setting, agent)]
+
+
+def _peers(setting: Setting, agent: str) -> list[Line]:
+    sizes, label = setting.sizes, agent.upper()
+    log = random_transitions(sizes.transitions, setting.device)
+    candidates = {
+        f"fleet of {size}, {execution}": partial(
+            own_fleet, setting, agent, size, execution, sizes.updates
+        )
+        for size in sizes.fleets
+        for execution in ("eager", "compile")
+    }
+    best, searched = search(candidates, sizes.search_turns)
+    contenders = {"ours": candidates[best]()}
+    jax_name, d3rlpy_name = "JAX: not installed, skipped", "d3rlpy: not installed, skipped"
+    if jax_peer.available():
+        jax_name, found, jax_searched = _best_of_jax(setting, agent, log.batch)
+        contenders["jax"], searched = found, searched | jax_searched
+    if d3rlpy_peer.available():
+        d3rlpy_name = f"d3rlpy {version('d3rlpy')} fit"
+        theirs = d3rlpy_peer.D3rlpyTraining(agent, log.batch, BATCH_SIZE, sizes.peer_updates)
+        contenders["d3rlpy"] = Contender(theirs.run, sizes.peer_updates, setting.device)
+        contenders["update"] = replace(contenders["d3rlpy"], run=theirs.run_without_drawing)
+    for contender in contenders.values():
+        contender.run()
+    flops, sgemm = counted_flops(agent, log, BATCH_SIZE), Sgemm(setting.device)
+
+    def exact_floor() -> float:
+        with matrix_precision("float32", setting.device):
+            return 1e3 * flops / sgemm.rate()
+
+    measured = take_turns(
+        {name: contender.milliseconds for name, contender in contenders.items()}
+        | {"floor": lambda: 1e3 * flops / sgemm.rate(), "exact floor": exact_floor},
+        sizes.repetitions,
+    )
+
+    def against(side: str, name: str, goal: Goal | None = None) -> Line:
+        what, theirs = f"{label}, {best}, 1 core", tuple(measured.get(side, ()))
+        return Line(what, "ms", measured["ours"], name, theirs, goal, speed=True)
+
+    return [
+        against("d3rlpy", d3rlpy_name, Goal(low=5.0)),
+        against("update", f"{d3rlpy_name}, without drawing"),
+        against("jax", jax_name, Goal(low=0.8)),
+        against("floor", "SGEMM of its products"),
+        against("exact floor", "SGEMM of its products, as we set it"),
+        *(Line(f"{label}, {name}, 1 core", "ms", times) for name, times in searched.items()),
+    ]
+
+
+def _best_of_jax(
+    setting: Setting, agent: str, log: Batch
+) -> tuple[str, Contender, dict[str, list[float]]]:
+    """Name, best fleet and the whole search, once it is clear that it computes the same."""
+    if jax_peer.disagreement(agent) > 1e-4:
+        raise RuntimeError(f"{agent} in JAX is another computation: there is no comparing.")
+
+    def make(size: int) -> Contender:
+        steps = max(1, setting.sizes.updates // size)
+        fleet = jax_peer.JaxFleet(agent, size, log, BATCH_SIZE, steps)
+        return Contender(fleet.run, size * steps, setting.device)
+
+    found = {f"JAX {version('jax')} fleet of {n}": partial(make, n) for n in setting.sizes.fleets}
+    best, searched = search(found, setting.sizes.search_turns)
+    return best, found[best](), searched
+
+
+def agents(setting: Setting) -> list[Line]:
+    """Every agent in a fleet of one size, eager and compiled; and what DRPO costs beside BC."""
+    return on_one_core(_agents, setting)
+
+
+def _agents(setting: Setting) -> list[Line]:
+    sizes = setting.sizes
+    lines: list[Line] = []
+    quickest: dict[str, str] = {}
+    for agent in sizes.agents:
+        make = partial(own_fleet, setting, agent, sizes.fleet, updates=sizes.updates)
+        times = race({how: make(how) for how in ("eager", "compile")}, sizes.repetitions)
+        torch._dynamo.reset()
+        quickest[agent] = min(times, key=lambda how: statistics.median(times[how]))
+        what = f"{agent}, fleet of {sizes.fleet}, compiled, 1 core"
+        lines.append(_beside_eager(what, times["compile"], times["eager"]))
+    both = {
+        agent: own_fleet(setting, agent, sizes.fleet, quickest[agent], sizes.updates)
+        for agent in ("drpo", "bc")
+    }
+    times = race(both, sizes.repetitions)
+    what = f"drpo, fleet of {sizes.fleet}, {quickest['drpo']}, 1 core"
+    peer = f"bc, {quickest['bc']}"
+    return [Line(what, "ms", times["drpo"], peer, tuple(times["bc"]), Goal(high=1.25)), *lines]
+
+
+def _beside_eager(what: str, times: list[float], eager: Sequence[float]) -> Line:
+    return Line(what, "ms", times, "eager", tuple(eager), speed=True)
+
+
+def alone(setting: Setting) -> list[Line]:
+    """One learner alone, eager and compiled."""
+    return on_one_core(_alone, setting)
+
+
+def _alone(setting: Setting) -> list[Line]:
+    sizes = setting.sizes
+    lines = []
+    for agent in sizes.alone:
+        make = partial(own_learner, setting, agent, updates=sizes.updates)
+        times = race({how: make(how) for how in ("eager", "compile")}, sizes.repetitions)
+        torch._dynamo.reset()
+        what = f"{agent}, one learner, compiled, 1 core"
+        lines.append(_beside_eager(what, times["compile"], times["eager"]))
+    return lines
+
+
+def share(setting: Setting) -> list[Line]:
+    """How near a large fleet of DRPO comes to what the device can do, and what its time goes to."""
+    lines = [_share(setting, precision) for precision in ("float32", "tf32")]
+    if setting.kernels is not None:
+        setting.kernels.parent.mkdir(parents=True, exist_ok=True)
+        setting.kernels.write_text(_kernels(setting), encoding="utf-8")
+    return lines
+
+
+def _share(setting: Setting, precision: str) -> Line:
+    sizes, device = setting.sizes, setting.device
+    make = partial(
+        own_fleet,
+        setting,
+        "drpo",
+        sizes.large_fleet,
+        updates=sizes.large_updates,
+        precision=precision,
+    )
+    how, _ = search({how: partial(make, how) for how in ("graph", "compile")}, sizes.search_turns)
+    contender = make(how)
+    contender.run()
+
+    def roofline() -> Roofline:
+        return measure_roofline(sizes.large_fleet, BATCH_SIZE, LAYERS, precision, device)
+
+    bounds, times = [], []
+    for _ in range(sizes.repetitions):
+        bounds.append(roofline())
+        times.append(contender.milliseconds())
+    return Line(
+        f"drpo, fleet of {sizes.large_fleet}, {precision}, {how}, {where(device)}",
+        "ms",
+        times,
+        f"roofline, {bounds[-1].binding} binds",
+        tuple(1e3 * bound.seconds / sizes.large_fleet for bound in bounds),
+        Goal(low=0.6),
+        speed=True,
+    )
+
+
+def _kernels(setting: Setting) -> str:
+    """The profiler's table of the kernels that the fleet's time goes to."""
+    sizes = setting.sizes
+    contender = own_fleet(setting, "drpo", sizes.large_fleet, "graph", 20 * sizes.large_fleet)
+    contender.run()
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profiler:
+        contender.run()
+        torch.cuda.synchronize(setting.device)
+    table = profiler.key_averages().table(sort_by="self_cuda_time_total", row_limit=30)
+    return f"{table}\n"
+
+
+def many_runs(setting: Setting) -> list[Line]:
+    """Ten thousand complete runs of DRPO, in fleets; from a stretch of one if they take long."""
+    sizes = setting.sizes
+    fleets = -(-RUNS // sizes.large_fleet)
+    short, long = (_train_fleet(setting, n * sizes.stretch) for n in (1, 2))
+    # The first of the two has to make everything ready as well: so has every fleet.
+    ready, step = 2.0 * short - long, (long - short) / sizes.stretch
+    foreseen = fleets * (max(0.0, ready) + STEPS * step)
+    what = f"{RUNS:,} runs of drpo, {STEPS:,} steps each, {fleets} fleets, {where(setting.device)}"
+    if foreseen > PATIENCE:
+        how = f"extrapolated from {3 * sizes.stretch:,} steps of a fleet"
+        return [Line(f"{what}: {how}", "s", [foreseen])]
+    return [Line(what, "s", [sum(_train_fleet(setting, STEPS) for _ in range(fleets))])]
+
+
+def _train_fleet(setting: Setting, steps: int) -> float:
+    transitions = random_transitions(setting.sizes.transitions, setting.device)
+
+    def job() -> None:
+        fleet = Fleet(
+            "drpo",
+            observation_dim=OBSERVATION_DIM,
+            action_dim=DIM,
+            seeds=range(setting.sizes.large_fleet),
+            device=setting.device,
+        )
+        train_fleet(fleet, transitions, TrainingConfig(steps=steps), progress=False)
+
+    return seconds_per_call(job, device=setting.device)
+
+
+def graph(setting: Setting) -> list[Line]:
+    """One learner alone as a CUDA graph, and eager."""
+    sizes = setting.sizes
+    lines = []
+    for agent in sizes.alone:
+        make = partial(own_learner, setting, agent, updates=sizes.alone_updates)
+        times = race({how: make(how) for how in ("eager", "graph")}, sizes.repetitions)
+        what = f"{agent}, one learner, CUDA graph, {where(setting.device)}"
+        eager = tuple(times["eager"])
+        lines.append(Line(what, "ms", times["graph"], "eager", eager, Goal(low=5.0), speed=True))
+    return lines
+
+
+SECTIONS: dict[str, dict[str, Callable[[Setting], list[Line]]]] = {
+    "cpu": {"peers": peers, "agents": agents, "alone": alone},
+    "cuda": {"share": share, "many_runs": many_runs, "graph": graph},
+}
+
+
+def main() -> None:
+    """Measure, print the table and write every repetition to a JSON file."""
+    names = [name for sections in SECTIONS.values() for name in sections]
+    command = parse_command(__doc__, DEFAULT_OUT, names)
+    sizes = QUICK if command.quick else Sizes()
+    kernels = None if command.out is None else command.out.with_suffix(".kernels.txt")
+    setting = Setting(sizes, command.device, kernels)
+    sections = SECTIONS[command.device.type]
+    run_sections(
+        command,
+        sizes,
+        {n: partial(section, setting) for n, section in sections.items() if n in command.only},
+    )
+
+
+if __name__ == "__main__":
+    main()
