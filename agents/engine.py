@@ -14,7 +14,15 @@ from recsim_drpo import rng
 from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig
 from recsim_drpo.agents.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.protocol import Batch, check_batch
-from recsim_drpo.agents.step import Layout, LearnerState, Metrics, draw_noise, make_step
+from recsim_drpo.agents.step import (
+    Layout,
+    LearnerState,
+    Metrics,
+    Pace,
+    adam_pace,
+    draw_noise,
+    make_step,
+)
 from recsim_drpo.checks import check_integer, resolve_device, unknown_name
 from recsim_drpo.precision import check_precision, matrix_precision
 
@@ -173,7 +181,8 @@ class Engine:
         check_batch(batch, self.observation_dim, self.action_dim, self.axes)
         with matrix_precision(self.precision, self.device):
             noise = self._noise(self.learner, batch.rewards.shape[-1])
-            following, metrics = self._step(self.learner, self._varied, batch, noise)
+            pace = self._pace(self.learner)
+            following, metrics = self._step(self.learner, self._varied, batch, noise, pace)
         self._adopt(following)
         return dict(metrics)
 
@@ -186,14 +195,15 @@ class Engine:
         varied, step = self._varied, self._raw_step
 
         def gather_and_step(
-            learner: LearnerState, indices: Tensor, noise: Noise
+            learner: LearnerState, indices: Tensor, noise: Noise, pace: Pace
         ) -> tuple[LearnerState, Metrics]:
-            return step(learner, varied, transitions.take(indices), noise)
+            return step(learner, varied, transitions.take(indices), noise, pace)
 
         prepared = self._compile(gather_and_step)
 
         def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
-            following, metrics = prepared(learner, indices, self._noise(learner, batch_size))
+            noise, pace = self._noise(learner, batch_size), self._pace(learner)
+            following, metrics = prepared(learner, indices, noise, pace)
             return following, dict(metrics)
 
         if self._captures:
@@ -215,6 +225,10 @@ class Engine:
         # products of Philox wrong.
         shapes = self.algorithm.noise(batch_size, self.action_dim, self.config)
         return draw_noise(shapes, learner.seed, learner.step)
+
+    def _pace(self, learner: LearnerState) -> Pace:
+        rate = self._varied.get("learning_rate", self.config.learning_rate)
+        return adam_pace(learner, rate)
 
     def _adopt(self, following: LearnerState) -> None:
         if self._graph_owns_state:
@@ -272,7 +286,8 @@ class Engine:
             tensors |= {f"{prefix}.{name}": value for name, value in named}
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
-        return {name: value.detach().clone() for name, value in tensors.items()}
+        dense = torch.contiguous_format  # of a transposed view as well
+        return {k: v.detach().clone(memory_format=dense) for k, v in tensors.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` returned; all or nothing.

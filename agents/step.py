@@ -50,11 +50,21 @@ class LearnerState(NamedTuple):
     draws: Tensor
 
 
+class Pace(NamedTuple):
+    """Adam's learning rate and the scale of its second moment, corrected for their bias."""
+
+    length: Tensor
+    scale: Tensor
+
+
 class Layout:
     """Where each named parameter lies in the one tensor that holds them all.
 
+    Matrices lie there transposed: (in, out) is how the gradients of weights (out, in) come out of
+    a batched product, and what a batched product reads with the least copying.
+
     Args:
-        shapes: by name, in order.
+        shapes: by name, in order, of matrices and vectors.
     """
 
     def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
@@ -65,14 +75,14 @@ class Layout:
         """Views (..., *shape) by name of a tensor (..., P)."""
         parts = torch.split(flat, self._sizes, dim=-1)
         return {
-            name: part.reshape(*part.shape[:-1], *shape)
+            name: part.reshape(*part.shape[:-1], *shape[::-1]).mT if len(shape) == 2 else part
             for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
     def join(self, parts: Mapping[str, Tensor]) -> Tensor:
         """One tensor (..., P) of tensors (..., *shape) by name."""
         flat = [
-            parts[name].flatten(-len(shape)) if len(shape) > 1 else parts[name]
+            parts[name].mT.flatten(-2) if len(shape) == 2 else parts[name]
             for name, shape in self.shapes.items()
         ]
         return torch.cat(flat, dim=-1)
@@ -106,8 +116,8 @@ def make_step(
     *,
     batched: bool,
     functional: bool,
-) -> Callable[[LearnerState, Varied, Batch, Noise], tuple[LearnerState, Metrics]]:
-    """The function from a state, a batch and noise to the next state and metrics.
+) -> Callable[[LearnerState, Varied, Batch, Noise, Pace], tuple[LearnerState, Metrics]]:
+    """The function from a state, a batch, noise and Adam's pace to the next state and metrics.
 
     Args:
         algorithm: whose loss is descended.
@@ -119,7 +129,8 @@ def make_step(
 
     Returns:
         a function of the state, of the hyper-parameters that take other values than in ``config``
-        (float64 (L,) by name; empty for one learner), of the batch, and of its noise.
+        (float64 (L,) by name; empty for one learner), of the batch, of its noise, and of the pace
+        (:func:`adam_pace`).
     """
 
     def loss_of_one(
@@ -151,7 +162,7 @@ def make_step(
         return dict(zip(leaves, found, strict=True)), output
 
     def step(
-        learner: LearnerState, varied: Varied, batch: Batch, noise: Noise
+        learner: LearnerState, varied: Varied, batch: Batch, noise: Noise, pace: Pace
     ) -> tuple[LearnerState, Metrics]:
         dtype = learner.parameters.dtype
         batch = _as_dtype(batch, dtype)
@@ -164,8 +175,7 @@ def make_step(
             healthy = torch.isfinite(loss) & torch.isfinite(gradient).all(dim=-1)
             alive = (learner.diverged_at < 0) & healthy
             count = learner.step + 1
-            rate = varied.get("learning_rate", config.learning_rate)
-            moments = _adam(learner, gradient, count, rate)
+            moments = _adam(learner, gradient, pace)
             constrain_policy(layout.split(moments[0]))
             settled = settle(layout.split(moments[0]), _detached(state), dict(varied))
 
@@ -188,20 +198,27 @@ def make_step(
     return step
 
 
-def _adam(
-    learner: LearnerState, gradient: Tensor, count: Tensor, rate: Tensor | float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Parameters and moments after a step of Adam (Kingma and Ba, 2015)."""
-    dtype = gradient.dtype
-    first = torch.lerp(learner.exp_avg, gradient, 1.0 - _BETAS[0])
-    second = torch.lerp(learner.exp_avg_sq, gradient.square(), 1.0 - _BETAS[1])
-    exponent = count.to(torch.float64).unsqueeze(-1)
+def adam_pace(learner: LearnerState, rate: Tensor | float) -> Pace:
+    """What Adam's next step multiplies its moments by, each (..., 1).
+
+    Apart from the step, since a compiler that fuses it into the pass over all parameters takes the
+    powers anew for each of them.
+    """
+    exponent = (learner.step + 1).to(torch.float64).unsqueeze(-1)
     if isinstance(rate, Tensor):
         rate = rate.unsqueeze(-1)
     length = -rate / (1.0 - _BETAS[0] ** exponent)
     scale = (1.0 - _BETAS[1] ** exponent).rsqrt()
-    spread = second.sqrt() * scale.to(dtype) + _EPSILON
-    return torch.addcdiv(learner.parameters, first * length.to(dtype), spread), first, second
+    dtype = learner.parameters.dtype
+    return Pace(length.to(dtype), scale.to(dtype))
+
+
+def _adam(learner: LearnerState, gradient: Tensor, pace: Pace) -> tuple[Tensor, Tensor, Tensor]:
+    """Parameters and moments after a step of Adam (Kingma and Ba, 2015)."""
+    first = torch.lerp(learner.exp_avg, gradient, 1.0 - _BETAS[0])
+    second = torch.lerp(learner.exp_avg_sq, gradient.square(), 1.0 - _BETAS[1])
+    spread = second.sqrt() * pace.scale + _EPSILON
+    return torch.addcdiv(learner.parameters, first * pace.length, spread), first, second
 
 
 def with_values(config: PolicyConfig, values: Mapping[str, Any]) -> PolicyConfig:

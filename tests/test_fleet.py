@@ -394,3 +394,9 @@ def test_a_captured_graph_is_the_eager_step(name):
     state = captured.state_dict()
     for key, value in eager.state_dict().items():
         torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)
+
+
+def test_a_state_dict_is_contiguous_as_checkpoints_need_it():
+    fleet = Fleet("iql", observation_dim=3, action_dim=4, seeds=[0, 1])
+    for holder in (fleet, fleet.learner(1)):
+        assert all(tensor.is_contiguous() for tensor in holder.state_dict().values())
