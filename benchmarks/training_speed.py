@@ -414,11 +414,13 @@ def many_runs(setting: Setting) -> list[Line]:
     """Ten thousand complete runs of DRPO, in fleets; from a stretch of one if they take long."""
     sizes = setting.sizes
     fleets = -(-RUNS // sizes.large_fleet)
+    _train_fleet(setting, 1)  # what a device does once in a process is no part of a fleet's time
     short, long = (_train_fleet(setting, n * sizes.stretch) for n in (1, 2))
     # The first of the two has to make everything ready as well: so has every fleet.
     ready, step = 2.0 * short - long, (long - short) / sizes.stretch
     foreseen = fleets * (max(0.0, ready) + STEPS * step)
-    what = f"{RUNS:,} runs of drpo, {STEPS:,} steps each, {fleets} fleets, {where(setting.device)}"
+    what = f"{RUNS:,} runs of drpo, {STEPS:,} steps each, as {fleets} fleets of {sizes.large_fleet}"
+    what += f", {where(setting.device)}"
     if foreseen > PATIENCE:
         how = f"extrapolated from {3 * sizes.stretch:,} steps of a fleet"
         return [Line(f"{what}: {how}", "s", [foreseen])]
