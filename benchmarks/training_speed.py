@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.agents.fleet import Fleet
+from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.agents.registry import ALGORITHMS, make_agent
 from recsim_drpo.benchmarks import d3rlpy_peer, jax_peer
@@ -174,6 +175,7 @@ def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> C
         device=setting.device,
         execution=execution,
     )
+    assert isinstance(learner, Learner)
     step = learner.bind(transitions, BATCH_SIZE)
     seed = torch.tensor([0], device=setting.device)
     run = _training(lambda indices: step(indices[0]), seed, len(transitions), updates)
