@@ -22,7 +22,7 @@ from recsim_drpo.agents.critics import value_advantages
 from recsim_drpo.agents.filtering import weighted_std
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
 from recsim_drpo.agents.protocol import Batch
-from recsim_drpo.checks import check_number
+from recsim_drpo.checks import check_flag, check_number
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class AWRConfig(CriticConfig):
         super().__post_init__()
         check_number("beta", self.beta, 0.0, include_low=False)
         check_number("max_weight", self.max_weight, 0.0, include_low=False)
+        check_flag("standardize", self.standardize)
 
 
 def critics(observation_dim: int, action_dim: int, config: AWRConfig) -> dict[str, tuple[int, int]]:

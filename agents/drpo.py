@@ -77,23 +77,7 @@ class DRPOConfig(PolicyConfig, FilterConfig):
 
 @dataclass(frozen=True)
 class DRPOExpConfig(PolicyConfig, FilterConfig):
-    """Hyper-parameters of DRPO-Exp: of the policy, of the filter, and one of its own.
-
-    Attributes:
-        beta: temperature β > 0, in units of reward.
-    """
-
-    beta: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_filter()
-        check_number("beta", self.beta, 0.0, include_low=False)
-
-
-@dataclass(frozen=True)
-class DRPOBoltzmannConfig(PolicyConfig, FilterConfig):
-    """Hyper-parameters of DRPO-Boltzmann: of the policy, of the filter, and one of its own.
+    """Hyper-parameters of DRPO-Exp and of DRPO-Boltzmann: of the policy, of the filter, and β.
 
     Attributes:
         beta: temperature β > 0 (τ in Eq. 43), in units of reward.
@@ -139,7 +123,7 @@ def exp_loss(
 
 
 def boltzmann_loss(
-    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOBoltzmannConfig
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOExpConfig
 ) -> LossOutput:
     """−(1/N) Σ w log π with the weights of Eq. 43, and the next κ."""
     kappa = state["kappa"]
@@ -202,7 +186,7 @@ DRPO_EXP = Algorithm(
 DRPO_BOLTZMANN = Algorithm(
     name="drpo-boltzmann",
     summary="the exact solution of Eq. 43: Boltzmann weights of rewards, capped at 1 / κ",
-    config=DRPOBoltzmannConfig,
+    config=DRPOExpConfig,
     loss=boltzmann_loss,
     init_state=init_kappa,
 )

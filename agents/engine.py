@@ -73,9 +73,10 @@ class Engine:
         device: where they learn and act. Initial parameters are the same on every device.
         dtype: float32 or float64.
         precision: see :func:`recsim_drpo.precision.matrix_precision`.
-        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, the whole step
-            captured as a CUDA graph; ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a
-            compiled step is captured as well.
+        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, what :meth:`bind`
+            returns is captured as a CUDA graph (:meth:`update`, whose batches lie anywhere, is
+            not); ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a compiled step is
+            captured as well.
 
     Raises:
         ValueError: a value out of its range, or an option that the device does not have.
@@ -191,7 +192,17 @@ class Engine:
 
         Gathering is part of what is compiled or captured. Where it is captured, metrics are
         overwritten by the next call.
+
+        Raises:
+            ValueError: the log's shapes do not fit, or it is on another device.
         """
+        for what in ("observation_dim", "action_dim", "device"):
+            theirs, own = getattr(transitions, what), getattr(self, what)
+            if theirs != own:
+                raise ValueError(
+                    f"The log has {what}={str(theirs)!r}; the agent {self.algorithm.name!r} was "
+                    f"made for {str(own)!r}."
+                )
         varied, step = self._varied, self._raw_step
 
         def gather_and_step(
@@ -269,11 +280,12 @@ class Engine:
         )
         return both
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self, row: int | None = None) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.
 
         Keys: ``parameters.*``, ``adam.exp_avg.*`` and ``adam.exp_avg_sq.*`` of each parameter,
-        ``state.*``, ``seed``, ``step``, ``diverged_at`` and ``draws``.
+        ``state.*``, ``seed``, ``step``, ``diverged_at`` and ``draws``. With a ``row``, those of
+        that learner alone, without the leading axis.
         """
         learner = self.learner
         tensors = {f"state.{name}": value for name, value in learner.state.items()}
@@ -287,7 +299,10 @@ class Engine:
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
         dense = torch.contiguous_format  # of a transposed view as well
-        return {k: v.detach().clone(memory_format=dense) for k, v in tensors.items()}
+        return {
+            k: (v if row is None else v[row]).detach().clone(memory_format=dense)
+            for k, v in tensors.items()
+        }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` returned; all or nothing.
@@ -339,34 +354,44 @@ class Captured:
 
     def __init__(
         self,
-        step: Callable[[LearnerState, Any], tuple[LearnerState, Metrics]],
+        step: Callable[[LearnerState, Tensor], tuple[LearnerState, Metrics]],
         learner: LearnerState,
-        example: Any,
+        example: Tensor,
     ) -> None:
-        self._learner = learner
-        self._input = pytree.tree_map(torch.clone, example)
+        self._input = example.clone()
 
         def move() -> Metrics:
-            following, metrics = step(self._learner, self._input)
-            _overwrite(self._learner, following)
+            following, metrics = step(learner, self._input)
+            _overwrite(learner, following)
             return metrics
 
-        before = pytree.tree_map(torch.clone, learner)
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                move()
-        torch.cuda.current_stream().wait_stream(side)
-        _overwrite(learner, before)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._metrics = move()
+        # Streams and graphs are of the current device, which need not be the learners'.
+        with torch.cuda.device(example.device):
+            before = pytree.tree_map(torch.clone, learner)
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    move()
+            torch.cuda.current_stream().wait_stream(side)
+            _overwrite(learner, before)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._metrics = move()
 
-    def __call__(self, given: Any) -> Metrics:
-        """Move the learners on by one input."""
-        _overwrite(self._input, given)
-        self._graph.replay()
+    def __call__(self, given: Tensor) -> Metrics:
+        """Move the learners on by one input.
+
+        Raises:
+            ValueError: it is of another shape than the example.
+        """
+        if given.shape != self._input.shape:
+            raise ValueError(
+                f"Indices of shape {tuple(given.shape)}; captured for {tuple(self._input.shape)}."
+            )
+        with torch.cuda.device(self._input.device):
+            self._input.copy_(given)
+            self._graph.replay()
         return self._metrics
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.algorithm import State
 from recsim_drpo.agents.networks import Parameters
-from recsim_drpo.checks import check_number
+from recsim_drpo.checks import check_flag, check_number
 
 STD_EPSILON = 1e-8
 
@@ -48,6 +48,7 @@ class FilterConfig:
 
     def check_filter(self) -> None:
         """Raise ``ValueError`` for a value out of its range."""
+        check_flag("adaptive", self.adaptive)
         check_number("initial_kappa", self.initial_kappa, 0.0, 1.0, include_low=False)
         check_number("target_ratio", self.target_ratio, 0.0, include_low=False)
         check_number("relax_rate", self.relax_rate, 1.0)

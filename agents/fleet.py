@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,12 +74,12 @@ class Fleet:
     ) -> None:
         algorithm = _algorithm_of(agent)
         kind = f"hyper-parameter of {algorithm.name!r}"
-        if not overrides:
-            raise ValueError("overrides=[] makes no learner; pass [{}] for the defaults.")
+        seeds = check_seeds(list(seeds))
+        check_variants("overrides", overrides)
         self.members = [
             Member(seed, dict(values), build_config(algorithm.config, values, kind))
             for values in overrides
-            for seed in check_seeds(seeds)
+            for seed in seeds
         ]
         self.name = algorithm.name
         self.observation_dim = observation_dim
@@ -118,12 +118,12 @@ class Fleet:
     @property
     def seeds(self) -> Tensor:
         """int64 (L,), on the device."""
-        return self._gather([group.learner.seed for group in self._groups])
+        return self._gather([group.learner.seed.clone() for group in self._groups])
 
     @property
     def diverged_at(self) -> Tensor:
         """int64 (L,), on the device: the update at which each learner was frozen, -1 if none."""
-        return self._gather([group.learner.diverged_at for group in self._groups])
+        return self._gather([group.learner.diverged_at.clone() for group in self._groups])
 
     def update(self, batch: Batch) -> Metrics:
         """One optimiser step of every learner.
@@ -140,7 +140,7 @@ class Fleet:
         check_batch(batch, self.observation_dim, self.action_dim, (len(self),))
         return self._merge(
             [
-                group.update(Batch(*(getattr(batch, name)[places] for name in Batch._fields[:5])))
+                group.update(_rows_of(batch, places))
                 for group, places in zip(self._groups, self._rows(), strict=True)
             ]
         )
@@ -179,9 +179,7 @@ class Fleet:
         for group, places in zip(self._groups, self._places, strict=True):
             found = (places == number).nonzero()
             if len(found):
-                row = int(found)
-                state = group.state_dict()
-                alone.load_state_dict({name: value[row] for name, value in state.items()})
+                alone.load_state_dict(group.state_dict(int(found)))
         return alone
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -194,6 +192,8 @@ class Fleet:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state_dict`` of a fleet made with the same arguments; all or nothing.
+
+        The learners' seeds are part of it.
 
         Raises:
             ValueError: tensors are missing, unknown or of another shape; nothing is changed then.
@@ -212,6 +212,10 @@ class Fleet:
             for group, own in zip(self._groups, before, strict=True):
                 group.load_state_dict(own)
             raise
+        self.members = [
+            replace(member, seed=seed)
+            for member, seed in zip(self.members, self.seeds.tolist(), strict=True)
+        ]
 
     def _prefixed(self) -> list[tuple[Engine, str]]:
         if len(self._groups) == 1:
@@ -249,6 +253,27 @@ class Fleet:
                 for number, group in enumerate(self._groups)
             ]
         )
+
+
+def _rows_of(batch: Batch, rows: Tensor | slice) -> Batch:
+    return Batch(
+        batch.observations[rows],
+        batch.actions[rows],
+        batch.rewards[rows],
+        batch.next_observations[rows],
+        batch.terminations[rows],
+        {name: column[rows] for name, column in batch.infos.items()},
+    )
+
+
+def check_variants(name: str, variants: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ``ValueError`` unless these are mappings of hyper-parameters, at least one."""
+    if not isinstance(variants, Sequence) or not all(isinstance(v, Mapping) for v in variants):
+        raise ValueError(
+            f"{name}={variants!r} must be a list of hyper-parameters by name, one for each variant."
+        )
+    if not variants:
+        raise ValueError(f"{name}=[] makes no learner; pass [{{}}] for the defaults.")
 
 
 def structure_of(config: PolicyConfig) -> tuple[Any, ...]:

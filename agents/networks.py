@@ -53,7 +53,7 @@ def network(parameters: Parameters, name: str, inputs: Tensor) -> Tensor:
         hidden = torch.nn.functional.linear(hidden, weight, bias)
         if layer < num_layers - 1:
             hidden = torch.relu(hidden)
-    return hidden
+    return hidden.to(inputs.dtype)  # of mixed precision's products, no less precise sums
 
 
 def policy_moments(

@@ -135,13 +135,12 @@ def make_by_factory(
     check_integer("action_dim", action_dim, 1)
     check_seed(seed)
     check_call(name, factory, hyperparameters)
-    agent = factory(
-        observation_dim=observation_dim,
-        action_dim=action_dim,
-        seed=seed,
-        device=resolve_device(device),
-        **hyperparameters,
-    )
+    keywords = {"observation_dim": observation_dim, "action_dim": action_dim, "seed": seed}
+    where = resolve_device(device)
+    try:
+        agent = factory(**keywords, device=where, **hyperparameters)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, NameError) as error:
+        raise TypeError(f"The agent {name!r} could not be made: {error!r}.") from error
     check_agent(agent)
     return agent
 
@@ -155,7 +154,10 @@ def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) 
         ValueError: a hyper-parameter is unknown; names it, the nearest and the known ones.
         TypeError: the signature does not fit otherwise.
     """
-    signature = inspect.signature(factory)
+    try:
+        signature = inspect.signature(factory)
+    except ValueError as error:
+        raise TypeError(f"The agent {name!r} cannot be made: {error}.") from error
     parameters = signature.parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

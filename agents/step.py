@@ -1,9 +1,9 @@
 """The training step, written once for one learner and for many of one structure.
 
 Learners never meet: a batched step maps the loss over a leading axis, and the gradient of the sum
-of the losses is each learner's own. A learner whose loss or gradient is not finite keeps the state
-it had before, for good, with the number of the update at which that happened; its neighbours do not
-notice.
+of the losses is each learner's own. A learner whose loss, parameters or Adam's moments would not be
+finite keeps the state it had before, for good, with the number of the update at which that
+happened; its neighbours do not notice.
 """
 
 from __future__ import annotations
@@ -172,10 +172,14 @@ def make_step(
         )
         with torch.no_grad():
             gradient = layout.join(gradients).to(dtype)
-            healthy = torch.isfinite(loss) & torch.isfinite(gradient).all(dim=-1)
-            alive = (learner.diverged_at < 0) & healthy
             count = learner.step + 1
             moments = _adam(learner, gradient, pace)
+            # A gradient that is not finite shows in the second moment, and so does a finite one
+            # whose square overflows, which would make NaN of the parameters one update later.
+            healthy = torch.isfinite(loss)
+            for whole in (moments[0], moments[2]):
+                healthy = healthy & torch.isfinite(whole).all(dim=-1)
+            alive = (learner.diverged_at < 0) & healthy
             constrain_policy(layout.split(moments[0]))
             settled = settle(layout.split(moments[0]), _detached(state), dict(varied))
 
@@ -238,6 +242,7 @@ def _as_dtype(batch: Batch, dtype: torch.dtype) -> Batch:
         batch.rewards.to(dtype),
         batch.next_observations.to(dtype),
         batch.terminations,
+        batch.infos,
     )
 
 

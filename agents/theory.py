@@ -110,8 +110,9 @@ def capped_exponentials(logits: Tensor, probabilities: Tensor, kappa: Tensor) ->
     before = mass.cumsum(0) - mass
     rest = (ranked + mass.log()).flip(0).logcumsumexp(0).flip(0)
     shift = torch.log1p(-before / kappa) - rest  # −λ if all before are capped; NaN: too many are
-    fits = ranked + shift <= 1e-12 - kappa.log()
-    # Above each candidate are only wrong ones; the last is right where rounding denies them all.
+    # Where the caps of those up to here hold all the mass, nothing is left to share.
+    full = before + mass >= kappa * (1.0 - 1e-12)
+    fits = (ranked + shift <= 1e-12 - kappa.log()) | full
     first = torch.where(fits, torch.arange(len(fits), device=fits.device), len(fits) - 1).min()
     chosen = shift.gather(0, first.unsqueeze(0)).nan_to_num(torch.inf)
     return torch.exp(torch.minimum(logits + chosen, -kappa.log()))

@@ -5,7 +5,7 @@ with it, so that a busy machine slows both. A ratio is measured ÷ peer, turn by
 is the median of the turns, with the smallest and the largest.
 
 Everything follows ``--device``; the peer of scalar environments stays on the CPU, where people run
-them, and ``training`` measures the CPU as well.
+them.
 """
 
 from __future__ import annotations
@@ -26,26 +26,21 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.benchmarks.measuring import (
-    BATCH_SIZE,
     DIM,
-    OBSERVATION_DIM,
     Goal,
     Line,
     Sgemm,
     in_fresh_process,
     parse_command,
     peak_memory,
-    random_transitions,
     run_sections,
     seconds_per_call,
     unit_rows,
     where,
 )
 from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.load import Transitions, load_transitions
+from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.decoder import ExactDecoder
 from recsim_drpo.envs import ENV_ID, register
 from recsim_drpo.threads import threads
@@ -70,8 +65,6 @@ class Sizes:
         rounds: rounds generated, and read back.
         many_rounds: rounds generated to see whether memory grows.
         generations: turns of generating ``rounds`` rounds.
-        transitions: transitions that training draws from.
-        updates: updates in a turn.
     """
 
     repetitions: int = 5
@@ -82,8 +75,6 @@ class Sizes:
     rounds: int = 1_000_000
     many_rounds: int = 5_000_000
     generations: int = 3
-    transitions: int = 100_000
-    updates: int = 200
 
 
 QUICK = Sizes(
@@ -93,8 +84,6 @@ QUICK = Sizes(
     rounds=20_000,
     many_rounds=100_000,
     generations=2,
-    transitions=10_000,
-    updates=20,
 )
 
 
@@ -326,60 +315,11 @@ def _read_bytes(path: Path) -> None:
             done += count
 
 
-def training(setting: Setting) -> list[Line]:
-    """Updates of the agents, sampling included, against the SGEMM time of BC's products."""
-    devices = [torch.device("cpu")]
-    if setting.device.type != "cpu":
-        devices.append(setting.device)
-    with threads(1):
-        return [line for device in devices for line in _training(setting.sizes, device)]
-
-
-def _training(sizes: Sizes, device: torch.device) -> list[Line]:
-    flops = 3 * 2.0 * BATCH_SIZE * (OBSERVATION_DIM * DIM + 2 * DIM * DIM)
-    transitions = random_transitions(sizes.transitions, device)
-    sgemm = Sgemm(device)
-    agents = {
-        name: make_agent(
-            name, observation_dim=OBSERVATION_DIM, action_dim=DIM, seed=0, device=device
-        )
-        for name in ("bc", "drpo")
-    }
-    measured: dict[str, list[float]] = {name: [] for name in agents}
-    floors: list[float] = []
-    for agent in agents.values():
-        _update(agent, transitions, sizes.updates // 10)
-    for _ in range(sizes.repetitions):
-        floors.append(1e3 * flops / sgemm.rate())
-        for name, agent in agents.items():
-            seconds = seconds_per_call(
-                partial(_update, agent, transitions, sizes.updates), device=device
-            )
-            measured[name].append(1e3 * seconds / sizes.updates)
-    return [
-        Line(
-            f"update {name.upper()} on {BATCH_SIZE} transitions, {where(device)}",
-            "ms",
-            measured[name],
-            "SGEMM of BC",
-            tuple(floors),
-        )
-        for name in agents
-    ]
-
-
-def _update(agent: Agent, transitions: Transitions, updates: int) -> None:
-    generator = torch.Generator(transitions.device).manual_seed(0)
-    for _ in range(updates):
-        agent.update(transitions.sample(BATCH_SIZE, generator))
-
-
 SECTIONS: dict[str, Callable[[Setting], list[Line]]] = {
     "decode": decode,
     "vector_env": vector_env,
     "generate": generate,
     "load": load,
-    "training": training,
 }
 
 

@@ -59,15 +59,16 @@ class SessionLog(Log):
         return session_spaces_of(self._sessions)
 
     def references(self) -> References:
-        """What the environment pays in a session for random items, and to a far-sighted policy."""
+        """What the environment pays in a session for random items, and to who knows the world."""
         evaluator = SessionEvaluator(self._sessions, _REFERENCE_USERS)
-        names = "random", "far-sighted"
-        low, high = (
+        low, *above = (
             float(evaluator.play(session_reference_policy(name, self._sessions)).paid.mean())
-            for name in names
+            for name in ("random", "myopic", "far-sighted")
         )
+        # Foresight beyond the last step that a session may have does not pay.
+        high, name = max(zip(above, ("myopic", "far-sighted"), strict=True))
         return References(
-            "mean observed return of a session", names[0], low, names[1], high, _REFERENCE_USERS
+            "mean observed return of a session", "random", low, name, high, _REFERENCE_USERS
         )
 
     def bytes_per_round(self) -> float:

@@ -61,6 +61,12 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
         raise ValueError(f"{name}={value!r} is not an integer {bound}.")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is true or false; text that says so is neither."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value!r} is neither true nor false (a boolean).")
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """Return the device, checked to be there.
 

@@ -37,7 +37,7 @@ from recsim_drpo.precision import PRECISIONS
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.session_policies import session_reference_policy
 from recsim_drpo.tables import markdown_table
-from recsim_drpo.training import Row, Run, TrainingConfig, train_many
+from recsim_drpo.training import Row, Run, Trained, TrainingConfig, train_many
 from recsim_drpo.world import SPLITS
 
 Results = dict[str, Evaluation | SessionEvaluation]
@@ -86,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     mixture = generate.add_mutually_exclusive_group()
     mixture.add_argument("--scenario", default="medium", help=f"{', '.join(SCENARIOS)}")
     mixture.add_argument(
-        "--weights", nargs="+", metavar="NAME=W", help="mixture weights in place of a scenario"
+        "--weights",
+        nargs="+",
+        action="extend",
+        metavar="NAME=W",
+        help="mixture weights in place of a scenario",
     )
     generate.add_argument("--rounds", type=int, default=100_000, help="rounds (default 100,000)")
     generate.add_argument("--seed", type=int, default=0)
@@ -108,18 +112,31 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="a run folder for each seed is made in it: OUT/seed-0",
     )
-    training.add_argument("--seeds", type=int, nargs="+", default=[0])
+    training.add_argument("--seeds", type=int, nargs="+", action="extend", help="default 0")
     training.add_argument("--steps", type=int, default=_TRAINING.steps)
     training.add_argument("--batch-size", type=int, default=_TRAINING.batch_size)
     training.add_argument("--log-every", type=int, default=_TRAINING.log_every)
     training.add_argument("--evaluate-every", type=int, default=_TRAINING.evaluate_every)
     training.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="hyper-parameters"
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="hyper-parameters",
     )
     training.add_argument(
         "--fleet-size",
         type=int,
         help="most seeds trained as one batched computation (default 8 on a CPU, else 512)",
+    )
+    training.add_argument(
+        "--infos",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="COLUMN",
+        help="info columns for agents that read batch.infos, for example propensity",
     )
     training.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}")
     training.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
@@ -146,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--scenario", default="extreme", help=f"{', '.join(SCENARIOS)}")
     demo.add_argument("--rounds", type=int, default=200_000)
     demo.add_argument("--steps", type=int, default=_TRAINING.steps)
-    demo.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    demo.add_argument("--seeds", type=int, nargs="+", action="extend", help="default 0 1 2")
     _add_world(demo)
     _add_device(demo)
     return parser
@@ -159,7 +176,12 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--normalize", action="store_true", help="scale them to unit length")
     parser.add_argument(
-        "--world", nargs="+", default=[], metavar="NAME=VALUE", help="other world parameters"
+        "--world",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other world parameters",
     )
 
 
@@ -174,6 +196,8 @@ def _assignments(pairs: Sequence[str]) -> dict[str, Any]:
         name, separator, text = pair.partition("=")
         if not separator or not name:
             raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
+        if name in values:
+            raise ValueError(f"{name!r} is given twice; once is clear.")
         try:
             values[name] = json.loads(text)
         except ValueError:
@@ -211,7 +235,7 @@ def _train(options: argparse.Namespace) -> None:
     config = TrainingConfig(
         options.steps, options.batch_size, options.log_every, options.evaluate_every
     )
-    seeds = check_seeds(options.seeds)
+    seeds = check_seeds(options.seeds or [0])
     hyperparameters = _assignments(options.set)
     device = resolve_device(options.device)
     for name, instead in _NO_HYPERPARAMETERS.items():
@@ -221,7 +245,7 @@ def _train(options: argparse.Namespace) -> None:
     for folder in folders.values():
         runs.check_new_folder(folder)
     dataset = open_dataset(options.dataset)
-    transitions = load_transitions(dataset, device=device)
+    transitions = load_transitions(dataset, device=device, infos=options.infos)
     how = {"precision": options.precision, "execution": options.execution}
     dims = transitions.observation_dim, transitions.action_dim
     # What cannot be made, or kept in a run folder, is refused before work goes into it.
@@ -230,25 +254,28 @@ def _train(options: argparse.Namespace) -> None:
     spec = dataset.spec.env_spec
     # Training asks an evaluator for headlines only, which those of sessions have as well.
     evaluator = evaluator_for(spec, 2_000, split="validation", device=options.device)
-    with _tracker(options) as on_log:
-        trained = train_many(
-            {options.agent: [hyperparameters]},
-            transitions,
-            config,
-            seeds=seeds,
-            evaluator=evaluator,
-            on_log=on_log,
-            fleet_size=options.fleet_size,
-            **how,
-        )
-    for one in trained:
+
+    def keep(one: Trained) -> None:
         folder = folders[one.run.seed]
         runs.save_trained(folder, one, config, runs.source_of(dataset))
         last = one.history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
         marked = "" if one.diverged_at is None else f" (diverged at step {one.diverged_at}, marked)"
         label = f"{options.agent}, seed {one.run.seed}"
-        print(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
+        tqdm.write(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
+
+    with _tracker(options) as on_log:
+        train_many(
+            {options.agent: [hyperparameters]},
+            transitions,
+            config,
+            seeds=seeds,
+            evaluator=evaluator,
+            on_log=on_log,
+            on_done=keep,
+            fleet_size=options.fleet_size,
+            **how,
+        )
 
 
 @contextmanager
@@ -283,11 +310,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     sources = [runs.load_config(folder)["source"] for folder in folders]
     source = sources[0]
     for key in ("env_spec", "weights", "logging_config"):
-        if source.get(key) is None or any(other.get(key) != source[key] for other in sources):
-            raise ValueError(
-                f"The runs' logs have no {key}, or different ones; evaluate together only runs of "
-                "one environment and one logging agent."
-            )
+        for folder, other in zip(folders, sources, strict=True):
+            if other.get(key) is None:
+                raise ValueError(
+                    f"The log of {str(folder)!r} has no {key}: it is of no environment of ours."
+                )
+            if other[key] != source[key]:
+                raise ValueError(
+                    f"{str(folder)!r} and {str(folders[0])!r} learnt from logs of different "
+                    f"{key}; evaluate together only runs of one environment and logging agent."
+                )
     spec = EnvSpec.from_json(source["env_spec"])
     evaluator = evaluator_for(spec, options.num_users, options.seed, options.split, options.device)
     if evaluator is None:
@@ -295,7 +327,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     logging = LoggingConfig(**source["logging_config"])
     below, above = _references(evaluator, source["weights"], logging)
     agents: dict[str, Policy] = {
-        folder.as_posix(): runs.load_agent(folder, device=options.device) for folder in folders
+        folder.as_posix() + (" (diverged)" if source.get("diverged_at") is not None else ""): (
+            runs.load_agent(folder, device=options.device)
+        )
+        for folder, source in zip(folders, sources, strict=True)
     }
     policies = below | agents | above
     results: Results = {
@@ -404,7 +439,7 @@ def _demo(options: argparse.Namespace) -> None:
         scenario=options.scenario,
         num_rounds=options.rounds,
         steps=options.steps,
-        seeds=options.seeds,
+        seeds=options.seeds or (0, 1, 2),
         env_kwargs=world,
         device=options.device,
     )

@@ -40,6 +40,7 @@ _CURVES = {
 _README = """# {title}
 
 `{agent}` trained on `{dataset}` for {steps:,} steps of {batch_size} transitions, seed {seed}.
+{diverged}
 
 | file | what it holds |
 | --- | --- |
@@ -97,7 +98,9 @@ def check_new_folder(folder: Path) -> None:
     if folder.exists():
         raise FileExistsError(f"{str(folder)!r} is there already; choose another folder.")
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is a file.")
+    if not os.access(nearest, os.W_OK):
         raise PermissionError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is not writable.")
 
 
@@ -167,6 +170,7 @@ def save_run(
             agent=spec.name,
             dataset=source.get("dataset", "?"),
             steps=training["steps"],
+            diverged=_diverged(source),
             batch_size=training["batch_size"],
             seed=training["seed"],
             checkpoint=CHECKPOINT,
@@ -235,12 +239,18 @@ def save_trained(
     run, agent = trained.run, trained.agent
     overrides = dict(run.overrides)
     size = overrides.pop("batch_size", config.batch_size)
-    training = {**asdict(config), "batch_size": size, "seed": run.seed}
+    how = {name: str(value).removeprefix("torch.") for name, value in trained.options.items()}
+    training = {**asdict(config), "batch_size": size, "seed": run.seed, **how}
     about = dict(source)
     if trained.diverged_at is not None:
         about["diverged_at"] = trained.diverged_at
     spec = AgentSpec(run.agent, *trained.dims, run.seed, overrides)
     save_run(folder, agent, trained.history, training, about, spec)
+
+
+def _diverged(source: Mapping[str, Any]) -> str:
+    step = source.get("diverged_at")
+    return "" if step is None else f"\nIt diverged at step {step:,} and is as it was before."
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:
@@ -290,7 +300,8 @@ def load_agent(folder: str | Path, *, device: str | torch.device = "cpu") -> Age
         config["seed"],
         config["hyperparameters"],
     )
-    agent = spec.make(device)
+    dtype = config.get("training", {}).get("dtype")
+    agent = spec.make(device, **({"dtype": getattr(torch, dtype)} if dtype else {}))
     agent.load_state_dict(state)
     return agent
 

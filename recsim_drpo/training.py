@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from recsim_drpo import rng
 from recsim_drpo.agents.algorithm import Algorithm
-from recsim_drpo.agents.fleet import Fleet, structure_of
+from recsim_drpo.agents.fleet import Fleet, check_variants, structure_of
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import find_agent, make_agent
 from recsim_drpo.checks import build_config, check_integer
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recsim_drpo.evaluation import AnyEvaluator
 
 Row = dict[str, float]
+_Key = tuple[str, int, int]  # agent, number of the variant, seed
 _DRAWN_AHEAD = 2**22
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
 
@@ -109,6 +110,7 @@ def train(
     config: TrainingConfig | None = None,
     *,
     seed: int = 0,
+    first_step: int = 0,
     evaluator: AnyEvaluator | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = True,
@@ -121,6 +123,8 @@ def train(
         transitions: the log, on the agent's device.
         config: see :class:`TrainingConfig`.
         seed: integer in [0, 2**63) of the order in which transitions are drawn.
+        first_step: updates that the agent has had before, from 0 to ``config.steps``: the order of
+            the data and the counting go on from there, as if it had never stopped.
         evaluator: users to follow the learning on; adds its headline to the history, at step 0 too.
             Meant for validation users: nothing here chooses by it.
         on_log: called with each row of the history as it is made.
@@ -136,6 +140,7 @@ def train(
     """
     config = TrainingConfig() if config is None else config
     check_agent(agent)
+    check_integer("first_step", first_step, 0, config.steps)
     step = _step_of(agent, transitions, config.batch_size)
     history: list[Row] = []
 
@@ -147,10 +152,12 @@ def train(
         history.append(row)
         if on_log is not None:
             on_log(row)
+        known = getattr(agent, "diverged_at", None)
         for name, value in row.items():
             if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
-                known = getattr(agent, "diverged_at", None)
                 raise DivergedError(number if known is None else known, name, value, history)
+        if known is not None:  # and the batch of this row happened to be harmless
+            raise DivergedError(known, "loss", math.nan, history)
 
     seeds = torch.tensor([rng.check_seed(seed)], device=transitions.device)
     sizes = torch.tensor([len(transitions)], device=transitions.device)
@@ -160,6 +167,7 @@ def train(
         sizes,
         config,
         log,
+        first_step=first_step,
         evaluated=evaluator is not None,
         label=label,
         unit="update",
@@ -173,6 +181,7 @@ def train_fleet(
     transitions: Transitions | Sequence[Transitions],
     config: TrainingConfig | None = None,
     *,
+    first_step: int = 0,
     evaluator: AnyEvaluator | None = None,
     on_log: Callable[[int, Row], None] | None = None,
     progress: bool = True,
@@ -187,6 +196,7 @@ def train_fleet(
         fleet: changed in place.
         transitions: one log for all, or each learner's own, on the fleet's device.
         config: see :class:`TrainingConfig`.
+        first_step: see :func:`train`.
         evaluator: see :func:`train`.
         on_log: called with the learner's number and each row of its history.
         progress: show rate, in learner-updates, and time left on a terminal.
@@ -199,6 +209,7 @@ def train_fleet(
         ValueError: another number of logs than of learners, or logs of different shapes.
     """
     config = TrainingConfig() if config is None else config
+    check_integer("first_step", first_step, 0, config.steps)
     logs = [transitions] * len(fleet) if isinstance(transitions, Transitions) else transitions
     if len(logs) != len(fleet):
         raise ValueError(f"{len(logs)} logs for a fleet of {len(fleet)}; give one, or one each.")
@@ -240,6 +251,7 @@ def train_fleet(
         sizes,
         config,
         log_rows,
+        first_step=first_step,
         evaluated=evaluator is not None,
         label=label,
         unit="learner-update",
@@ -269,6 +281,7 @@ class Trained:
     Attributes:
         run: what was asked for.
         dims: of observations and of actions.
+        options: dtype, precision and execution, where they were given.
         agent: as it is at the end; if it diverged, as it was before, where it knows how.
         history: rows of metrics.
         diverged_at: the update at which it diverged, or ``None``.
@@ -276,6 +289,7 @@ class Trained:
 
     run: Run
     dims: tuple[int, int]
+    options: Mapping[str, Any]
     agent: Agent
     history: list[Row]
     diverged_at: int | None
@@ -289,6 +303,7 @@ def train_many(
     seeds: Sequence[int] = (0,),
     evaluator: AnyEvaluator | None = None,
     on_log: Callable[[Run, Row], None] | None = None,
+    on_done: Callable[[Trained], None] | None = None,
     fleet_size: int | None = None,
     progress: bool = True,
     **options: Any,
@@ -303,6 +318,8 @@ def train_many(
         seeds: different integers in [0, 2**63).
         evaluator: see :func:`train`.
         on_log: called with the run and each row of its history.
+        on_done: called with each run when its fleet is done: keep it, and what comes later can be
+            stopped without loss.
         fleet_size: most learners in one batched computation; ``None``: 8 on a CPU, whose caches
             hold no more, 512 elsewhere.
         progress: show rate and time left on a terminal.
@@ -317,7 +334,9 @@ def train_many(
             trained.
     """
     config = TrainingConfig() if config is None else config
-    seeds = rng.check_seeds(seeds)
+    seeds = rng.check_seeds(list(seeds))
+    for name, variants in agents.items():
+        check_variants(name, variants)
     log_of = {seed: logs if isinstance(logs, Transitions) else logs.get(seed) for seed in seeds}
     for seed, log in log_of.items():
         if log is None:
@@ -337,11 +356,14 @@ def train_many(
         for name, variants in agents.items()
         for piece in _pieces(name, variants, config, shape)
     ]
-    done: dict[tuple[str, int, int], Trained] = {}
+    done: dict[_Key, Trained] = {}
     for piece in work:
         for part in _chunks(piece, seeds, size):
             trainer = _train_plain if piece.algorithm is None else _train_chunk
-            done |= trainer(part, found_logs, shape, evaluator, on_log, progress)
+            for key, one in trainer(part, found_logs, shape, evaluator, on_log, progress):
+                done[key] = replace(one, options=options)
+                if on_done is not None:
+                    on_done(done[key])
     return [
         done[name, number, seed]
         for name, variants in agents.items()
@@ -406,7 +428,7 @@ def _train_chunk(
     evaluator: AnyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
-) -> dict[tuple[str, int, int], Trained]:
+) -> Iterator[tuple[_Key, Trained]]:
     variants = [_hyperparameters(variant) for variant in part.variants.values()]
     assert part.algorithm is not None
     fleet = Fleet(part.algorithm, seeds=part.seeds, overrides=variants, **shape)
@@ -422,16 +444,10 @@ def _train_chunk(
         label=f"{part.name} x {len(fleet)}",
     )
     ends = fleet.diverged_at.tolist()
-    return {
-        key: Trained(
-            runs[k],
-            (fleet.observation_dim, fleet.action_dim),
-            fleet.learner(k),
-            histories[k],
-            None if ends[k] < 0 else ends[k],
-        )
-        for k, key in enumerate(keys)
-    }
+    dims = fleet.observation_dim, fleet.action_dim
+    for k, key in enumerate(keys):
+        ended = None if ends[k] < 0 else ends[k]
+        yield key, Trained(runs[k], dims, {}, fleet.learner(k), histories[k], ended)
 
 
 def _train_plain(
@@ -441,8 +457,7 @@ def _train_plain(
     evaluator: AnyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
-) -> dict[tuple[str, int, int], Trained]:
-    done = {}
+) -> Iterator[tuple[_Key, Trained]]:
     for number, variant in part.variants.items():
         for seed in part.seeds:
             run = Run(part.name, seed, variant)
@@ -468,8 +483,7 @@ def _train_plain(
                 tqdm.write(f"{label}: {error}")
                 history, ended = error.history, error.step
             dims = shape["observation_dim"], shape["action_dim"]
-            done[part.name, number, seed] = Trained(run, dims, agent, history, ended)
-    return done
+            yield (part.name, number, seed), Trained(run, dims, {}, agent, history, ended)
 
 
 def _step_of(
@@ -501,6 +515,7 @@ def _loop(
     config: TrainingConfig,
     log: Callable[[int, Mapping[str, Tensor]], None],
     *,
+    first_step: int,
     evaluated: bool,
     label: str,
     unit: str,
@@ -511,11 +526,10 @@ def _loop(
     if evaluated:
         rows |= set(range(0, config.steps, config.evaluate_every))
     metrics: Mapping[str, Tensor] = {}
-    done = 0
-    with tqdm(
-        total=config.steps * len(seeds), desc=label, unit=unit, disable=None if progress else True
-    ) as bar:
-        for row in sorted(rows):
+    done = first_step
+    total = (config.steps - first_step) * len(seeds)
+    with tqdm(total=total, desc=label, unit=unit, disable=None if progress else True) as bar:
+        for row in sorted(row for row in rows if row == 0 == first_step or row > first_step):
             for indices in drawn_ahead(seeds, sizes, done, row - done, config.batch_size):
                 metrics = step(indices)
                 bar.update(len(seeds))

@@ -197,7 +197,7 @@ def test_runs_of_different_worlds_are_not_compared(dataset, tmp_path, capsys):
         out = tmp_path / name.split("/")[1]
         assert run("train", "--dataset", name, "--agent", "bc", "--out", out, *QUICK) == 0
     assert run("evaluate", tmp_path / "small-v0", tmp_path / "other-v0") == 2
-    assert "no env_spec, or different ones" in capsys.readouterr().err
+    assert "learnt from logs of different env_spec" in capsys.readouterr().err
 
 
 def test_demo_end_to_end(tmp_path, capsys, monkeypatch):
@@ -271,7 +271,7 @@ def test_runs_named_twice_or_of_different_loggers(dataset, tmp_path, capsys):
     assert run("evaluate", tmp_path / "runs" / "small-v0", tmp_path / "runs" / "small-v0") == 2
     assert "named twice" in capsys.readouterr().err
     assert run("evaluate", tmp_path / "runs") == 2
-    assert "no weights, or different ones" in capsys.readouterr().err
+    assert "learnt from logs of different weights" in capsys.readouterr().err
 
 
 def test_an_evaluation_is_whole_or_not_there(dataset, tmp_path, monkeypatch, capsys):
@@ -297,3 +297,39 @@ def test_demo_keeps_what_others_put_into_its_folder(tmp_path, capsys):
     assert run("demo", "--out", out, *quick) == 2
     assert "not of its making" in capsys.readouterr().err
     assert precious.exists()
+
+
+def test_an_option_given_twice_adds_and_a_name_given_twice_is_refused(
+    minari_root, tmp_path, capsys
+):
+    assert run("generate", "t-v0", "--rounds", 500, "--no-card", *WORLD) == 0
+    train = ["train", "--dataset", "t-v0", "--agent", "drpo", "--steps", 5]
+    out = tmp_path / "runs"
+    assert (
+        run(
+            *train,
+            "--out",
+            out,
+            "--set",
+            "target_ratio=0.3",
+            "--set",
+            "hidden_dim=8",
+            "--seeds",
+            1,
+            "--seeds",
+            2,
+            "--precision",
+            "bf16",
+        )
+        == 0
+    )
+    config = json.loads((out / "seed-2" / "config.json").read_text())
+    assert config["hyperparameters"]["target_ratio"] == 0.3
+    assert config["hyperparameters"]["hidden_dim"] == 8
+    assert config["training"]["precision"] == "bf16"
+    assert not (out / "seed-0").exists()
+    assert run(*train, "--out", tmp_path / "x", "--set", "hidden_dim=8", "hidden_dim=9") == 2
+    assert "'hidden_dim' is given twice" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert run(*train, "--out", tmp_path / "file" / "x") == 2
+    assert "is a file" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import pytest
@@ -189,6 +190,26 @@ def test_a_diverging_learner_is_frozen_and_touches_no_neighbour(name):
     assert fleet.learner(0).diverged_at is None
 
 
+@pytest.mark.parametrize("name", ["apg", "asymre-delta"])
+def test_a_finite_gradient_whose_square_overflows_freezes_at_once(name):
+    """Adam's second moment would be infinite, and the parameters NaN one update later."""
+    fleet = fleet_of(name, seeds=[0, 1])
+    batches = random_batches(2)
+    fleet.update(next(batches))
+    batch = next(batches)
+    rewards = batch.rewards.clone()
+    rewards[0] *= 1e25
+    before = fleet.learner(0).state_dict()
+    metrics = fleet.update(batch._replace(rewards=rewards))
+    assert bool(torch.isfinite(metrics["loss"][0]))
+    for _ in range(4):
+        fleet.update(next(batches))
+    assert fleet.diverged_at.tolist() == [2, -1]
+    for key, value in fleet.learner(0).state_dict().items():
+        if key not in ("step", "diverged_at"):
+            assert torch.equal(value, before[key]), key
+
+
 def test_an_apg_learner_that_overflows_by_itself_leaves_the_others_as_they_were():
     """Plain policy gradient on signed advantages, with a step length that runs away."""
     overrides = [{"learning_rate": 3e-4}, {"learning_rate": 1e6}, {"learning_rate": 1e-3}]
@@ -276,6 +297,62 @@ def test_bfloat16_learns_nearly_the_same(name):
     assert rounded.act(batch.observations).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", ["bc", "drpo-q"])
+def test_in_bfloat16_a_fleet_and_a_learner_alone_sum_in_the_same_type(name):
+    fleet = fleet_of(name, precision="bf16")
+    one = alone(fleet.members[1], name, precision="bf16")
+    batches = random_batches(2)
+    for _ in range(3):
+        batch = next(batches)
+        together, separate = fleet.update(batch), one.update(of_learner(batch, 1))
+    for key, value in separate.items():
+        assert value.dtype == together[key].dtype, key
+        torch.testing.assert_close(together[key][1], value, rtol=0.02, atol=0.02)
+
+
+def test_what_a_fleet_tells_of_itself_is_a_copy_and_follows_its_state():
+    fleet = fleet_of("bc")
+    fleet.diverged_at.fill_(5)
+    fleet.seeds.fill_(5)
+    assert fleet.diverged_at.tolist() == [-1, -1]
+    assert fleet.seeds.tolist() == list(SEEDS)
+    fleet.load_state_dict(fleet_of("bc", seeds=(7, 8)).state_dict())
+    assert [member.seed for member in fleet.members] == fleet.seeds.tolist() == [7, 8]
+
+
+def test_a_log_that_does_not_fit_is_refused_before_training():
+    batch = of_learner(next(random_batches(1)), 0)
+    for wrong, message in (
+        (batch._replace(actions=batch.actions[:, :1]), "action_dim='1'"),
+        (
+            batch._replace(observations=torch.zeros(16, 4), next_observations=torch.zeros(16, 4)),
+            "observation_dim='4'",
+        ),
+    ):
+        for agent in (fleet_of("bc"), make_agent("bc", observation_dim=3, action_dim=2)):
+            with pytest.raises(ValueError, match=message):
+                agent.bind(transitions_of(wrong), 8)
+
+
+def test_a_loss_sees_the_info_columns_of_its_own_learner():
+    def loss(parameters, state, batch, noise, config):
+        output = ALGORITHMS["bc"].loss(parameters, state, batch, noise, config)
+        return output._replace(metrics={"mean": batch.infos["propensity"].mean()})
+
+    weighing = dataclasses.replace(ALGORITHMS["bc"], name="weighing", loss=loss)
+    fleet = Fleet(
+        weighing,
+        observation_dim=3,
+        action_dim=2,
+        seeds=[0, 1],
+        overrides=[{"hidden_dim": 8}, {"hidden_dim": 4}],
+    )
+    batch = next(random_batches(4))
+    infos = {"propensity": torch.arange(4.0).unsqueeze(1).expand(4, 16)}
+    metrics = fleet.update(batch._replace(infos=infos))
+    assert metrics["mean"].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -283,6 +360,8 @@ def test_bfloat16_learns_nearly_the_same(name):
         ({"overrides": [{}, {"initial_kapa": 0.3}]}, "Did you mean 'initial_kappa'"),
         ({"overrides": [{}, {"initial_kappa": 0.0}]}, "initial_kappa=0.0"),
         ({"overrides": []}, "makes no learner"),
+        ({"overrides": {"learning_rate": [1e-3]}}, "must be a list of hyper-parameters"),
+        ({"overrides": [{"adaptive": "no"}]}, "adaptive='no' is neither true nor false"),
         ({"seeds": [1, 1]}, "different seeds"),
         ({"seeds": []}, "at least one"),
         ({"precision": "fp8"}, "Unknown precision"),
@@ -391,6 +470,19 @@ def test_a_captured_graph_is_the_eager_step(name):
                 step(indices)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    state = captured.state_dict()
+    for key, value in eager.state_dict().items():
+        torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)
+    # The graph owns the state: what changes it otherwise has to reach the graph.
+    fresh = fleet_of(
+        name, overrides=overrides, execution="eager", dtype=torch.float64, device="cuda"
+    ).state_dict()
+    for fleet, step in zip((eager, captured), steps, strict=True):
+        fleet.load_state_dict(fresh)
+        fleet.sample(log.batch.observations)
+        step(indices)
+        fleet.update(log.take(indices))
+        step(indices)
     state = captured.state_dict()
     for key, value in eager.state_dict().items():
         torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)

@@ -12,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from recsim_drpo import Evaluator, Fleet, generate_dataset, load_transitions, make_agent
 from recsim_drpo.datasets.load import Transitions
 from recsim_drpo.training import (
+    DivergedError,
     TrainingConfig,
     draw_indices,
     train,
@@ -113,19 +114,66 @@ def test_a_fleet_trains_as_its_learners_alone(logs, small_world, name):
 
 def test_training_in_two_halves_is_training_at_once(logs):
     """The order of the data goes by the step that a learner is at."""
-    indices = draw_indices(torch.tensor([3]), torch.tensor([2_000]), 0, 20, 32)
-    through, halves = fleet_of(seeds=[3]), fleet_of(seeds=[3])
-    train_fleet(through, logs[0], TrainingConfig(steps=20, batch_size=32), progress=False)
-    step = halves.bind(logs[0], 32)
-    for some in indices[:10]:
-        step(some)
-    resumed = fleet_of(seeds=[9])
-    resumed.load_state_dict(halves.state_dict())
-    step = resumed.bind(logs[0], 32)
-    for some in indices[10:]:
-        step(some)
+    whole = TrainingConfig(steps=20, batch_size=32, log_every=5)
+    half = TrainingConfig(steps=10, batch_size=32, log_every=5)
+    through, stopped, resumed = (fleet_of(seeds=[seed]) for seed in (3, 3, 9))
+    history = train_fleet(through, logs[0], whole, progress=False)[0]
+    first = train_fleet(stopped, logs[0], half, progress=False)[0]
+    resumed.load_state_dict(stopped.state_dict())
+    second = train_fleet(resumed, logs[0], whole, first_step=10, progress=False)[0]
+    assert [*first, *second] == history
     for key, value in through.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[key]), key
+    alone = fleet_of(seeds=[3]).learner(0)
+    rows = train(alone, logs[0], half, seed=3, progress=False)
+    rows += train(alone, logs[0], whole, seed=3, first_step=10, progress=False)
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]
+    torch.testing.assert_close(
+        alone.act(torch.ones(2, 10)), through.act(torch.ones(2, 10))[0], rtol=0, atol=1e-5
+    )
+
+
+def test_a_learner_that_froze_on_a_bad_batch_is_reported_though_later_ones_are_harmless(logs):
+    full = logs[0].batch
+    actions = full.actions.clone()
+    actions[17] = 1e30
+    log = Transitions(
+        torch.stack([full.observations, full.next_observations], dim=1).flatten(0, 1),
+        torch.arange(len(logs[0])) * 2,
+        actions,
+        full.rewards,
+        full.terminations,
+        {},
+    )
+    agent = fleet_of("bc", seeds=[0]).learner(0)
+    config = TrainingConfig(steps=400, batch_size=32, log_every=100)
+    with pytest.raises(DivergedError) as caught:
+        train(agent, log, config, progress=False)
+    assert caught.value.step == agent.diverged_at < 400
+
+
+def test_what_is_done_is_handed_over_before_the_rest_is_trained(logs):
+    done = []
+
+    class StopError(Exception):
+        pass
+
+    def follow(run, row):
+        if run.seed == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_many(
+            {"bc": [{"hidden_dim": 4}]},
+            logs[0],
+            CONFIG,
+            seeds=[0, 1, 2],
+            fleet_size=1,
+            on_done=done.append,
+            on_log=follow,
+            progress=False,
+        )
+    assert [one.run.seed for one in done] == [0, 1]
 
 
 def test_nothing_is_brought_to_the_host_between_logged_steps(logs):
@@ -136,7 +184,12 @@ def test_nothing_is_brought_to_the_host_between_logged_steps(logs):
         counted = {event.key: event.count for event in profiled.key_averages()}
         return sum(
             counted.get(name, 0)
-            for name in ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero")
+            for name in (
+                "aten::item",
+                "aten::_local_scalar_dense",
+                "aten::is_nonzero",
+                "aten::nonzero",
+            )
         )
 
     assert waits(40, 40) == waits(10, 10)
@@ -248,6 +301,7 @@ def test_mistakes_are_found_before_anything_is_trained(logs):
     assert "batch_size=1" in attempt({"bc": [{}], "drpo": [{"batch_size": 1}]})
     assert "no log for seed 7" in attempt(seeds=[0, 7])
     assert "fleet_size=0" in attempt(fleet_size=0)
+    assert "makes no learner" in attempt({"bc": []})
     with pytest.raises(ValueError, match="3 logs for a fleet of 2"):
         train_fleet(fleet_of(), [logs[0]] * 3, CONFIG, progress=False)
 

@@ -124,6 +124,24 @@ def test_capped_boltzmann_limits():
     torch.testing.assert_close(capped_boltzmann(rewards, 1.0, 0.1), torch.ones(4).double())
 
 
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12),
+    st.sampled_from([1e-9, 1e-6, 1e-3, 0.05, 1.0, 1e3]),
+    st.integers(1, 12),
+)
+@settings(max_examples=300, deadline=None)
+def test_capped_boltzmann_keeps_its_mass_at_any_temperature(rewards, tau, count):
+    """κN an integer and τ small are where all the mass can be at the cap."""
+    kappa = min(1.0, count / len(rewards))
+    weights = capped_boltzmann(torch.tensor(rewards), kappa, tau)
+    tolerance = 1e-9 + 1e-15 / tau  # exponents of size 1 / τ are known to their rounding
+    assert float(weights.mean()) == pytest.approx(1.0, abs=tolerance)
+    assert float(weights.min()) >= 0.0
+    assert float(weights.max()) <= 1.0 / kappa + 1e-9
+    order = torch.tensor(rewards).argsort()
+    assert bool((weights[order].diff() >= -1e-9).all())
+
+
 def test_eq_45_is_not_the_solution_of_eq_43():
     """F.3 as stated does not hold: its weights break the cap, and cutting costs value."""
     rewards, kappa, tau = torch.tensor([0.0, 0.4, 0.6, 1.0]).double(), 0.5, 0.2
