@@ -26,6 +26,7 @@ from recsim_drpo.session_policies import SESSION_REFERENCES, session_reference_p
 from recsim_drpo.sessions import make_sessions
 from recsim_drpo.statistics import Estimate, mean_interval, ratio_interval, seed_interval
 from recsim_drpo.tables import markdown_table
+from recsim_drpo.threads import threads
 from recsim_drpo.training import TrainingConfig, train_many
 
 AGENTS = ("drpo-q", "iql", "drpo", "bc")
@@ -90,7 +91,8 @@ def agents(
     """Agents trained on logs of sessions, a log of its own for each seed: a report, and a table."""
     logs = {seed: _log(seed, scenario, num_rounds, device) for seed in seeds}
     config = TrainingConfig(steps=steps)
-    trained = train_many({name: [{}] for name in names}, logs, config, seeds=seeds)
+    with threads(1):  # networks this small gain nothing from more, and wait for them
+        trained = train_many({name: [{}] for name in names}, logs, config, seeds=seeds)
     evaluator = SessionEvaluator(make_sessions(device), num_users)
     values: dict[str, list[float]] = {name: [] for name in names}
     lengths: dict[str, list[float]] = {name: [] for name in names}
