@@ -15,13 +15,13 @@ from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig
 from recsim_drpo.agents.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.protocol import Batch, check_batch
 from recsim_drpo.agents.step import (
-    Layout,
     LearnerState,
     Metrics,
     Pace,
     adam_pace,
     draw_noise,
     make_step,
+    turned,
 )
 from recsim_drpo.checks import check_integer, resolve_device, unknown_name
 from recsim_drpo.precision import check_precision, matrix_precision
@@ -118,7 +118,6 @@ class Engine:
             init_parameters(algorithm, observation_dim, action_dim, config, rng.check_seed(seed))
             for config, seed in zip(configs, seeds, strict=True)
         ]
-        self.layout = Layout({name: tensor.shape for name, tensor in fresh[0].items()})
         initial = [
             self._initial(parameters, config, seed)
             for parameters, config, seed in zip(fresh, configs, seeds, strict=True)
@@ -132,18 +131,18 @@ class Engine:
             if len({getattr(c, name) for c in configs}) > 1
         }
         self._varied = {name: values.to(self.device) for name, values in self._varied.items()}
-        self._raw_step = make_step(
-            algorithm, self.layout, self.config, batched=batched, functional=self._compiled
-        )
-        self._step = self._compile(self._raw_step)
+        raw_step = make_step(algorithm, self.config, batched=batched, functional=self._compiled)
+        self._step = self._compile(raw_step)
 
     def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
         state = self.algorithm.init_state(parameters, config)
-        flat = self.layout.join(parameters).to(self.dtype)
+        kept = {
+            name: tensor.to(self.dtype).contiguous() for name, tensor in turned(parameters).items()
+        }
         return LearnerState(
-            flat,
-            torch.zeros_like(flat),
-            torch.zeros_like(flat),
+            kept,
+            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
+            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
             # In the parameters' type, but for counters and what asks for float64.
             {k: v.to(self.dtype) if v.dtype == torch.float32 else v for k, v in state.items()},
             seed=torch.tensor(seed),
@@ -171,7 +170,7 @@ class Engine:
     @property
     def parameters(self) -> Parameters:
         """Views of the networks' parameters by name, with the leading axes."""
-        return self.layout.split(self.learner.parameters)
+        return turned(self.learner.parameters)
 
     def update(self, batch: Batch) -> Metrics:
         """One optimiser step of every learner; metrics have the shape of :attr:`axes`.
@@ -190,8 +189,8 @@ class Engine:
     def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
         """The step that draws its batch from a log by indices, int64 (*axes, batch_size).
 
-        Gathering is part of what is compiled or captured. Where it is captured, metrics are
-        overwritten by the next call.
+        Gathering is part of what is captured. Where it is captured, metrics are overwritten by the
+        next call. (A compiler would gather anew for every use of a batch.)
 
         Raises:
             ValueError: the log's shapes do not fit, or it is on another device.
@@ -203,18 +202,11 @@ class Engine:
                     f"The log has {what}={str(theirs)!r}; the agent {self.algorithm.name!r} was "
                     f"made for {str(own)!r}."
                 )
-        varied, step = self._varied, self._raw_step
-
-        def gather_and_step(
-            learner: LearnerState, indices: Tensor, noise: Noise, pace: Pace
-        ) -> tuple[LearnerState, Metrics]:
-            return step(learner, varied, transitions.take(indices), noise, pace)
-
-        prepared = self._compile(gather_and_step)
 
         def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+            batch = transitions.take(indices)
             noise, pace = self._noise(learner, batch_size), self._pace(learner)
-            following, metrics = prepared(learner, indices, noise, pace)
+            following, metrics = self._step(learner, self._varied, batch, noise, pace)
             return following, dict(metrics)
 
         if self._captures:
@@ -289,13 +281,12 @@ class Engine:
         """
         learner = self.learner
         tensors = {f"state.{name}": value for name, value in learner.state.items()}
-        for prefix, flat in (
+        for prefix, kept in (
             ("parameters", learner.parameters),
             ("adam.exp_avg", learner.exp_avg),
             ("adam.exp_avg_sq", learner.exp_avg_sq),
         ):
-            named = self.layout.split(flat).items()
-            tensors |= {f"{prefix}.{name}": value for name, value in named}
+            tensors |= {f"{prefix}.{name}": value for name, value in turned(kept).items()}
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
         dense = torch.contiguous_format  # of a transposed view as well
@@ -321,9 +312,8 @@ class Engine:
                     f"expected {expected}."
                 )
 
-        def part(prefix: str) -> Tensor:
-            named = {name: state[f"{prefix}.{name}"] for name in self.layout.shapes}
-            return self.layout.join(named)
+        def part(prefix: str) -> Parameters:
+            return turned({name: state[f"{prefix}.{name}"] for name in self.learner.parameters})
 
         restored = LearnerState(
             part("parameters"),
@@ -334,7 +324,11 @@ class Engine:
         )
         self._adopt(
             pytree.tree_map(
-                lambda new, old: new.detach().to(self.device, old.dtype, copy=True),
+                lambda new, old: (
+                    new.detach()
+                    .to(self.device, old.dtype, copy=True)
+                    .clone(memory_format=torch.contiguous_format)
+                ),
                 restored,
                 self.learner,
             )

@@ -1,9 +1,9 @@
 """The training step, written once for one learner and for many of one structure.
 
 Learners never meet: a batched step maps the loss over a leading axis, and the gradient of the sum
-of the losses is each learner's own. A learner whose loss, parameters or Adam's moments would not be
-finite keeps the state it had before, for good, with the number of the update at which that
-happened; its neighbours do not notice.
+of the losses is each learner's own. A learner whose loss or squared gradient is not finite keeps
+the state it had before, for good, with the number of the update at which that happened; its
+neighbours do not notice.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class LearnerState(NamedTuple):
     """Everything that training changes, of one learner or with a leading learner axis.
 
     Attributes:
-        parameters: (P,) of all networks, in the order of a :class:`Layout`.
-        exp_avg: (P,), Adam's first moment.
-        exp_avg_sq: (P,), Adam's second moment.
+        parameters: of all networks by name, :func:`turned`.
+        exp_avg: Adam's first moments, likewise.
+        exp_avg_sq: Adam's second moments, likewise.
         state: what the algorithm carries besides.
         seed: int64 scalar.
         step: int64 scalar, updates seen.
@@ -40,9 +40,9 @@ class LearnerState(NamedTuple):
         draws: int64 scalar, calls of ``sample`` so far.
     """
 
-    parameters: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
+    parameters: Parameters
+    exp_avg: Parameters
+    exp_avg_sq: Parameters
     state: State
     seed: Tensor
     step: Tensor
@@ -57,35 +57,15 @@ class Pace(NamedTuple):
     scale: Tensor
 
 
-class Layout:
-    """Where each named parameter lies in the one tensor that holds them all.
+def turned(parameters: Parameters) -> Parameters:
+    """Weights (…, out, in) as the step keeps them, (…, in, out), and back again.
 
-    Matrices lie there transposed: (in, out) is how the gradients of weights (out, in) come out of
-    a batched product, and what a batched product reads with the least copying.
-
-    Args:
-        shapes: by name, in order, of matrices and vectors.
+    (in, out) is how the gradients of weights come out of a batched product, and what a batched
+    product reads without copying.
     """
-
-    def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
-        self.shapes = dict(shapes)
-        self._sizes = [shape.numel() for shape in shapes.values()]
-
-    def split(self, flat: Tensor) -> Parameters:
-        """Views (..., *shape) by name of a tensor (..., P)."""
-        parts = torch.split(flat, self._sizes, dim=-1)
-        return {
-            name: part.reshape(*part.shape[:-1], *shape[::-1]).mT if len(shape) == 2 else part
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """One tensor (..., P) of tensors (..., *shape) by name."""
-        flat = [
-            parts[name].mT.flatten(-2) if len(shape) == 2 else parts[name]
-            for name, shape in self.shapes.items()
-        ]
-        return torch.cat(flat, dim=-1)
+    return {
+        name: tensor.mT if ".weight_" in name else tensor for name, tensor in parameters.items()
+    }
 
 
 def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: Tensor, step: Tensor) -> Noise:
@@ -111,7 +91,6 @@ def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: Tensor, step: Tensor
 
 def make_step(
     algorithm: Algorithm,
-    layout: Layout,
     config: PolicyConfig,
     *,
     batched: bool,
@@ -121,7 +100,6 @@ def make_step(
 
     Args:
         algorithm: whose loss is descended.
-        layout: of the parameters.
         config: hyper-parameters.
         batched: whether states, varied hyper-parameters and batches have a leading learner axis.
         functional: take gradients by ``torch.func``, which the compiler can look into, instead of
@@ -164,34 +142,36 @@ def make_step(
     def step(
         learner: LearnerState, varied: Varied, batch: Batch, noise: Noise, pace: Pace
     ) -> tuple[LearnerState, Metrics]:
-        dtype = learner.parameters.dtype
+        dtype = dtype_of(learner)
         batch = _as_dtype(batch, dtype)
         noise = {name: drawn.to(dtype) for name, drawn in noise.items()}
         gradients, (loss, state, metrics) = differentiate(
-            layout.split(learner.parameters), learner.state, batch, noise, dict(varied)
+            turned(learner.parameters), learner.state, batch, noise, dict(varied)
         )
         with torch.no_grad():
-            gradient = layout.join(gradients).to(dtype)
-            count = learner.step + 1
-            moments = _adam(learner, gradient, pace)
-            # A gradient that is not finite shows in the second moment, and so does a finite one
-            # whose square overflows, which would make NaN of the parameters one update later.
+            # Squared: a finite gradient whose square overflows would make Adam's second moment
+            # infinite, and the parameters NaN one update later.
             healthy = torch.isfinite(loss)
-            for whole in (moments[0], moments[2]):
-                healthy = healthy & torch.isfinite(whole).all(dim=-1)
+            for gradient in gradients.values():
+                finite = torch.isfinite(gradient.square())
+                healthy = healthy & finite.flatten(loss.ndim).all(dim=-1)
             alive = (learner.diverged_at < 0) & healthy
-            constrain_policy(layout.split(moments[0]))
-            settled = settle(layout.split(moments[0]), _detached(state), dict(varied))
+            count = learner.step + 1
+            moments = _adam(learner, turned(gradients), pace)
+            constrain_policy(moments[0])
+            settled = settle(turned(moments[0]), _detached(state), dict(varied))
 
-            def kept(new: Tensor, old: Tensor) -> Tensor:
-                mask = alive.reshape(alive.shape + (1,) * (old.ndim - alive.ndim))
-                return torch.where(mask, new.to(old.dtype), old)
+            def kept(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
+                return {
+                    name: torch.where(_over(alive, tensor), new[name].to(tensor.dtype), tensor)
+                    for name, tensor in old.items()
+                }
 
             following = LearnerState(
                 kept(moments[0], learner.parameters),
                 kept(moments[1], learner.exp_avg),
                 kept(moments[2], learner.exp_avg_sq),
-                {name: kept(settled[name], old) for name, old in learner.state.items()},
+                kept(settled, learner.state),
                 learner.seed,
                 count,
                 torch.where(alive | (learner.diverged_at >= 0), learner.diverged_at, count),
@@ -203,26 +183,41 @@ def make_step(
 
 
 def adam_pace(learner: LearnerState, rate: Tensor | float) -> Pace:
-    """What Adam's next step multiplies its moments by, each (..., 1).
+    """What Adam's next step multiplies its moments by, of the shape of ``learner.step``.
 
     Apart from the step, since a compiler that fuses it into the pass over all parameters takes the
     powers anew for each of them.
     """
-    exponent = (learner.step + 1).to(torch.float64).unsqueeze(-1)
-    if isinstance(rate, Tensor):
-        rate = rate.unsqueeze(-1)
+    exponent = (learner.step + 1).to(torch.float64)
     length = -rate / (1.0 - _BETAS[0] ** exponent)
     scale = (1.0 - _BETAS[1] ** exponent).rsqrt()
-    dtype = learner.parameters.dtype
+    dtype = dtype_of(learner)
     return Pace(length.to(dtype), scale.to(dtype))
 
 
-def _adam(learner: LearnerState, gradient: Tensor, pace: Pace) -> tuple[Tensor, Tensor, Tensor]:
+def _adam(
+    learner: LearnerState, gradients: Parameters, pace: Pace
+) -> tuple[Parameters, Parameters, Parameters]:
     """Parameters and moments after a step of Adam (Kingma and Ba, 2015)."""
-    first = torch.lerp(learner.exp_avg, gradient, 1.0 - _BETAS[0])
-    second = torch.lerp(learner.exp_avg_sq, gradient.square(), 1.0 - _BETAS[1])
-    spread = second.sqrt() * pace.scale + _EPSILON
-    return torch.addcdiv(learner.parameters, first * pace.length, spread), first, second
+    parameters, firsts, seconds = {}, {}, {}
+    for name, gradient in gradients.items():
+        first = torch.lerp(learner.exp_avg[name], gradient, 1.0 - _BETAS[0])
+        second = torch.lerp(learner.exp_avg_sq[name], gradient.square(), 1.0 - _BETAS[1])
+        spread = second.sqrt() * _over(pace.scale, second) + _EPSILON
+        step = first * _over(pace.length, first)
+        parameters[name] = torch.addcdiv(learner.parameters[name], step, spread)
+        firsts[name], seconds[name] = first, second
+    return parameters, firsts, seconds
+
+
+def dtype_of(learner: LearnerState) -> torch.dtype:
+    """The type that learners compute in."""
+    return next(iter(learner.parameters.values())).dtype
+
+
+def _over(numbers: Tensor, tensor: Tensor) -> Tensor:
+    """A number for each learner, or a scalar, of as many axes as the tensor."""
+    return numbers.reshape(numbers.shape + (1,) * (tensor.ndim - numbers.ndim))
 
 
 def with_values(config: PolicyConfig, values: Mapping[str, Any]) -> PolicyConfig:
