@@ -1,0 +1,42 @@
+"""What became of a claim: one line of docs/claims.md."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from recsim_drpo.checks import unknown_name
+
+VERDICTS = ("holds", "holds under a condition", "does not hold", "undecided")
+"""``undecided``: the interval covers both answers; more seeds could tell."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim of the paper beside what was measured.
+
+    Attributes:
+        claim: where it stands, for example ``"Section 5.3, extreme noise"`` or ``"Theorem 3.2"``.
+        statement: what it says, in one sentence.
+        paper: the paper's number, or ``""`` where it gives none.
+        ours: our number with its interval.
+        verdict: one of :data:`VERDICTS`.
+        because: the condition under which it holds, the counter-example, or what decides it.
+        command: what makes our number.
+    """
+
+    claim: str
+    statement: str
+    paper: str
+    ours: str
+    verdict: str
+    because: str
+    command: str
+
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise unknown_name("verdict", self.verdict, VERDICTS)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields by name, for JSON."""
+        return asdict(self)
