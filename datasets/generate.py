@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from recsim_drpo.checks import check_integer, unknown_name
 from recsim_drpo.datasets.card import write_card
+from recsim_drpo.datasets.load import Transitions, transitions_of_episodes
 from recsim_drpo.datasets.log import Log, References, info_column
 from recsim_drpo.datasets.session_log import SessionLog
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID, register, spaces_of
@@ -239,6 +240,49 @@ def generate_dataset(
     return minari.load_dataset(dataset_id)
 
 
+def simulate_transitions(
+    *,
+    env: str = ENV_ID,
+    scenario: str | Mapping[str, float] = "medium",
+    num_rounds: int = 100_000,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    logging_config: LoggingConfig | None = None,
+    device: str = "cpu",
+    infos: Sequence[str] = (),
+) -> Transitions:
+    """The rounds that :func:`generate_dataset` would log, as tensors, past the disk.
+
+    For experiments that draw many logs and keep none: the same arguments give the transitions that
+    ``load_transitions(generate_dataset(...))`` gives.
+
+    Args:
+        env: as for :func:`generate_dataset`, and so are the next five.
+        scenario: likewise.
+        num_rounds: likewise.
+        seed: likewise.
+        env_kwargs: likewise.
+        logging_config: likewise.
+        device: where rounds are computed and tensors lie.
+        infos: info columns to bring along.
+
+    Raises:
+        ValueError: as :func:`generate_dataset`.
+    """
+    check_integer("num_rounds", num_rounds, 1)
+    check_seed(seed)
+    log = _make_log(_env_spec(env, env_kwargs or {}), scenario, logging_config, device)
+    episodes = [episode for block in _wanted(log, seed, num_rounds) for episode in block]
+    widths = {
+        name: int(np.prod(space.shape))
+        for name, space in zip(("observation", "action"), log.spaces, strict=True)
+    }
+    total = sum(len(episode.rewards) for episode in episodes)
+    return transitions_of_episodes(
+        episodes, total, len(episodes), widths, infos, log.agent.world.device, "simulated"
+    )
+
+
 def _check_id(dataset_id: str) -> None:
     try:
         parse_dataset_id(dataset_id)
@@ -378,7 +422,6 @@ def _write_rounds(
     storage: MinariStorage, log: Log, seed: int, num_rounds: int, progress: bool
 ) -> None:
     """Write episodes in order until there are ``num_rounds`` rounds."""
-    done = 0
     with tqdm(
         total=num_rounds,
         desc="generate",
@@ -386,19 +429,25 @@ def _write_rounds(
         unit_scale=True,
         disable=None if progress else True,
     ) as bar:
-        for block in _blocks(log, seed, num_rounds):
-            episodes = []
-            before = done
-            for episode in block:
-                if done >= num_rounds:
-                    break
-                episodes.append(episode)
-                done += len(episode.rewards)
+        for episodes in _wanted(log, seed, num_rounds):
             storage.update_episodes(episodes)
             log.count(episodes)
-            bar.update(done - before)
+            bar.update(sum(len(episode.rewards) for episode in episodes))
+
+
+def _wanted(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
+    """Blocks of whole episodes in order, until there are ``num_rounds`` rounds."""
+    done = 0
+    for block in _blocks(log, seed, num_rounds):
+        episodes = []
+        for episode in block:
             if done >= num_rounds:
-                return
+                break
+            episodes.append(episode)
+            done += len(episode.rewards)
+        yield episodes
+        if done >= num_rounds:
+            return
 
 
 def _blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:

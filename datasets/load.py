@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import minari
 import numpy as np
 import torch
-from minari import MinariDataset
+from minari import EpisodeData, MinariDataset
+from minari.data_collector import EpisodeBuffer
 from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
@@ -159,23 +160,53 @@ def load_transitions(
             ("action", dataset.action_space),
         )
     }
-    total, episodes = int(dataset.total_steps), int(dataset.total_episodes)
+    total, num_episodes = int(dataset.total_steps), int(dataset.total_episodes)
     if total == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no transitions.")
-    observations = np.empty((total + episodes, widths["observation"]), dtype=np.float32)
+    return transitions_of_episodes(
+        dataset.iterate_episodes(), total, num_episodes, widths, infos, resolved, dataset.id
+    )
+
+
+def transitions_of_episodes(
+    episodes: Iterable[EpisodeData | EpisodeBuffer],
+    total: int,
+    num_episodes: int,
+    widths: Mapping[str, int],
+    infos: Sequence[str],
+    device: torch.device,
+    name: str,
+) -> Transitions:
+    """Episodes as Minari keeps them, as tensors on a device.
+
+    Args:
+        episodes: n + 1 observations, n actions, rewards and terminations, and info columns of
+            n + 1 rows, each.
+        total: number of transitions in all.
+        num_episodes: number of episodes.
+        widths: flat size of an ``"observation"`` and of an ``"action"``.
+        infos: info columns to bring along.
+        device: where the tensors are to be.
+        name: of the dataset, for errors.
+
+    Raises:
+        ValueError: the episodes do not hold together; an info column is not there; a number is not
+            finite (with counts).
+    """
+    observations = np.empty((total + num_episodes, widths["observation"]), dtype=np.float32)
     actions = np.empty((total, widths["action"]), dtype=np.float32)
     rewards = np.empty(total, dtype=np.float32)
     terminations = np.empty(total, dtype=np.bool_)
     rows = np.empty(total, dtype=np.int64)
     columns: dict[str, NDArray[Any]] = {}
     done = 0
-    for number, episode in enumerate(dataset.iterate_episodes()):
+    for number, episode in enumerate(episodes):
         length = len(episode.rewards)
         here = slice(done, done + length)
         first = done + number
         if length > total - done or len(episode.observations) != length + 1:
             raise ValueError(
-                f"Dataset {dataset.id!r}, episode {episode.id}: {length} rewards and "
+                f"Dataset {name!r}, episode {number}: {length} rewards and "
                 f"{len(episode.observations)} observations where one more is due; the dataset is "
                 "damaged."
             )
@@ -186,29 +217,29 @@ def load_transitions(
         rewards[here] = episode.rewards
         terminations[here] = episode.terminations
         rows[here] = np.arange(first, first + length)
-        for name in infos:
-            values = (episode.infos or {}).get(name)
+        for column in infos:
+            values = (episode.infos or {}).get(column)
             if not isinstance(values, np.ndarray) or len(values) != length + 1:
                 known = [k for k, v in (episode.infos or {}).items() if isinstance(v, np.ndarray)]
-                raise unknown_name(f"info column of dataset {dataset.id!r}", name, known)
-            if name not in columns:
-                columns[name] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
-            columns[name][here] = values[1:]
+                raise unknown_name(f"info column of dataset {name!r}", column, known)
+            if column not in columns:
+                columns[column] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
+            columns[column][here] = values[1:]
         done += length
     if done != total:
         raise ValueError(
-            f"Dataset {dataset.id!r} says {total} transitions but holds {done}; it is damaged."
+            f"Dataset {name!r} says {total} transitions but holds {done}; it is damaged."
         )
-    for name, array in (("observations", observations), ("actions", actions), ("rewards", rewards)):
+    for what, array in (("observations", observations), ("actions", actions), ("rewards", rewards)):
         wrong = int(array.size - np.count_nonzero(np.isfinite(array)))
         if wrong:
             raise ValueError(
-                f"Dataset {dataset.id!r} has {wrong} {name} that are NaN or infinite, of "
+                f"Dataset {name!r} has {wrong} {what} that are NaN or infinite, of "
                 f"{array.size}; repair or remove those transitions first."
             )
 
     def resident(array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(resolved)
+        return torch.from_numpy(array).to(device)
 
     return Transitions(
         resident(observations),
@@ -216,7 +247,7 @@ def load_transitions(
         resident(actions),
         resident(rewards),
         resident(terminations),
-        {name: resident(column) for name, column in columns.items()},
+        {key: resident(column) for key, column in columns.items()},
     )
 
 

@@ -4,7 +4,7 @@
 """
 
 from recsim_drpo.agents import Agent, Batch, Fleet, agent_names, make_agent, register_agent
-from recsim_drpo.datasets.generate import generate_dataset
+from recsim_drpo.datasets.generate import generate_dataset, simulate_transitions
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.envs import register
 from recsim_drpo.evaluation import (
@@ -43,6 +43,7 @@ __all__ = [
     "reference_policy",
     "register_agent",
     "session_reference_policy",
+    "simulate_transitions",
 ]
 
 register()

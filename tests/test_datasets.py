@@ -21,7 +21,13 @@ import torch
 from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
 
-from recsim_drpo import LoggingConfig, generate_dataset, load_transitions, make_world
+from recsim_drpo import (
+    LoggingConfig,
+    generate_dataset,
+    load_transitions,
+    make_world,
+    simulate_transitions,
+)
 from recsim_drpo.datasets import card as card_module
 from recsim_drpo.datasets import generate as generate_module
 from recsim_drpo.datasets.card import LogStatistics
@@ -493,3 +499,21 @@ def test_sampling_is_seeded_uniform_and_aligned(minari_root, small_kwargs):
     assert float(((counts - 1000) ** 2 / 1000).sum()) < 95  # χ² of 49 degrees: p < 1e-4
     with pytest.raises(ValueError, match="batch_size=0"):
         draw(0, 0)
+
+
+@pytest.mark.parametrize("env", ["RecSimZipf-v0", "RecSimZipfSession-v0"])
+def test_simulated_transitions_are_those_of_the_dataset(minari_root, small_kwargs, env):
+    arguments = {
+        "env": env,
+        "scenario": "extreme",
+        "num_rounds": 1_200,
+        "seed": 5,
+        "env_kwargs": dict(small_kwargs),
+    }
+    dataset = generate_dataset("t-v0", **arguments, card=False, progress=False)
+    kept = load_transitions(dataset, infos=["item_id", "propensity"]).batch
+    simulated = simulate_transitions(**arguments, infos=["item_id", "propensity"]).batch
+    for name in kept._fields[:5]:
+        assert torch.equal(getattr(kept, name), getattr(simulated, name)), name
+    for name, column in kept.infos.items():
+        assert torch.equal(column, simulated.infos[name]), name
