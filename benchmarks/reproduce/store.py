@@ -1,0 +1,89 @@
+"""Results on the disk while an experiment runs: it can be stopped anywhere and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+PLAN = "plan.json"
+_RECORDS = "records"
+
+
+class Store:
+    """A folder of finished pieces of one experiment.
+
+    A piece is written aside and renamed: it is there whole, or not at all. A folder holds pieces of
+    one plan only.
+
+    Args:
+        folder: made if it is not there.
+        plan: everything that the numbers depend on, as JSON can hold it.
+
+    Raises:
+        ValueError: the folder holds pieces of another plan; the message shows the difference.
+    """
+
+    def __init__(self, folder: str | Path, plan: Mapping[str, Any]) -> None:
+        self._folder = Path(folder)
+        self._records = self._folder / _RECORDS
+        wanted = json.loads(json.dumps(plan))
+        path = self._folder / PLAN
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found != wanted:
+                lines = "\n".join(f"  {line}" for line in differences(found, wanted))
+                raise ValueError(
+                    f"{str(self._folder)!r} holds results of another configuration:\n{lines}\n"
+                    "Choose another --out, or remove that folder."
+                )
+        self._records.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _write(path, wanted)
+
+    def has(self, key: str) -> bool:
+        """Whether the piece is finished."""
+        return self._path(key).exists()
+
+    def put(self, key: str, piece: Any) -> None:
+        """Keep a finished piece."""
+        _write(self._path(key), piece)
+
+    def get(self, key: str) -> Any:
+        """A finished piece.
+
+        Raises:
+            KeyError: it is not there.
+        """
+        if not self.has(key):
+            raise KeyError(key)
+        return json.loads(self._path(key).read_text(encoding="utf-8"))
+
+    def _path(self, key: str) -> Path:
+        return self._records / f"{key}.json"
+
+
+def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Lines that say where two JSON values differ."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in sorted(found.keys() | wanted.keys()):
+            place = f"{name}.{key}" if name else str(key)
+            if key not in found:
+                yield f"{place}: not there, now {wanted[key]!r}"
+            elif key not in wanted:
+                yield f"{place}: {found[key]!r}, now not there"
+            else:
+                yield from differences(found[key], wanted[key], place)
+    elif found != wanted:
+        yield f"{name}: {found!r}, now {wanted!r}"
+
+
+def _write(path: Path, value: Any) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
