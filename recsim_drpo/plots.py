@@ -1,7 +1,13 @@
-"""Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG."""
+"""Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG.
+
+Those of a benchmark, at the end, are written as PNG and SVG where the path has no suffix. They are
+legible at a width of 600 pixels. Estimates come as rows of value, low and high.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,15 +40,28 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Axes]:
     Raises:
         PlotsMissingError: matplotlib is not installed.
     """
+    figure, panels = new_panels(1, 1, width, height)
+    return figure, panels[0]
+
+
+def new_panels(
+    rows: int, columns: int, width: float, height: float
+) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with axes in a grid, row by row, which share what is on their vertical one.
+
+    Raises:
+        PlotsMissingError: matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise PlotsMissingError from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-    return figure, axes
+    panels: list[Axes] = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure, panels
 
 
 def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:
@@ -196,3 +215,154 @@ def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.7)
     axes.set_xlim(left=0)
     figure.savefig(path, dpi=120)
+
+
+def interval_bars(
+    path: Path, names: Sequence[str], panels: Mapping[str, ArrayLike], xlabel: str
+) -> None:
+    """A bar from low to high with a line at the value, one row a name, one panel a scenario.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        names: of the rows, top to bottom (agents).
+        panels: by title, (len(names), 3): value, low, high. A NaN interval has no bar.
+        xlabel: what is drawn, with its unit.
+    """
+    # At most three beside one another can be read, in rows of about equal length.
+    rows = math.ceil(len(panels) / 3)
+    columns = math.ceil(len(panels) / rows)
+    height = rows * (0.24 * len(names) + 0.6) + 0.4
+    figure, grid = new_panels(rows, columns, 6.0, height)
+    places = np.arange(len(names))
+    for axes, (title, given) in zip(grid, panels.items(), strict=False):
+        value, low, high = np.asarray(given, dtype=np.float64).T
+        axes.barh(places, high - low, left=low, height=0.66, color=COLOURS[5])
+        axes.vlines(value, places - 0.33, places + 0.33, color="black", lw=2)
+        axes.set_title(title, fontsize=10)
+        axes.set_yticks(places, names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.use_sticky_edges = False  # or the outermost bars touch the frame
+        axes.margins(x=0.06)
+        axes.locator_params(axis="x", nbins=4)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    figure.supxlabel(xlabel, fontsize=10)
+    _write(figure, path)
+
+
+def profiles(
+    path: Path, thresholds: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str
+) -> None:
+    """Performance profiles: the share of runs with a score above each threshold, with bands.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        thresholds: (T,), rising.
+        curves: by agent, (T, 3) of :func:`recsim_drpo.comparison.performance_profile`.
+        xlabel: what the scores are, with their unit.
+
+    Raises:
+        ValueError: there are more than 21 agents.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    _bands(figure, axes, np.asarray(thresholds), curves, markers=False)
+    axes.set(xlabel=f"τ, {xlabel}", ylabel="share of runs with more than τ", ylim=(-0.02, 1.02))
+    _write(figure, path)
+
+
+def sweep(
+    path: Path, x: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str, ylabel: str
+) -> None:
+    """Estimates against what is varied, a line with its band for each agent.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        x: (T,), rising, for example shares of random logs.
+        curves: by agent, (T, 3): value, low, high. A NaN interval has no band.
+        xlabel: what is varied, with its unit.
+        ylabel: what is drawn, with its unit.
+
+    Raises:
+        ValueError: there are more than 21 agents.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    _bands(figure, axes, np.asarray(x), curves, markers=True)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    _write(figure, path)
+
+
+def heatmap(
+    path: Path,
+    values: ArrayLike,
+    significant: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    xlabel: str,
+    ylabel: str,
+    label: str,
+    mark: str,
+) -> None:
+    """A map of differences over two quantities: diverging colours, white at 0.
+
+    Cells are of one size, whatever the steps of ``x`` and ``y``.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        values: (len(y), len(x)); NaN, where nothing was measured, is grey.
+        significant: (len(y), len(x)), true for cells to mark with a dot.
+        x: of the columns, left to right.
+        y: of the rows, bottom to top.
+        xlabel: with its unit.
+        ylabel: with its unit.
+        label: what the colours are, with their unit.
+        mark: what a dot says, for example ``"differs from 0 (Holm, 5 %)"``.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    shown = np.asarray(values, dtype=np.float64)
+    found = np.abs(shown[np.isfinite(shown)])
+    limit = float(found.max(initial=0.0)) or 1.0
+    axes.grid(visible=False)
+    axes.set_facecolor("0.8")
+    # Brown to violet, which colour-blind readers can tell apart.
+    image = axes.imshow(shown, cmap="PuOr", vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+    rows, columns = np.nonzero(np.asarray(significant, dtype=np.bool_))
+    # Ringed in white, to be seen on the darkest cells.
+    axes.scatter(columns, rows, s=28, color="black", edgecolor="white", label=mark)
+    axes.set_xticks(range(shown.shape[1]), [f"{value:,.12g}" for value in np.asarray(x)])
+    axes.set_yticks(range(shown.shape[0]), [f"{value:,.12g}" for value in np.asarray(y)])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image, ax=axes, label=label)
+    figure.legend(loc="outside upper left", frameon=False, fontsize=9)
+    _write(figure, path)
+
+
+def _bands(
+    figure: Figure,
+    axes: Axes,
+    x: NDArray[np.floating],
+    curves: Mapping[str, ArrayLike],
+    *,
+    markers: bool,
+) -> None:
+    """Lines with bands, their names below; other dashes where the colours come again."""
+    styles = tuple(itertools.product(("-o", "--s", ":^"), COLOURS))
+    if len(curves) > len(styles):
+        raise ValueError(f"{len(curves)} lines: no more than {len(styles)} can be told apart.")
+    for (style, colour), (name, given) in zip(styles, curves.items(), strict=False):
+        value, low, high = np.asarray(given, dtype=np.float64).T
+        axes.plot(x, value, style, ms=4 if markers else 0, color=colour, label=name)
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=4, handlelength=2.8)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    """Write the figure as its suffix says, as PNG and SVG where it has none."""
+    import matplotlib
+
+    paths = [path] if path.suffix else [path.with_suffix(suffix) for suffix in (".png", ".svg")]
+    # Text stays text in an SVG, and the same figure gives the same bytes.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
+        for one in paths:
+            metadata = {"Date": None} if one.suffix == ".svg" else {}
+            figure.savefig(one, dpi=120, metadata=metadata)
