@@ -1,10 +1,11 @@
-"""The command line: ``recsim-drpo generate | train | evaluate | agents | demo``."""
+"""The command line: ``recsim-drpo generate | train | evaluate | agents | reproduce | demo``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -156,6 +157,22 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("agents", help="list the agents")
     listing.set_defaults(command=lambda options: print(_agent_list()))
+
+    reproduction = commands.add_parser(
+        "reproduce", help="a table or figure of the paper, with intervals and verdicts"
+    )
+    reproduction.set_defaults(command=_reproduce)
+    reproduction.add_argument("names", nargs="+", metavar="NAME", help="an experiment, or all")
+    reproduction.add_argument(
+        "--quick", action="store_true", help="few seeds and short training: minutes, no evidence"
+    )
+    reproduction.add_argument(
+        "--out", type=Path, help="default reproduction, or reproduction-quick; goes on if stopped"
+    )
+    reproduction.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    reproduction.add_argument("--seeds", type=int, help="how many, in place of the experiment's")
+    reproduction.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
+    _add_device(reproduction)
 
     demo = commands.add_parser("demo", help="the whole line in one command")
     demo.set_defaults(command=_demo)
@@ -428,6 +445,26 @@ def _agent_list() -> str:
     names = agent_names()
     width = max(12, *map(len, names))
     return "\n".join(f"{name:{width}} {summary}" for name, summary in names.items())
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    # Experiments bring statistics and drawing along, which no other command needs.
+    from recsim_drpo.benchmarks.reproduce import runner
+    from recsim_drpo.benchmarks.reproduce.results import Settings
+
+    resolve_device(options.device)
+    folder = options.out or Path("reproduction-quick" if options.quick else "reproduction")
+    settings = Settings(
+        options.quick,
+        folder,
+        options.processes if options.device == "cpu" else 1,
+        options.seeds,
+        options.execution,
+        options.device,
+    )
+    for result in runner.reproduce(options.names, settings):
+        print(runner.as_markdown(result))
+    print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")
 
 
 def _demo(options: argparse.Namespace) -> None:

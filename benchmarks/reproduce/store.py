@@ -80,10 +80,15 @@ def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
         yield f"{name}: {found!r}, now {wanted!r}"
 
 
-def _write(path: Path, value: Any) -> None:
+def write_aside(path: Path, text: str) -> None:
+    """Write a file that is there whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _write(path: Path, value: Any) -> None:
+    write_aside(path, json.dumps(value, indent=1) + "\n")

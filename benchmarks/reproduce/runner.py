@@ -1,0 +1,100 @@
+"""Run experiments by name, and keep what came out: numbers, tables, pictures, verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recsim_drpo import plots
+from recsim_drpo.benchmarks.reproduce import figure3, table1, table2, table6
+from recsim_drpo.benchmarks.reproduce.results import Settings, Table
+from recsim_drpo.benchmarks.reproduce.store import write_aside
+from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.tables import markdown_table
+
+RESULT = "result.json"
+TABLES = "tables.md"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a name stands for.
+
+    Attributes:
+        about: one line.
+        run: trains and measures; the dictionary that is kept as JSON.
+        draw: writes the pictures of such a dictionary into a folder.
+    """
+
+    about: str
+    run: Callable[[Settings], dict[str, Any]]
+    draw: Callable[[dict[str, Any], Path], object]
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
+    "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
+    "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),
+    "figure3": Experiment("noise injection, 0 to 80 %", figure3.run, figure3.draw),
+}
+
+
+def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+    """Run experiments, each into a folder of its name below ``settings.folder``.
+
+    A run that was stopped goes on where it was. The folder of an experiment has ``result.json``
+    (configuration, versions, verdicts, tables and every run's numbers), ``tables.md`` and pictures
+    as PNG and SVG.
+
+    Args:
+        names: of :data:`EXPERIMENTS`, or ``["all"]``.
+        settings: how.
+
+    Raises:
+        ValueError: an unknown name, or a folder that holds results of another configuration.
+    """
+    check_integer("processes", settings.processes, 1)
+    if settings.num_seeds is not None:
+        check_integer("seeds", settings.num_seeds, 1)
+    wanted = list(EXPERIMENTS) if list(names) == ["all"] else list(names)
+    for name in wanted:
+        if name not in EXPERIMENTS:
+            raise unknown_name("experiment", name, [*EXPERIMENTS, "all"])
+    results = []
+    for name in wanted:
+        folder = settings.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        result = EXPERIMENTS[name].run(replace(settings, folder=folder))
+        write_aside(folder / RESULT, json.dumps(result, indent=1) + "\n")
+        write_aside(folder / TABLES, as_markdown(result))
+        draw(name, result, folder)
+        results.append(result)
+    return results
+
+
+def draw(name: str, result: dict[str, Any], folder: Path) -> None:
+    """The pictures of a result, where matplotlib is installed."""
+    try:
+        EXPERIMENTS[name].draw(result, folder)
+    except plots.PlotsMissingError as error:
+        print(error)
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """Tables and verdicts of a result, as Markdown that reads well in a terminal too."""
+    parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]
+    if result["quick"]:
+        parts.append("**Quick: few seeds and short training. Only the full run is evidence.**")
+    parts += [Table(**table).markdown() for table in result.get("tables", [])]
+    parts.append(verdict_table(result["verdicts"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    """Claims with the paper's numbers, ours, and what became of them."""
+    header = ["claim", "the paper says", "paper", "ours", "verdict", "because"]
+    keys = ("claim", "statement", "paper", "ours", "verdict", "because")
+    return markdown_table(header, [[str(one[key]) for key in keys] for one in verdicts])
