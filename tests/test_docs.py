@@ -39,7 +39,9 @@ def test_documented_code_runs(minari_root, tmp_path, monkeypatch, capsys):
     assert "[" in capsys.readouterr().out  # the value with its interval
 
 
-@pytest.mark.parametrize("page", [*PAGES, "CONTRIBUTING.md", "docs/calibration.md"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, "CONTRIBUTING.md", "docs/calibration.md", "docs/reproduction.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
