@@ -41,13 +41,13 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Axes]:
         PlotsMissingError: matplotlib is not installed.
     """
     figure, panels = new_panels(1, 1, width, height)
-    return figure, panels[0]
+    return figure, panels[0][0]
 
 
 def new_panels(
-    rows: int, columns: int, width: float, height: float
-) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with axes in a grid, row by row, which share what is on their vertical one.
+    rows: int, columns: int, width: float, height: float, *, share: str = "x"
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with rows of axes that share their horizontal scale, or with ``"y"`` the vertical.
 
     Raises:
         PlotsMissingError: matplotlib is not installed.
@@ -57,11 +57,28 @@ def new_panels(
     except ImportError as error:
         raise PlotsMissingError from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    panels: list[Axes] = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel().tolist()
-    for axes in panels:
+    panels = figure.subplots(
+        rows, columns, squeeze=False, sharex=share == "x", sharey=share == "y"
+    )
+    for axes in panels.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    return figure, panels
+    return figure, [list(row) for row in panels]
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as its suffix says, as PNG and SVG where it has none.
+
+    Text stays text in an SVG, and the same figure gives the same bytes.
+    """
+    import matplotlib
+
+    paths = [path] if path.suffix else [path.with_suffix(suffix) for suffix in (".png", ".svg")]
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
+        for one in paths:
+            metadata = {"Date": None} if one.suffix == ".svg" else {}
+            figure.savefig(one, dpi=120, metadata=metadata)
+    return paths
 
 
 def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:
@@ -232,7 +249,8 @@ def interval_bars(
     rows = math.ceil(len(panels) / 3)
     columns = math.ceil(len(panels) / rows)
     height = rows * (0.24 * len(names) + 0.6) + 0.4
-    figure, grid = new_panels(rows, columns, 6.0, height)
+    figure, by_row = new_panels(rows, columns, 6.0, height, share="y")
+    grid = [axes for row in by_row for axes in row]
     places = np.arange(len(names))
     for axes, (title, given) in zip(grid, panels.items(), strict=False):
         value, low, high = np.asarray(given, dtype=np.float64).T
@@ -247,7 +265,7 @@ def interval_bars(
     for axes in grid[len(panels) :]:
         axes.remove()
     figure.supxlabel(xlabel, fontsize=10)
-    _write(figure, path)
+    save(figure, path)
 
 
 def profiles(
@@ -267,7 +285,7 @@ def profiles(
     figure, axes = new_figure(6.0, 4.5)
     _bands(figure, axes, np.asarray(thresholds), curves, markers=False)
     axes.set(xlabel=f"τ, {xlabel}", ylabel="share of runs with more than τ", ylim=(-0.02, 1.02))
-    _write(figure, path)
+    save(figure, path)
 
 
 def sweep(
@@ -288,7 +306,7 @@ def sweep(
     figure, axes = new_figure(6.0, 4.5)
     _bands(figure, axes, np.asarray(x), curves, markers=True)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    _write(figure, path)
+    save(figure, path)
 
 
 def heatmap(
@@ -334,7 +352,7 @@ def heatmap(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     figure.colorbar(image, ax=axes, label=label)
     figure.legend(loc="outside upper left", frameon=False, fontsize=9)
-    _write(figure, path)
+    save(figure, path)
 
 
 def _bands(
@@ -354,15 +372,3 @@ def _bands(
         axes.plot(x, value, style, ms=4 if markers else 0, color=colour, label=name)
         axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
     figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=4, handlelength=2.8)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    """Write the figure as its suffix says, as PNG and SVG where it has none."""
-    import matplotlib
-
-    paths = [path] if path.suffix else [path.with_suffix(suffix) for suffix in (".png", ".svg")]
-    # Text stays text in an SVG, and the same figure gives the same bytes.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
-        for one in paths:
-            metadata = {"Date": None} if one.suffix == ".svg" else {}
-            figure.savefig(one, dpi=120, metadata=metadata)
