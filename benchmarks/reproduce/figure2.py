@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.threads import threads
 from recsim_drpo.world import make_world
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COMMAND = "recsim-drpo reproduce figure2"
 SCENARIOS = ("medium", "extreme")
@@ -291,6 +294,14 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     return paths
 
 
+def _at_least_a_decade(axes: Axes) -> None:
+    """A logarithmic scale on which a change of a per cent does not look like a cliff."""
+    axes.set_yscale("log")
+    low, high = (math.log10(limit) for limit in axes.get_ylim())
+    missing = max(0.0, 1.0 - (high - low)) / 2.0
+    axes.set_ylim(10.0 ** (low - missing), 10.0 ** (high + missing))
+
+
 def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str) -> list[Path]:
     rows = {
         "total": "‖∇‖, all parameters",
@@ -320,7 +331,7 @@ def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str)
                 steps, series["sigma"]["mean"], style, color=plots.COLOURS[2], label=scenario
             )
         for row in range(3):
-            panels[row][column].set_yscale("log")
+            _at_least_a_decade(panels[row][column])
         panels[3][column].axhline(0.0, color="0.4", lw=1, ls=":")
         panels[-1][column].set_yscale("log")
         panels[-1][column].set_ylim(0.03, 1.5)
