@@ -125,7 +125,9 @@ def _draw_fragility(axes: Axes, data: Mapping[str, Any]) -> None:
 
 def _draw_ratio(axes: Axes, data: Mapping[str, Any]) -> None:
     blue, red, green = plots.COLOURS[:3]
-    axes.plot(data["steps_fixed"], data["fixed"], color=blue, label="one positive, σ fixed: ratio")
+    axes.plot(
+        data["steps_fixed"], data["fixed"], color=blue, label="one positive, σ fixed: ratio on μ"
+    )
     axes.plot(
         data["steps_single"], data["single"], color=red, label="one positive, σ learnt: ratio"
     )
@@ -149,9 +151,13 @@ def _draw_invariance(axes: Axes, data: Mapping[str, Any]) -> None:
 
 
 def _draw_filter(axes: Axes, data: Mapping[str, Any]) -> None:
-    labels = {"atoms": "an atom at the quantile", "distinct": "no atom at the quantile"}
+    labels = {
+        "atoms": "an atom at the quantile",
+        "distinct": "no atom at the quantile: all at (0, 0)",
+    }
     for colour, (kind, label) in zip(plots.COLOURS, labels.items(), strict=False):
-        axes.plot(data["excess"][kind], data["loss"][kind], ".", ms=4, color=colour, label=label)
+        size = 3 if kind == "atoms" else 8
+        axes.plot(data["excess"][kind], data["loss"][kind], "o", ms=size, color=colour, label=label)
     axes.set(
         xlabel="mass kept beyond κ, P(R ≥ R₁₋κ) − κ", ylabel="lost to the optimum by Eq. 11, reward"
     )
