@@ -119,7 +119,9 @@ def flow(distance, sigma, duration):
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
 def test_a_near_negative_sample_lets_mu_rest_and_a_far_one_explodes(sigma):
     boundary = brentq(lambda d: float(divergence.repulsion_margin(d, sigma)), 1e-6, 5.0)
+    assert divergence.repulsion_margin(1.02 * boundary, sigma) > 0
     assert flow(1.02 * boundary, sigma, 60.0).status == 1
+    assert divergence.repulsion_margin(0.9 * boundary, sigma) < 0
     near = flow(0.9 * boundary, sigma, 30.0)
     assert near.status == 0
     assert near.y[1, -1] > np.log(sigma) + 3.0
@@ -284,8 +286,8 @@ def test_split_is_a_partition_at_the_threshold():
 
 def test_batches_come_from_their_own_side():
     side = phantom.Side([torch.tensor([3, 5]), torch.tensor([10, 11, 12])])
-    drawn = side.draw(torch.Generator().manual_seed(0))
-    assert drawn.shape == (2, phantom.BATCH_SIZE)
+    drawn = side.draw(50, torch.Generator().manual_seed(0))
+    assert drawn.shape == (2, 50)
     assert set(drawn[0].tolist()) == {3, 5}
     assert set(drawn[1].tolist()) == {10, 11, 12}
 
@@ -344,6 +346,7 @@ def test_phantom_gradients_are_never_applied(name):
     logs, seeds, variant = [transitions(60, 1), transitions(60, 2)], [4, 7], phantom.VARIANTS[name]
     series = phantom.monitor(logs, seeds, 0.3, variant, 6, 2, progress=False, label="test")
     assert series["sigma"].shape == (2, 4)
+    assert series["phantom_log_sigma_of_6400"].shape == (2, 1)
     assert series["sigma"][:, 0] == pytest.approx(np.exp(variant.log_sigma))
     fleet = Fleet("bc", observation_dim=3, action_dim=4, seeds=seeds)
     state = fleet.state_dict()
@@ -383,6 +386,8 @@ def synthetic(ratio, sigma_force=-0.5, sigma=0.08, rate=0.0):
     series = {f"actual_{name}": flat for name in ("total", "mu", "log_sigma", "z_squared")}
     series |= {f"phantom_{name}": ratio * np.ones_like(flat) for name in ("mu", "log_sigma")}
     series["phantom_total"] = ratio * np.ones_like(flat) * np.exp(rate * times)
+    series |= {f"actual_log_sigma_of_{size}": flat[:, :1] for size in phantom.PROBES}
+    series |= {f"phantom_log_sigma_of_{size}": flat[:, :1] for size in phantom.PROBES}
     series |= {"phantom_outward": flat, "phantom_expanding": sigma_force * flat}
     return series | {"sigma": sigma * flat, "mean_norm": flat}
 

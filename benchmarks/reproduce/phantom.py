@@ -36,6 +36,8 @@ from recsim_drpo.training import draw_indices
 from recsim_drpo.world import World
 
 BATCH_SIZE = 320
+PROBES = (32, 320, 6_400)
+"""Sizes of the batches that the last measurement is repeated on: noise in a norm depends on it."""
 SIDES = ("actual", "phantom")
 FORCES = ("total", "mu", "log_sigma", "away", "outward", "expanding", "distance", "z_squared")
 STATES = ("sigma", "mean_norm")
@@ -95,9 +97,9 @@ class Side:
         """Indices (L, B) of the samples at places (L, B), each row below its learner's n."""
         return self._table.gather(1, places)
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """Indices (L, B) of a batch for each learner, uniform with replacement."""
-        uniform = torch.rand((len(self.sizes), BATCH_SIZE), generator=generator)
+    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+        """Indices (L, size) of a batch for each learner, uniform with replacement."""
+        uniform = torch.rand((len(self.sizes), size), generator=generator)
         return self.at((uniform * self.sizes.unsqueeze(1)).long())
 
 
@@ -132,7 +134,8 @@ def monitor(
 
     Returns:
         (seeds, T) by name: ``{side}_{force}`` for :data:`SIDES` and :data:`FORCES`, and
-        :data:`STATES`. See :func:`forces`.
+        :data:`STATES`, see :func:`forces`; ``{side}_log_sigma_of_{size}`` (seeds, 1) for
+        :data:`PROBES`, at the end.
     """
     starts = np.cumsum([0, *[len(log) for log in logs]])
     parts = [split(log.batch.rewards, kappa) for log in logs]
@@ -154,19 +157,28 @@ def monitor(
         fleet.load_state_dict(state)
     step = fleet.bind(everything, BATCH_SIZE)
     generator = torch.Generator().manual_seed(0)
+
+    def probe(size: int) -> dict[str, Tensor]:
+        batches = [everything.take(side.draw(size, generator)) for side in (positive, negative)]
+        samples = [(batch.observations, batch.actions) for batch in batches]
+        return measure(fleet, variant.mode, samples)
+
     rows = []
     bar = tqdm(range(steps + 1), label, unit="step", disable=None if progress else True)
     for number in bar:
         if number % every == 0:
-            batches = [everything.take(side.draw(generator)) for side in (positive, negative)]
-            samples = [(batch.observations, batch.actions) for batch in batches]
-            rows.append(measure(fleet, variant.mode, samples))
+            rows.append(probe(BATCH_SIZE))
         if number < steps:
             places = draw_indices(fleet.seeds, positive.sizes, number, 1, BATCH_SIZE)[0]
             step(positive.at(places))
     if bool((fleet.diverged_at >= 0).any()):
         raise ArithmeticError(f"A policy diverged on positive samples alone: {label}.")
-    return {name: torch.stack([row[name] for row in rows], dim=1).numpy() for name in rows[0]}
+    series = {name: torch.stack([row[name] for row in rows], dim=1).numpy() for name in rows[0]}
+    for size in PROBES:
+        found = probe(size)
+        for side in SIDES:
+            series[f"{side}_log_sigma_of_{size}"] = found[f"{side}_log_sigma"][:, None].numpy()
+    return series
 
 
 def measure(
