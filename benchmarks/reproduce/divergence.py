@@ -259,9 +259,11 @@ def theorem_3_2(num: int) -> Experiment:
             "the joint gradient norm explodes.",
             paper="ρ(I + η|Â|H) > 1",
             ours=f"σ fixed: displacement × (1 + η|Â|/σ²) a step, to {deviation:.0e}, in {num:,} of "
-            f"{num:,}. σ learnt: near samples expand σ ({moved['near'][0]:,} of {num:,}), far ones "
-            f"shrink it ({num - moved['far'][0]:,} of {num:,}); {int((explodes & clear).sum()):,} "
-            f"of {int(clear.sum()):,} explode, {int(bounded.sum()):,} end with a gradient norm of "
+            f"{num:,}. σ learnt: μ always moves away ({moved['near'][1] + moved['far'][1]:,} of "
+            f"{2 * num:,}), but σ grows where |z| < 1 ({moved['near'][0]:,} of {num:,}) and falls "
+            f"where |z| > 1 ({num - moved['far'][0]:,} of {num:,}); in the long run "
+            f"{int((explodes & clear).sum()):,} of {int(clear.sum()):,} explode, "
+            f"{int(bounded.sum()):,} end with a gradient norm of "
             f"{path.norm[-1, bounded].max():.3f}",
             verdict="holds under a condition",
             because="σ fixed, or a far sample: σ² e^u E₁(u) < 1 with u = (a − μ)², which tells the "
@@ -390,7 +392,7 @@ def corollary_3_3(num: int) -> Experiment:
                 verdict="does not hold",
                 because="Adam's step hardly grows with the gradient. With σ fixed displacement is "
                 f"linear in t (3 → {displaced:.2f}) and the gradient its square. With σ learnt "
-                f"log σ falls linearly, to {adam.log_sigma[-1, 1]:.2f} (more than {RATE:g} a "
+                f"log σ falls about linearly, to {adam.log_sigma[-1, 1]:.2f} (more than {RATE:g} a "
                 "step, since Adam's second moment lags behind gradients that grow), and the growth "
                 f"is exponential, but by {pace:.1e} a step: float32 would overflow after some "
                 f"{round(np.log(3e38 / adam.norm[0, 1]) / pace, -3):,.0f}. Plain ascent overflows "
@@ -499,7 +501,8 @@ def corollary_3_5(num: int) -> Experiment:
                 f"of {num:,}, only their average vanishes (largest {path.norm[-1].max():.0e})",
                 verdict="does not hold",
                 because="z² − 1 → −1 at the sample itself: σ never stops shrinking there, and "
-                "where it does (E z² = 1) single samples pull in all directions.",
+                "where it does (E z² = 1) single samples pull in all directions. With σ fixed it "
+                "does vanish, but Theorem 3.4's σ → 0, the corollary's other half, is then off.",
             ),
             _verdict(
                 claim="Corollary 3.5, ratio (Eq. 6)",
