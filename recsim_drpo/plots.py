@@ -57,9 +57,7 @@ def new_panels(
     except ImportError as error:
         raise PlotsMissingError from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    panels = figure.subplots(
-        rows, columns, squeeze=False, sharex=share == "x", sharey=share == "y"
-    )
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=share == "x", sharey=share == "y")
     for axes in panels.flat:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)

@@ -364,4 +364,4 @@ def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str)
         f" ({data['num_seeds']} seeds, bands from least to largest)",
         fontsize=11,
     )
-    return plots.save(figure, folder, name)
+    return plots.save(figure, folder / name)

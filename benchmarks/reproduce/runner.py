@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recsim_drpo import plots
-from recsim_drpo.benchmarks.reproduce import figure3, table1, table2, table6
-from recsim_drpo.benchmarks.reproduce.results import Settings, Table
+from recsim_drpo.benchmarks.reproduce import figure2, figure3, table1, table2, table6, theory
+from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.checks import check_integer, unknown_name
 from recsim_drpo.tables import markdown_table
@@ -34,11 +35,30 @@ class Experiment:
     draw: Callable[[dict[str, Any], Path], object]
 
 
+def _without_agents(run: Callable[[bool, bool], dict[str, Any]]) -> Callable[[Settings], Any]:
+    """An experiment that compares no agents, and so has no seeds, tables and records of theirs."""
+
+    def with_settings(settings: Settings) -> dict[str, Any]:
+        started = time.monotonic()
+        found = run(settings.quick, settings.progress)
+        seconds = time.monotonic() - started
+        frame = report_of(found["experiment"], settings, [], [], [], [], seconds, found["data"])
+        return frame | {"verdicts": found["verdicts"]}
+
+    return with_settings
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
     "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
     "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),
     "figure3": Experiment("noise injection, 0 to 80 %", figure3.run, figure3.draw),
+    "figure2": Experiment(
+        "phantom gradients of rejected samples", _without_agents(figure2.run), figure2.draw
+    ),
+    "theory": Experiment(
+        "the propositions and theorems as experiments", _without_agents(theory.run), theory.draw
+    ),
 }
 
 

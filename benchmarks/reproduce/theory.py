@@ -68,7 +68,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
         figure, axes = plots.new_figure()
         picture(axes, result["data"][name])
         axes.legend(frameon=False, fontsize=8)
-        paths += plots.save(figure, folder, name)
+        paths += plots.save(figure, folder / name)
     return paths
 
 
