@@ -65,13 +65,15 @@ def new_panels(
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as its suffix says, as PNG and SVG where it has none.
+    """Write a figure as ``.png`` or ``.svg`` says, as both where the name ends otherwise.
 
     Text stays text in an SVG, and the same figure gives the same bytes.
     """
     import matplotlib
 
-    paths = [path] if path.suffix else [path.with_suffix(suffix) for suffix in (".png", ".svg")]
+    endings = (".png", ".svg")
+    both = [path.with_name(path.name + ending) for ending in endings]
+    paths = [path] if path.suffix in endings else both
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
         for one in paths:
             metadata = {"Date": None} if one.suffix == ".svg" else {}
