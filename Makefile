@@ -43,5 +43,5 @@ $(VENV)/installed: $(VENV)/created $(RECIPE)
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable ".[plots,parquet,tensorboard,dev]"
+	$(PIP_INSTALL) --editable ".[plots,parquet,tensorboard,report,dev]"
 	touch $@

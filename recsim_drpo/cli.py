@@ -1,4 +1,4 @@
-"""The command line: ``recsim-drpo generate | train | evaluate | agents | reproduce | demo``."""
+"""The command line: generate, train, evaluate, agents, reproduce, report and demo."""
 
 from __future__ import annotations
 
@@ -173,6 +173,11 @@ def _parser() -> argparse.ArgumentParser:
     reproduction.add_argument("--seeds", type=int, help="how many, in place of the experiment's")
     reproduction.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
     _add_device(reproduction)
+
+    report = commands.add_parser("report", help="one HTML page of what reproduce left")
+    report.set_defaults(command=_report)
+    report.add_argument("--results", type=Path, default=Path("reproduction"), metavar="FOLDER")
+    report.add_argument("--out", type=Path, default=Path("report.html"))
 
     demo = commands.add_parser("demo", help="the whole line in one command")
     demo.set_defaults(command=_demo)
@@ -465,6 +470,13 @@ def _reproduce(options: argparse.Namespace) -> None:
     for result in runner.reproduce(options.names, settings):
         print(runner.as_markdown(result))
     print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from recsim_drpo.benchmarks.reproduce import report, runner
+
+    report.write(options.out, runner.load_results(options.results))
+    print(f"{options.out}: opens in any browser, without a network.")
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -103,6 +103,31 @@ def draw(name: str, result: dict[str, Any], folder: Path) -> None:
         print(error)
 
 
+def load_results(folder: Path) -> list[dict[str, Any]]:
+    """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
+
+    Raises:
+        ValueError: there are none, or a file is no result.
+    """
+    results = []
+    for path in sorted(folder.glob(f"*/{RESULT}")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(result, dict) or not {"experiment", "verdicts"} <= result.keys():
+            raise ValueError(f"{str(path)!r} is no result of recsim-drpo reproduce.")
+        results.append(result)
+    if not results:
+        raise ValueError(
+            f"{str(folder)!r} holds no results; make some: recsim-drpo reproduce all --quick"
+        )
+    order = list(EXPERIMENTS)
+    return sorted(
+        results,
+        key=lambda result: (
+            order.index(result["experiment"]) if result["experiment"] in order else len(order)
+        ),
+    )
+
+
 def as_markdown(result: Mapping[str, Any]) -> str:
     """Tables and verdicts of a result, as Markdown that reads well in a terminal too."""
     parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsim_drpo import cli
+from recsim_drpo.benchmarks.reproduce import report
+from recsim_drpo.benchmarks.reproduce.runner import load_results
+from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
+from recsim_drpo.statistics import seed_interval
+
+HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>&\"'"
+CONDITIONS = ("medium", 'extreme, "noisy"')
+VOID = {"meta", "link", "input", "br", "img"}
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def record(condition: str, agent: str, variant: int, seed: int) -> dict[str, Any]:
+    value = len(condition) / 10 + len(agent) / 100 + variant / 7 + seed / 3
+    test = {"reward": value / 5, "ecpm": value, "distance": None if agent == "apg" else 0.5}
+    return {
+        "condition": condition,
+        "agent": agent,
+        "variant": variant,
+        "overrides": {"beta": variant, "note": "a\nb"} if agent == "awr" else {},
+        "seed": seed,
+        "diverged_at": 250 if agent == "apg" else None,
+        "test": test,
+        "validation": value,
+        "offline": None,
+        "curve": [[0.0, 0.25], [500.0, value]],
+    }
+
+
+def verdict(kind: str, text: str = "") -> dict[str, str]:
+    return {
+        "claim": f"claim of {kind}{text}",
+        "statement": f"it {kind}",
+        "paper": "1.46 < 1.50",
+        "ours": f"{len(kind)} [1, 20]",
+        "verdict": kind,
+        "because": f"so it {kind}",
+        "command": "recsim-drpo reproduce table1",
+    }
+
+
+def result(name: str, *, quick: bool = False, hostile: str = "") -> dict[str, Any]:
+    runs = [("bc", 0), ("apg", 0), ("awr", 0), ("awr", 1), (f"own{hostile}", 0)]
+    return {
+        "experiment": name,
+        "quick": quick,
+        "plans": [{"name": name, "seeds": [0, 1, 2], "note": hostile}],
+        "revision": "abc1234",
+        "versions": {"torch": f"2{hostile}"},
+        "device": "1 thread",
+        "wall_time_s": 100.0,
+        "verdicts": [verdict(kind, hostile) for kind in VERDICTS],
+        "tables": [
+            {
+                "title": f"{name}, medium{hostile}",
+                "header": ["agent", "eCPM"],
+                "rows": [["bc", "1.50 [1.40, 1.60]"], [f"own{hostile}", "2"]],
+                "note": f"Seeds.{hostile}",
+            }
+        ],
+        "data": {},
+        "records": [record(c, a, v, s) for c in CONDITIONS for a, v in runs for s in range(3)],
+    }
+
+
+def without_records(name: str) -> dict[str, Any]:
+    return result(name) | {"records": [], "tables": [], "plans": [], "data": {"x": [1, 2]}}
+
+
+class Reader(HTMLParser):
+    """Text and elements of a page; fails where elements do not nest."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.data = ""
+        self.feed(page)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["script"], ["style"]):
+            self.text.append(data)
+        elif self.elements[-1][1].get("id") == "report-data":
+            self.data += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_page_holds_every_verdict_table_and_number():
+    results = [result("table1"), without_records("figure2")]
+    page = Reader(report.page(results))
+    text = "".join(page.text)
+    for one in results:
+        for given in one["verdicts"]:
+            assert all(given[key] in text for key in given)
+        for table in one["tables"]:
+            assert table["title"] in text
+            assert all(cell in text for row in table["rows"] for cell in row)
+    assert all(symbol in text for symbol in report.SYMBOLS.values())
+    assert "2 holds" in " ".join(text.split())  # counted over both experiments
+    kept = json.loads(page.data)["experiments"]
+    assert [one["name"] for one in kept] == ["table1", "figure2"]
+    assert kept[1]["data"] == {"x": [1, 2]}
+    for ours, given in zip(kept[0]["records"], results[0]["records"], strict=True):
+        assert ours["test"]["ecpm"] == pytest.approx(given["test"]["ecpm"], rel=1e-6)
+        assert {k: ours[k] for k in ("condition", "agent", "variant", "seed", "diverged_at")} == {
+            k: given[k] for k in ("condition", "agent", "variant", "seed", "diverged_at")
+        }
+    assert "Quick" not in text
+    assert "abc1234" in text
+
+
+def test_quick_results_are_marked():
+    text = "".join(Reader(report.page([result("table1"), result("table2", quick=True)])).text)
+    assert text.count("Only the full run is evidence") == 2  # above all, and at table2
+    assert "Quick: table2." in text
+
+
+def test_hostile_text_stays_text():
+    plain, hostile = (
+        Reader(report.page([result("table1", hostile=text)])) for text in ("", HOSTILE)
+    )
+    assert [tag for tag, _ in plain.elements] == [tag for tag, _ in hostile.elements]
+    assert not any(key.startswith("on") for _, attrs in hostile.elements for key in attrs)
+    assert HOSTILE in "".join(hostile.text)
+    assert json.loads(hostile.data)["experiments"][0]["records"][-1]["agent"] == f"own{HOSTILE}"
+
+
+def test_page_can_be_used_without_a_pointer():
+    page = Reader(report.page([result("table1"), without_records("figure2")]))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for link in page.all("a"):
+        assert (link["href"] or "")[1:] in ids
+    for _, attrs in page.elements:
+        assert attrs.get("aria-labelledby", ids[0]) in ids
+    tables = [tag for tag, _ in page.elements if tag in ("table", "caption")]
+    assert tables == ["table", "caption"] * (len(tables) // 2)
+    assert page.all("html") == [{"lang": "en"}]
+    assert not any("src" in attrs for _, attrs in page.elements)  # nothing from elsewhere
+
+
+def test_command_writes_the_page(tmp_path, capsys):
+    pytest.importorskip("plotly")
+    write(tmp_path / "results", [result("table2"), result("table1")])
+    out = tmp_path / "pages" / "report.html"
+    assert cli.main(["report", "--results", str(tmp_path / "results"), "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    page = out.read_text(encoding="utf-8")
+    assert page.index(">table1</a>") < page.index(">table2</a>")  # in the paper's order
+    assert "Plotly" in page
+    assert set(json.loads(Reader(page).data)["layouts"]) == {"light", "dark"}
+
+
+def test_command_says_what_is_missing(tmp_path, capsys, monkeypatch):
+    assert cli.main(["report", "--results", str(tmp_path / "nowhere")]) == 2
+    assert "recsim-drpo reproduce all --quick" in capsys.readouterr().err
+    write(tmp_path, [result("table1")])
+    monkeypatch.setitem(sys.modules, "plotly.io", None)
+    arguments = ["report", "--results", str(tmp_path), "--out", str(tmp_path / "report.html")]
+    assert cli.main(arguments) == 2
+    assert 'pip install "recsim-drpo[report]"' in capsys.readouterr().err
+    (tmp_path / "table1" / "result.json").write_text("[]")
+    with pytest.raises(ValueError, match="is no result"):
+        load_results(tmp_path)
+
+
+def write(folder: Path, results: list[dict[str, Any]]) -> None:
+    for one in results:
+        (folder / one["experiment"]).mkdir(parents=True)
+        (folder / one["experiment"] / "result.json").write_text(json.dumps(one))
+
+
+# What a reader does, done by a script at the end of a copy of the page. Outcomes go into the DOM.
+READER = """
+<script>
+(async () => {
+  const out = {};
+  const box = document.querySelector(".figures");
+  const [test, curves] = box.querySelectorAll(".plot");
+  const form = box.querySelector("form");
+  const choose = (element, value) => {
+    element.value = value;
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    element.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  const names = (plot) => [...new Set(plot.data.map((trace) => trace.name))];
+  const agent = (text) =>
+    [...box.querySelectorAll(".legend button")].find((button) => button.textContent.includes(text));
+  out.title = document.title;
+  out.side_by_side = test.data.find((trace) => trace.name === "bc").x;
+  out.drawn = test.querySelectorAll("svg .trace").length;
+  choose(form.condition, "medium");
+  const mean = (name) => test.data.filter((trace) => trace.name === name)[1];
+  out.ecpm = [mean("bc").x[0], mean("bc").error_x.array[0]];
+  out.hover = mean("apg").text[0];
+  choose(form.metric, "reward");
+  out.reward = mean("bc").x[0];
+  choose(form.metric, "distance");
+  out.distance = names(test);
+  choose(form.metric, "ecpm");
+  out.all = [names(test), names(curves)];
+  form.best.click();
+  out.best = names(test);
+  form.best.click();
+  agent("bc").click();
+  out.without = [names(test), names(curves), agent("bc").getAttribute("aria-pressed")];
+  agent("bc").click();
+  out.band = curves.data.find((trace) => trace.name === "bc").y.length;
+  const filter = document.getElementById("verdict-filter");
+  const count = () => document.getElementById("verdict-count").textContent;
+  choose(filter.verdict, "undecided");
+  out.undecided = count();
+  choose(filter.verdict, "");
+  choose(filter.text, "CLAIM OF HOLDS UNDER");
+  out.searched = count();
+  const link = document.querySelector("a.download");
+  document.addEventListener("click", (event) => event.preventDefault());
+  link.click();
+  out.csv = await (await fetch(link.href)).text();
+  out.wide = document.documentElement.scrollWidth > innerWidth;
+  const seen = getComputedStyle(document.body).backgroundColor;
+  out.theme = [seen, test.layout.template.layout.font.color];
+  const place = document.createElement("pre");
+  place.id = "outcome";
+  place.textContent = JSON.stringify(out);
+  document.body.append(place);
+})();
+</script>
+"""
+
+
+def browse(page: Path, profile: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """What :data:`READER` found, and what the browser's console says."""
+    assert CHROMIUM is not None
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
+            "--enable-logging=stderr", "--virtual-time-budget=10000", *arguments, "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    found = re.search(r'<pre id="outcome">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found is not None, done.stderr
+    reader = HTMLText()
+    reader.feed(found[1])
+    reader.close()
+    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return json.loads("".join(reader.parts)), "\n".join(lines)
+
+
+class HTMLText(HTMLParser):
+    """Text of a piece of HTML."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_page_in_a_browser(tmp_path):
+    pytest.importorskip("plotly")
+    given = result("table1", hostile=HOSTILE)
+    path = tmp_path / "report.html"
+    report.write(path, [given, without_records("figure2")])
+    page = path.read_text(encoding="utf-8")
+    path.write_text(page.replace("</body>", READER + "</body>"), encoding="utf-8")
+    out, console = browse(path, tmp_path / "light", "--window-size=500,900")
+    assert console == ""
+    assert out["title"] != "taken"
+    assert not out["wide"], "the page is wider than a narrow screen"
+    assert out["side_by_side"] == list(CONDITIONS)
+    assert out["drawn"] > 0
+    # The figure shows what the package computes.
+    for metric, shown in (("ecpm", out["ecpm"]), ("reward", [out["reward"]])):
+        scores = [
+            r["test"][metric]
+            for r in given["records"]
+            if r["condition"] == "medium" and r["agent"] == "bc"
+        ]
+        expected = seed_interval(np.array(scores))
+        wanted = [expected.value, expected.high - expected.value]
+        assert shown == pytest.approx(wanted[: len(shown)], rel=1e-5)
+    assert "3 of 3 diverged" in out["hover"]
+    everyone, in_curves = out["all"]
+    assert everyone == in_curves
+    assert len(everyone) == 5
+    assert set(everyone) - set(out["distance"]) == {"apg"}  # which has none
+    assert set(everyone) - set(out["best"]) == {"awr (beta=0, note=a\nb)"}
+    assert out["without"] == [[name for name in everyone if name != "bc"]] * 2 + ["false"]
+    assert out["band"] == 4  # two steps, there and back
+    assert (out["undecided"], out["searched"]) == ("2 of 8 claims", "2 of 8 claims")
+    assert_csv(out["csv"], given)
+    dark, console = browse(path, tmp_path / "dark", "--blink-settings=preferredColorScheme=0")
+    assert console == ""
+    assert dark["theme"][0] != out["theme"][0]
+    assert dark["theme"][1] != out["theme"][1]
+
+
+def assert_csv(text: str, given: dict[str, Any]) -> None:
+    """The rows hold every number of the records, once."""
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    found = {}
+    for row in rows:
+        run = (row["condition"], row["agent"], int(row["variant"]), int(row["seed"]))
+        assert row["experiment"] == given["experiment"]
+        value = float(row["value"]) if row["value"] else None
+        found[*run, row["metric"], row["step"]] = (value, json.loads(row["overrides"]))
+    assert len(found) == len(rows)
+    expected = {}
+    for r in given["records"]:
+        run = (r["condition"], r["agent"], r["variant"], r["seed"])
+        numbers = {(metric, ""): value for metric, value in r["test"].items()}
+        numbers["validation", ""] = r["validation"]
+        numbers |= {("validation", f"{step:g}"): value for step, value in r["curve"]}
+        expected |= {(*run, *key): (value, r["overrides"]) for key, value in numbers.items()}
+    assert found.keys() == expected.keys()
+    for key, (value, overrides) in expected.items():
+        assert found[key][1] == overrides
+        assert found[key][0] == (None if value is None else pytest.approx(value, rel=1e-6))
