@@ -176,8 +176,14 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="one HTML page of what reproduce left")
     report.set_defaults(command=_report)
-    report.add_argument("--results", type=Path, default=Path("reproduction"), metavar="FOLDER")
-    report.add_argument("--out", type=Path, default=Path("report.html"))
+    report.add_argument(
+        "--results",
+        type=Path,
+        default=Path("reproduction"),
+        metavar="FOLDER",
+        help="where reproduce left results (default reproduction)",
+    )
+    report.add_argument("--out", type=Path, default=Path("report.html"), help="default report.html")
 
     demo = commands.add_parser("demo", help="the whole line in one command")
     demo.set_defaults(command=_demo)

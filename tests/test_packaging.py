@@ -93,6 +93,8 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
         for folder in PACKAGES:
             for module in modules(folder):
                 assert f"recsim_drpo/{folder}/{module}" in names
+        for data in ("report.css", "report.js"):
+            assert f"recsim_drpo/benchmarks/reproduce/{data}" in names
     assert "recsim_drpo/py.typed" in in_wheel
     # A top-level `datasets` or `agents` in site-packages would shadow other people's.
     tops = {name.split("/")[0] for name in in_wheel}

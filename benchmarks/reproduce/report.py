@@ -8,7 +8,6 @@ draws.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -18,6 +17,7 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
+from recsim_drpo.benchmarks.reproduce.results import rounded
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
@@ -75,7 +75,7 @@ def page(
     sections = "\n".join(_experiment(k, result) for k, result in enumerate(results))
     data = {
         "experiments": [
-            {"name": name, **_rounded({k: result.get(k) for k in ("records", "data")})}
+            {"name": name, **rounded({k: result.get(k) for k in ("records", "data")}, _DIGITS)}
             for name, result in zip(names, results, strict=True)
         ],
         "layouts": layouts or {},
@@ -126,17 +126,6 @@ def _json(value: Any) -> str:
     """JSON that can stand in a script element, whatever its strings hold."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c")
-
-
-def _rounded(value: Any) -> Any:
-    """With floats of a few digits, and None for what JSON cannot hold."""
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
-    return value
 
 
 def _quantiles(results: Sequence[Mapping[str, Any]]) -> list[float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +137,17 @@ def report_of(
         "data": dict(data or {}),
         "records": list(records),
     }
+
+
+def rounded(value: Any, digits: int) -> Any:
+    """JSON with floats of so many significant digits, and None for those that JSON cannot hold."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
 
 
 def revision() -> str:

@@ -106,11 +106,13 @@ def draw(name: str, result: dict[str, Any], folder: Path) -> None:
 def load_results(folder: Path) -> list[dict[str, Any]]:
     """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
 
+    Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``.
+
     Raises:
         ValueError: there are none, or a file is no result.
     """
     results = []
-    for path in sorted(folder.glob(f"*/{RESULT}")):
+    for path in sorted(folder.glob(f"*/{RESULT}")) or sorted(folder.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(result, dict) or not {"experiment", "verdicts"} <= result.keys():
             raise ValueError(f"{str(path)!r} is no result of recsim-drpo reproduce.")
