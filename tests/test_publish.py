@@ -60,7 +60,7 @@ def result(name: str, *, quick: bool = False) -> dict[str, Any]:
         "verdicts": [
             {
                 "claim": f"{name}, claim {number}",
-                "statement": "P(a|b) is\nlarge.",
+                "statement": "P(a|b)\n<p is large.",
                 "paper": "1.5",
                 "ours": "1.5 [1.4, 1.6]",
                 "verdict": kind,
@@ -150,7 +150,7 @@ def test_claims_page_has_every_claim_in_a_row():
     for row, kind in zip(rows, VERDICTS * 2, strict=True):
         assert row.replace("\\|", "").count("|") == 8
         assert f"**{kind}**" in row
-        assert "P(a\\|b) is large." in row
+        assert "P(a\\|b) \\<p is large." in row
     assert "2 seeds, 50,000 to 200,000 rounds logged, 5,000 steps" in page
     assert "1 thread" in page
     assert "`abc1234`" in page

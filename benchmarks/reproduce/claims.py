@@ -59,8 +59,8 @@ def _section(result: Mapping[str, Any]) -> str:
 
 def _cells(verdict: Mapping[str, str]) -> Iterator[str]:
     for key in ("claim", "statement", "paper", "ours", "verdict", "because", "command"):
-        # A bar or a new line would end the cell.
-        text = " ".join(str(verdict[key]).split()).replace("|", "\\|")
+        # A bar or a new line would end the cell, and "<" may begin HTML.
+        text = " ".join(str(verdict[key]).split()).replace("|", "\\|").replace("<", "\\<")
         yield f"**{text}**" if key == "verdict" else f"`{text}`" if key == "command" else text
 
 
