@@ -25,6 +25,7 @@ from recsim_drpo.training import TrainingConfig
 
 Floats = NDArray[np.float64]
 _ENOUGH_SEEDS = 10
+_QUICK_ROUNDS = 50_000
 
 
 @dataclass(frozen=True)
@@ -58,15 +59,20 @@ class Settings:
         full: int,
         quick: int,
         offline: bool = False,
+        steps: int = TrainingConfig.steps,
+        kind: type[Study] = Study,
     ) -> Study:
         """A study of ``full`` seeds, or ``quick`` ones, trained as Table 5 says, or shorter."""
-        steps = {"steps": 1_000, "evaluate_every": 250} if self.quick else {}
-        return Study(
+        if self.quick:
+            conditions = [
+                replace(one, num_rounds=min(one.num_rounds, _QUICK_ROUNDS)) for one in conditions
+            ]
+        return kind(
             name,
-            [replace(one, num_rounds=50_000) for one in conditions] if self.quick else conditions,
+            conditions,
             agents,
             self.seeds(full, quick),
-            TrainingConfig(**steps),
+            TrainingConfig(steps=1_000 if self.quick else steps),
             offline=offline,
             execution=self.execution,
             device=self.device,

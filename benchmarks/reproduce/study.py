@@ -124,6 +124,28 @@ class Study:
             ),
         )
 
+    def train(
+        self,
+        agent: str,
+        logs: Mapping[int, Transitions],
+        seeds: Sequence[int],
+        validation: Evaluator,
+    ) -> list[Trained]:
+        """An agent's runs, variant by variant and seed by seed; a subclass may train otherwise."""
+        return train_many(
+            {agent: self.agents[agent]},
+            logs,
+            self.training,
+            seeds=seeds,
+            evaluator=validation,
+            progress=False,
+            execution=self.execution,
+        )
+
+    def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
+        """What a subclass keeps in a run's record besides, as JSON can hold it."""
+        return {}
+
     def _pieces(self) -> Iterator[_Piece]:
         for number, condition in enumerate(self.conditions):
             slug = re.sub(r"[^a-z0-9]+", "-", condition.label.lower()).strip("-")
@@ -180,17 +202,10 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
         test = Evaluator(world, study.num_test_users, split="test")
         for piece in job:
             started = time.monotonic()
-            trained = train_many(
-                {piece.agent: study.agents[piece.agent]},
-                logs,
-                study.training,
-                seeds=seeds,
-                evaluator=validation,
-                progress=False,
-                execution=study.execution,
-            )
+            trained = study.train(piece.agent, logs, seeds, validation)
             records = [
                 _record(one, index // len(seeds), condition, world, test, models)
+                | study.details(one, logs[one.run.seed])
                 for index, one in enumerate(trained)
             ]
             seconds = time.monotonic() - started
