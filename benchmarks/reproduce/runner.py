@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from recsim_drpo import plots
-from recsim_drpo.benchmarks.reproduce import figure2, figure3, table1, table2, table6, theory
+from recsim_drpo.benchmarks.reproduce import (
+    figure2,
+    figure3,
+    table1,
+    table2,
+    table3,
+    table6,
+    theory,
+)
 from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.checks import check_integer, unknown_name
@@ -51,6 +59,7 @@ def _without_agents(run: Callable[[bool, bool], dict[str, Any]]) -> Callable[[Se
 EXPERIMENTS: dict[str, Experiment] = {
     "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
     "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
+    "table3": Experiment("offline to online, with Figure 4", table3.run, table3.draw),
     "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),
     "figure3": Experiment("noise injection, 0 to 80 %", figure3.run, figure3.draw),
     "figure2": Experiment(
