@@ -193,7 +193,8 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
     steps, shares = followed(records, "drpo", "admitted")
     first, last = interval(shares[:, 0]), interval(shares[:, -1])
     kappa = interval(followed(records, "drpo", "kappa")[1][:, -1])
-    because = f"at step {steps[0]:,.0f}; its κ ends at {brief(kappa)}"
+    # Half of a batch is online: a filter that admits κ of it admits at most 2 κ of that half.
+    most = f"κ ends at {brief(kappa)}, and at most 2 κ of the online half can be admitted"
     return [
         Verdict(
             "Figure 4: the start of the online data ratio",
@@ -201,7 +202,7 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
             "0.02 until step 2,800",
             brief(first),
             _within(Estimate(*(_NONE_ADMITTED - x for x in (first.value, first.high, first.low)))),
-            f"'next to no' is below {_NONE_ADMITTED:g}, {because}",
+            f"'next to no' is below {_NONE_ADMITTED:g}, at step {steps[0]:,.0f}",
             COMMAND,
         ),
         Verdict(
@@ -210,8 +211,8 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
             "0.99 at step 10,000",
             brief(last),
             _within(Estimate(*(x - _ALL_ADMITTED for x in last))),
-            f"'nearly all' is above {_ALL_ADMITTED:g}, at step {steps[-1]:,.0f}; the largest mean "
-            f"is {shares.mean(axis=0).max():.2f}",
+            f"'nearly all' is above {_ALL_ADMITTED:g}; the largest mean of all steps is "
+            f"{shares.mean(axis=0).max():.2f}; {most}",
             COMMAND,
         ),
     ]
@@ -261,13 +262,15 @@ def draw(result: dict[str, Any], folder: Path) -> None:
     steps = curves(records, "drpo")[0]
     lines = {name: _band(curves(records, name)[1]) for name in AGENTS}
     plots.sweep(folder / NAME, steps, lines, "training steps", "eCPM on validation users")
-    steps = followed(records, "drpo", "admitted")[0]
-    lines = {
-        f"{agent}, {label}": _band(followed(records, agent, name)[1])
-        for agent in FILTERING
-        for name, label in (("admitted", "of online samples"), ("online_share", "of the admitted"))
+    pictures = {
+        "admitted": "share of online samples admitted",
+        "online_share": "online share of what is admitted",
     }
-    plots.sweep(folder / "figure4-admitted", steps, lines, "training steps", "admitted and online")
+    for name, label in pictures.items():
+        steps = followed(records, "drpo", name)[0]
+        lines = {agent: _band(followed(records, agent, name)[1]) for agent in FILTERING}
+        path = folder / f"figure4-{name}".replace("_", "-")
+        plots.sweep(path, steps, lines, "training steps", label)
 
 
 def _band(runs: Floats) -> list[Estimate]:
