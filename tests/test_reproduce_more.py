@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from recsim_drpo.agents import Fleet
 from recsim_drpo.agents.protocol import Batch
-from recsim_drpo.benchmarks.reproduce import online, runner, table3
+from recsim_drpo.benchmarks.reproduce import online, phase_map, runner, table3
+from recsim_drpo.benchmarks.reproduce.log_features import (
+    FEATURES,
+    fit_stump,
+    leave_one_out,
+    log_features,
+    signal_to_noise,
+)
 from recsim_drpo.benchmarks.reproduce.results import Settings
 from recsim_drpo.training import TrainingConfig
 from tests.conftest import SMALL_WORLD
@@ -55,6 +64,11 @@ def test_table_3_that_was_stopped_goes_on_to_the_same_numbers(tmp_path):
         assert [step for step, _ in record["curve"]] == [0, 4, 8, 12]
         assert [row["step"] for row in record["followed"]] == [4, 8, 12]
         assert ("admitted" in record["followed"][0]) == record["agent"].startswith("drpo")
+
+
+def test_a_single_seed_of_table_3_decides_nothing(tmp_path):
+    result = runner.reproduce(["table3"], replace(tiny(tmp_path), num_seeds=1))[0]
+    assert {verdict["verdict"] for verdict in result["verdicts"]} == {"undecided"}
 
 
 def test_online_rounds_are_what_the_policy_shows_to_new_users(small_world):
@@ -107,3 +121,118 @@ def test_steps_and_drawdowns_by_hand():
     assert table3.steps_to(steps, ecpm, np.array([0.63, 0.3])).tolist() == [250.0, 500.0]
     assert table3.steps_to(steps, ecpm, np.array([2.0, 0.0])).tolist() == [np.inf, 0.0]
     assert table3.drawdown(ecpm) == pytest.approx([0.3, 0.0])
+
+
+def test_features_of_a_log_by_hand():
+    # Item 0 pays 0 and 0.2, item 1 pays 0.6 and 0.8, item 2 once 1: the mean is 0.52.
+    features = log_features([0.0, 0.6, 0.2, 1.0, 0.8], [0, 1, 0, 2, 1])
+    assert set(features) == set(FEATURES)
+    assert features["rounds"] == 5
+    assert features["above_mean"] == 0.6
+    assert features["effective_items"] == pytest.approx(1 / (0.16 + 0.16 + 0.04))
+    # Sorted, weighted -4, -2, 0, 2, 4: (-0.4 + 1.6 + 4) / (5 × 2.6).
+    assert features["reward_gini"] == pytest.approx(5.2 / 13)
+    assert features["skewness"] == pytest.approx(stats.skew([0.0, 0.6, 0.2, 1.0, 0.8]))
+    # Within: 4 × 0.1² / 2 = 0.02. Between: 2 × (0.3² + 0.3²) / 1 = 0.36. Two rounds an item.
+    assert features["signal_to_noise"] == pytest.approx((0.36 - 0.02) / 2 / 0.02)
+
+
+def test_signal_to_noise_finds_variances_of_groups_of_unequal_size():
+    generator = np.random.default_rng(0)
+    weights = np.arange(1, 2_001)
+    items = generator.choice(2_000, size=40_000, p=weights / weights.sum())
+    rewards = generator.normal(0.0, 0.3, 2_000)[items] + generator.normal(0.0, 0.6, len(items))
+    assert signal_to_noise(rewards, items) == pytest.approx(0.25, rel=0.1)
+
+
+def test_logs_without_contrast_have_features_all_the_same():
+    for rewards, items in (([0.0, 0.0], [0, 0]), ([0.3, 0.3, 0.3], [0, 1, 2]), ([1.0], [0])):
+        features = log_features(rewards, items)
+        assert np.isfinite(list(features.values())).all()
+        assert features["signal_to_noise"] == features["skewness"] == 0.0
+
+
+def test_a_stump_finds_the_threshold_and_says_when_there_is_none():
+    x = np.array([[5.0, 0.1], [1.0, 0.2], [4.0, 0.6], [2.0, 0.9], [3.0, 0.4]])
+    wins = np.array([True, True, False, False, True])
+    stump = fit_stump(x, wins)
+    assert (stump.feature, stump.threshold, stump.above) == (1, 0.5, False)
+    assert stump(x).tolist() == wins.tolist()
+    assert stump.describe(("a", "b")) == "where b ≤ 0.5"
+    # Without the row of 0.6 the threshold is 0.65: that row alone is told wrong.
+    assert leave_one_out(x, wins) == 0.8
+    # Of a constant, the answer that is more frequent among the others.
+    assert leave_one_out(x[:, :0], wins) == 0.6
+    assert fit_stump(np.ones((3, 1)), wins[:3]).describe(("a",)) == "always"
+
+
+def test_a_stump_is_the_best_of_all_thresholds():
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        x, wins = generator.integers(4, size=(12, 2)).astype(float), generator.random(12) < 0.5
+        best = max(
+            [max(wins.mean(), 1 - wins.mean())]
+            + [
+                (((x[:, k] > t) == says) == wins).mean()
+                for k in (0, 1)
+                for t in (0.5, 1.5, 2.5)
+                for says in (True, False)
+            ]
+        )
+        assert (fit_stump(x, wins)(x) == wins).mean() == pytest.approx(best)
+
+
+def test_p_values_of_leads():
+    leads = np.array([[0.1, 0.2, 0.4], [0.0, 0.0, 0.0], [0.5, 0.5, 0.5]])
+    found = phase_map.p_values(leads)
+    assert found[0] == pytest.approx(stats.ttest_1samp(leads[0], 0.0).pvalue)
+    assert found[1:].tolist() == [1.0, 0.0]
+    assert phase_map.p_values(leads[:, :1]).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_map_averages_over_the_other_axes():
+    points = [{"a": a, "b": b, "c": c} for a in (1.0, 2.0) for b in (5.0, 6.0) for c in (0.0, 1.0)]
+    leads = np.array([[p["a"] * p["b"] + p["c"] + d for d in (-1e-6, 1e-6)] for p in points])
+    leads[6:] = [[3.0, -3.0], [-3.0, 3.0]]
+    xs, ys, means, significant = phase_map.cells(points, leads, "a", "b")
+    assert (xs, ys) == ([1.0, 2.0], [5.0, 6.0])
+    np.testing.assert_allclose(means, [[5.5, 10.5], [6.5, 0.0]])
+    assert significant.tolist() == [[True, True], [True, False]]
+
+
+def test_conditions_of_the_map_are_its_axes():
+    point = {"noise_share": 0.8, "reward_noise": 0.4, "popularity_bias": 2.0, "rounds": 5_000.0}
+    condition = phase_map.condition_at(point)
+    assert condition.weights == pytest.approx({"random": 0.86, "popularity": 0.12, "expert": 0.02})
+    assert condition.world == {"reward_noise": 0.4}
+    assert condition.logging == {"popularity_bias": 2.0}
+    assert condition.num_rounds == 5_000
+    grid = itertools.product(*phase_map.AXES.values())
+    labels = {phase_map.condition_at(dict(zip(phase_map.AXES, p, strict=True))).label for p in grid}
+    assert len(labels) == 192
+
+
+def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
+    result = runner.reproduce(["phase-map"], tiny(tmp_path))[0]
+    points = result["data"]["points"]
+    assert len(points) == 4
+    for point in points:
+        scores = {
+            agent: [
+                r["test"]["ecpm"]
+                for r in result["records"]
+                if (r["condition"], r["agent"]) == (point["label"], agent)
+            ]
+            for agent in ("drpo", "asymre", "bc")
+        }
+        assert point["best_soft"] == "asymre"
+        for name, rival in (("soft", "asymre"), ("bc", "bc")):
+            expected = np.subtract(scores["drpo"], scores[rival])
+            assert point["leads"][name] == pytest.approx(expected.tolist())
+        assert point["log"]["rounds"] == point["rounds"] / 100
+    assert (tmp_path / "phase-map" / "phase-map-soft-noise-share-rounds.svg").exists()
+    records = [
+        {"condition": "c", "agent": agent, "validation": value}
+        for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))
+    ]
+    assert phase_map.best_soft(records, "c") == "awr"

@@ -13,6 +13,7 @@ from recsim_drpo import plots
 from recsim_drpo.benchmarks.reproduce import (
     figure2,
     figure3,
+    phase_map,
     table1,
     table2,
     table3,
@@ -68,6 +69,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "theory": Experiment(
         "the propositions and theorems as experiments", _without_agents(theory.run), theory.draw
     ),
+    "phase-map": Experiment("where hard filtering wins", phase_map.run, phase_map.draw),
 }
 
 

@@ -1,0 +1,362 @@
+"""Where hard filtering wins: a map over four properties of logs.
+
+The paper concludes that "as we move from clean benchmarks to noisy production data, explicit data
+rejection becomes a prerequisite for robustness", and that "soft-weighting suffices for mild
+shifts". Here the ``medium`` log is varied along four axes: the share of its rounds that π_rand's
+replace, σ_noise of the observed reward, the exponent α by which π_pop follows organic popularity,
+and the number of rounds. (At a noise share of 95 % π_pop logs 3 % of the rounds, and α hardly
+matters; π_rand's own exponent stays 1.)
+
+A condition's best soft method is the one of largest mean eCPM on validation users, and is measured
+on test users. Significance is Student's t on differences paired by seed, under Holm's correction:
+with three seeds no p-value by flipping signs is below 0.25. With three seeds t has two degrees of
+freedom, and among 192 conditions only a difference of some 60 standard errors is significant, so
+that the maps, whose cells average many conditions, say more than the count of conditions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsim_drpo import comparison, plots
+from recsim_drpo.benchmarks.reproduce.conditions import Condition, noise_injected, scenario
+from recsim_drpo.benchmarks.reproduce.log_features import (
+    FEATURES,
+    fit_stump,
+    leave_one_out,
+    log_features,
+)
+from recsim_drpo.benchmarks.reproduce.results import (
+    Floats,
+    Settings,
+    Table,
+    brief,
+    by_sign,
+    report_of,
+    select,
+    signed,
+    values,
+)
+from recsim_drpo.benchmarks.reproduce.study import Record, Study, Variants
+from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
+from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.statistics import seed_interval
+from recsim_drpo.training import Trained
+
+NAME = "phase-map"
+COMMAND = "recsim-drpo reproduce phase-map"
+
+Point = dict[str, float]
+"""Where a condition is, by axis."""
+
+AXES: Mapping[str, tuple[float, ...]] = {
+    "noise_share": (0.0, 0.4, 0.8, 0.95),
+    "reward_noise": (0.05, 0.2, 0.4, 0.8),
+    "popularity_bias": (0.5, 1.0, 2.0),
+    "rounds": (5_000, 20_000, 80_000, 320_000),
+}
+QUICK_AXES: Mapping[str, tuple[float, ...]] = {
+    "noise_share": (0.0, 0.95),
+    "reward_noise": (0.2,),
+    "popularity_bias": (1.0,),
+    "rounds": (5_000, 20_000),
+}
+LABELS = {
+    "noise_share": "share of random rounds",
+    "reward_noise": "reward noise σ",
+    "popularity_bias": "popularity bias α of the logger",
+    "rounds": "rounds logged",
+}
+
+SOFT = ("drpo-boltzmann", "awr", "asymre", "asymre-delta", "iql")
+"""Methods that weigh and reject nobody."""
+
+AGENTS: Variants = {
+    "drpo": [{}],
+    "drpo-boltzmann": [{}],
+    "adaptive-bc": [{}],
+    "bc": [{}],
+    "awr": [{"beta": 0.05, "standardize": False}],
+    "asymre": [{}],
+    "asymre-delta": [{}],
+    "iql": [{}],
+}
+QUICK_AGENTS = ("drpo", "asymre", "bc")
+
+RIVALS = {"soft": "the best soft method", "bc": "BC"}
+_LEVEL = 0.05
+
+
+class LogStudy(Study):
+    """A study whose records have ``log`` as well: what can be measured on the run's log."""
+
+    def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
+        """The log's features."""
+        batch = log.batch
+        features = log_features(batch.rewards.cpu().numpy(), batch.infos["item_id"].cpu().numpy())
+        return {"log": features}
+
+
+def condition_at(point: Mapping[str, float]) -> Condition:
+    """The condition at a point of the map."""
+    base = scenario(
+        "medium",
+        world={"reward_noise": point["reward_noise"]},
+        logging={"popularity_bias": point["popularity_bias"]},
+        num_rounds=int(point["rounds"]),
+    )
+    label = ", ".join(f"{name} {point[name]:g}" for name in AXES)
+    return replace(noise_injected(base, point["noise_share"]), label=label)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Train, measure, judge."""
+    started = time.monotonic()
+    axes = QUICK_AXES if settings.quick else AXES
+    points: list[Point] = [
+        dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
+    ]
+    agents = {name: AGENTS[name] for name in QUICK_AGENTS} if settings.quick else AGENTS
+    conditions = [condition_at(point) for point in points]
+    study = settings.study(NAME, conditions, agents, full=3, quick=2, kind=LogStudy)
+    records = settings.run(study)
+    labels = [condition.label for condition in conditions]
+    rivals = [best_soft(records, label) for label in labels]
+    leads = {
+        "soft": np.array([_lead(records, *both) for both in zip(labels, rivals, strict=True)]),
+        "bc": np.array([_lead(records, label, "bc") for label in labels]),
+    }
+    measured = np.array([_measured(records, label) for label in labels])
+    data = {
+        "points": [
+            {
+                **point,
+                "label": label,
+                "best_soft": rival,
+                "leads": {name: lead[k].tolist() for name, lead in leads.items()},
+                "log": dict(zip(FEATURES, measured[k].tolist(), strict=True)),
+            }
+            for k, (point, label, rival) in enumerate(zip(points, labels, rivals, strict=True))
+        ]
+    }
+    return report_of(
+        NAME,
+        settings,
+        [study.plan()],
+        records,
+        [
+            _counts(leads),
+            *(_marginals(points, leads[name], name) for name in RIVALS),
+            _every(points, rivals, leads),
+            _rules(points, measured, leads),
+        ],
+        _verdicts(points, leads),
+        time.monotonic() - started,
+        data,
+    )
+
+
+def best_soft(records: Sequence[Record], label: str) -> str:
+    """The soft method of largest mean eCPM on validation users, of those that were trained."""
+    known = {record["agent"] for record in records}
+    means = {
+        name: np.mean([r["validation"] for r in select(records, condition=label, agent=name)])
+        for name in SOFT
+        if name in known
+    }
+    return max(means, key=lambda name: float(means[name]))
+
+
+def p_values(leads: Floats) -> Floats:
+    """Two-sided p-values of Student's t for the mean of each row: (n, num_seeds) to (n,).
+
+    1 where there is a single seed; of seeds that agree to the last digit, 0, or 1 if all are 0.
+    """
+    from scipy import stats
+
+    count = leads.shape[1]
+    if count < 2:
+        return np.ones(len(leads))
+    error = leads.std(axis=1, ddof=1) / np.sqrt(count)
+    mean = np.abs(leads.mean(axis=1))
+    ratio = np.divide(mean, error, out=np.where(mean > 0, np.inf, 0.0), where=error > 0)
+    found: Floats = 2.0 * stats.t.sf(ratio, count - 1)
+    return found
+
+
+def cells(
+    points: Sequence[Mapping[str, float]], leads: Floats, x: str, y: str
+) -> tuple[list[float], list[float], Floats, NDArray[np.bool_]]:
+    """A map over two axes, averaged over the others.
+
+    Args:
+        points: n places.
+        leads: (n, num_seeds).
+        x: axis of the columns.
+        y: axis of the rows.
+
+    Returns:
+        values of x and of y, mean leads (len(y), len(x)), and where they differ from 0 by Student's
+        t over seeds under Holm's correction over the map.
+    """
+    columns, rows = ([point[axis] for point in points] for axis in (x, y))
+    xs, ys = sorted(set(columns)), sorted(set(rows))
+    by_seed = np.array(
+        [
+            leads[(np.array(columns) == column) & (np.array(rows) == row)].mean(axis=0)
+            for row in ys
+            for column in xs
+        ]
+    )
+    shape = (len(ys), len(xs))
+    significant = comparison.holm(p_values(by_seed)) < _LEVEL
+    return xs, ys, by_seed.mean(axis=1).reshape(shape), significant.reshape(shape)
+
+
+def _lead(records: Sequence[Record], label: str, rival: str) -> Floats:
+    """DRPO's test eCPM above a rival's, by seed."""
+    ours, theirs = (values(records, condition=label, agent=name) for name in ("drpo", rival))
+    return ours - theirs
+
+
+def _measured(records: Sequence[Record], label: str) -> Floats:
+    """Features of a condition's logs, averaged over seeds: (len(FEATURES),)."""
+    logs = [record["log"] for record in select(records, condition=label, agent="drpo")]
+    means: Floats = np.array([[log[name] for name in FEATURES] for log in logs]).mean(axis=0)
+    return means
+
+
+def _varied(points: Sequence[Mapping[str, float]]) -> list[str]:
+    return [axis for axis in AXES if len({point[axis] for point in points}) > 1]
+
+
+def _counts(leads: Mapping[str, Floats]) -> Table:
+    header = ["DRPO against", "conditions", "ahead", "behind", "ahead, sure", "behind, sure"]
+    rows = []
+    for name, lead in leads.items():
+        mean, sure = lead.mean(axis=1), comparison.holm(p_values(lead)) < _LEVEL
+        found = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
+        rows.append([RIVALS[name], str(len(lead)), *(str(int(one.sum())) for one in found)])
+    note = (
+        f"Sure: Student's t on {next(iter(leads.values())).shape[1]} seeds, Holm over conditions, "
+        "5 %. So few seeds leave nearly every condition unsure, whatever its difference."
+    )
+    return Table("Conditions that DRPO wins", header, rows, note)
+
+
+def _marginals(points: Sequence[Point], lead: Floats, name: str) -> Table:
+    rows = []
+    for axis in _varied(points):
+        for value in sorted({point[axis] for point in points}):
+            here = lead[[point[axis] == value for point in points]]
+            wins = float((here.mean(axis=1) > 0).mean())
+            mean = signed(seed_interval(here.mean(axis=0)))
+            rows.append([LABELS[axis], f"{value:,g}", mean, f"{wins:.0%}"])
+    header = ["axis", "value", "difference of eCPM", "conditions ahead"]
+    note = "Averaged over the other axes; 95 % intervals by Student's t over seeds."
+    return Table(f"DRPO minus {RIVALS[name]}", header, rows, note)
+
+
+def _every(points: Sequence[Point], rivals: Sequence[str], leads: Mapping[str, Floats]) -> Table:
+    adjusted = {name: comparison.holm(p_values(lead)) for name, lead in leads.items()}
+    rows = [
+        [
+            *(f"{point[axis]:,g}" for axis in AXES),
+            rivals[k],
+            *(
+                cell
+                for name, lead in leads.items()
+                for cell in (signed(seed_interval(lead[k])), f"{adjusted[name][k]:.2g}")
+            ),
+        ]
+        for k, point in enumerate(points)
+    ]
+    header = [*(LABELS[axis] for axis in AXES), "best soft", "minus it", "p", "minus BC", "p"]
+    note = "Differences of eCPM by Student's t over seeds; p is adjusted over conditions by Holm."
+    return Table("Every condition", header, rows, note)
+
+
+def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats]) -> Table:
+    grid = np.array([[point[axis] for axis in AXES] for point in points])
+    rows = []
+    for name, lead in leads.items():
+        wins = lead.mean(axis=1) > 0
+        for sees, x, names in (("the axes", grid, tuple(AXES)), ("the log", measured, FEATURES)):
+            alone = leave_one_out(x[:, :0], wins)
+            rows.append(
+                [
+                    RIVALS[name],
+                    sees,
+                    fit_stump(x, wins).describe(names),
+                    f"{leave_one_out(x, wins):.0%}",
+                    f"{alone:.0%}",
+                ]
+            )
+    header = ["DRPO beats", "by", "the rule", "right, left out", "the more frequent answer"]
+    note = (
+        "One threshold, fitted to the sign of the mean difference. Accuracy on each condition by a "
+        "rule fitted on the others; neighbours on the grid are alike, so that a log from elsewhere "
+        "will be told worse."
+    )
+    return Table("Rules of thumb", header, rows, note)
+
+
+def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
+    found = []
+    for name, rival in RIVALS.items():
+        for axis, about in (("noise_share", "random rounds"), ("reward_noise", "reward noise")):
+            if axis not in _varied(points):
+                continue
+            place = np.array([point[axis] for point in points])
+            low, high = (
+                leads[name][place == end].mean(axis=0) for end in (place.min(), place.max())
+            )
+            where = f"Phase map, {about}"
+            ends = f"{axis} {place.min():g} to {place.max():g}"
+            found += [
+                by_sign(
+                    seed_interval(high),
+                    f"{where}: the noisiest logs, against {rival}",
+                    f"Where there is most {about}, DRPO earns more than {rival}.",
+                    "",
+                    f"difference {signed(seed_interval(high))}",
+                    COMMAND,
+                ),
+                by_sign(
+                    seed_interval(high - low),
+                    f"{where}: the trend, against {rival}",
+                    f"DRPO's lead over {rival} grows with {about}.",
+                    "",
+                    f"{brief(seed_interval(low))} to {brief(seed_interval(high))}, {ends}",
+                    COMMAND,
+                ),
+            ]
+    return found
+
+
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """A map for every pair of axes that were varied, against each rival."""
+    points = result["data"]["points"]
+    for name, rival in RIVALS.items():
+        leads = np.array([point["leads"][name] for point in points])
+        for x, y in itertools.combinations(_varied(points), 2):
+            xs, ys, means, significant = cells(points, leads, x, y)
+            plots.heatmap(
+                folder / f"{NAME}-{name}-{x}-{y}".replace("_", "-"),
+                means,
+                significant,
+                xs,
+                ys,
+                xlabel=LABELS[x],
+                ylabel=LABELS[y],
+                label=f"eCPM of DRPO minus {rival}",
+                mark="differs from 0 (t over seeds, Holm, 5 %)",
+            )
