@@ -212,17 +212,31 @@ def test_conditions_of_the_map_are_its_axes():
     assert len(labels) == 192
 
 
+def test_the_phase_map_holds_hard_filters_against_soft_ones_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(phase_map, "QUICK_AGENTS", ("drpo", "adaptive-bc", "awr", "bc"))
+    result = runner.reproduce(["phase-map"], tiny(tmp_path))[0]
+    for point in result["data"]["points"]:
+        by_agent = {
+            agent: [r for r in result["records"] if _at(r, point, agent)]
+            for agent in ("drpo", "adaptive-bc", "awr")
+        }
+        best = max(phase_map.HARD, key=lambda a: sum(r["validation"] for r in by_agent[a]))
+        ours, theirs = ([r["test"]["ecpm"] for r in by_agent[a]] for a in (best, "awr"))
+        assert point["leads"]["hard"] == pytest.approx(np.subtract(ours, theirs).tolist())
+    assert (tmp_path / "phase-map" / "phase-map-hard-noise-share-rounds.svg").exists()
+
+
+def _at(record, point, agent):
+    return (record["condition"], record["agent"]) == (point["label"], agent)
+
+
 def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
     result = runner.reproduce(["phase-map"], tiny(tmp_path))[0]
     points = result["data"]["points"]
     assert len(points) == 4
     for point in points:
         scores = {
-            agent: [
-                r["test"]["ecpm"]
-                for r in result["records"]
-                if (r["condition"], r["agent"]) == (point["label"], agent)
-            ]
+            agent: [r["test"]["ecpm"] for r in result["records"] if _at(r, point, agent)]
             for agent in ("drpo", "asymre", "bc")
         }
         assert point["best_soft"] == "asymre"
@@ -235,4 +249,4 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
         {"condition": "c", "agent": agent, "validation": value}
         for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))
     ]
-    assert phase_map.best_soft(records, "c") == "awr"
+    assert phase_map.best_of(phase_map.SOFT, records, "c") == "awr"
