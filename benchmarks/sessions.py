@@ -7,18 +7,16 @@ had a part in the choice of the environment's parameters; docs/sessions.md tells
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from recsim_drpo.benchmarks.measuring import write_report
-from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.load import Transitions, load_transitions
+from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.envs import SESSION_ENV_ID
 from recsim_drpo.evaluation import SessionEvaluation, SessionEvaluator
 from recsim_drpo.runs import versions
@@ -87,12 +85,20 @@ def agents(
     steps: int,
     num_users: int,
     device: str,
+    execution: str = "auto",
 ) -> tuple[dict[str, Any], str]:
     """Agents trained on logs of sessions, a log of its own for each seed: a report, and a table."""
-    logs = {seed: _log(seed, scenario, num_rounds, device) for seed in seeds}
+    logs = {
+        seed: simulate_transitions(
+            env=SESSION_ENV_ID, scenario=scenario, num_rounds=num_rounds, seed=seed, device=device
+        )
+        for seed in tqdm(seeds, "logs", unit="log", disable=None)
+    }
     config = TrainingConfig(steps=steps)
     with threads(1):  # networks this small gain nothing from more, and wait for them
-        trained = train_many({name: [{}] for name in names}, logs, config, seeds=seeds)
+        trained = train_many(
+            {name: [{}] for name in names}, logs, config, seeds=seeds, execution=execution
+        )
     evaluator = SessionEvaluator(make_sessions(device), num_users)
     values: dict[str, list[float]] = {name: [] for name in names}
     lengths: dict[str, list[float]] = {name: [] for name in names}
@@ -132,21 +138,6 @@ def agents(
     return report, text
 
 
-def _log(seed: int, scenario: str, num_rounds: int, device: str) -> Transitions:
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MINARI_DATASETS_PATH"] = folder
-        dataset = generate_dataset(
-            f"sessions/seed{seed}-v0",
-            env=SESSION_ENV_ID,
-            scenario=scenario,
-            num_rounds=num_rounds,
-            seed=seed,
-            device=device,
-            card=False,
-        )
-        return load_transitions(dataset, device=device)
-
-
 def main() -> None:
     """Measure, write a JSON file and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -158,6 +149,7 @@ def main() -> None:
     parser.add_argument("--scenario", default="medium")
     parser.add_argument("--rounds", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=5_000)
+    parser.add_argument("--execution", default="auto", help="of the fleets, for example compile")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"default {DEFAULT_OUT}")
     arguments = parser.parse_args()
     for section in arguments.sections:
@@ -172,6 +164,7 @@ def main() -> None:
                 arguments.steps,
                 arguments.num_users,
                 arguments.device,
+                arguments.execution,
             )
         else:
             parser.error(f"{section!r} is neither 'references' nor 'agents'.")

@@ -75,7 +75,7 @@ def _draw_a_line(folder):
     figure, axes = plots.new_figure()
     axes.plot([0, 1], [1, 0], label="line")
     axes.fill_between([0, 1], [0, 0], [1, 0])
-    return plots.save(figure, folder, "line")
+    return plots.save(figure, folder / "line")
 
 
 def test_score_and_hessian_by_hand():
