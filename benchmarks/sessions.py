@@ -168,8 +168,10 @@ def main() -> None:
             )
         else:
             parser.error(f"{section!r} is neither 'references' nor 'agents'.")
-        write_report(arguments.out, {section: report | {"versions": versions()}})
-        arguments.out.with_name(f"{arguments.out.stem}-{section}.md").write_text(
+        # Logs of one scenario are no successors of another's.
+        name = section if section == "references" else f"{section}-{arguments.scenario}"
+        write_report(arguments.out, {name: report | {"versions": versions()}})
+        arguments.out.with_name(f"{arguments.out.stem}-{name}.md").write_text(
             text + "\n", encoding="utf-8"
         )
         print(text)
