@@ -11,13 +11,12 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo import rng
-from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig
+from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.protocol import Batch, check_batch
 from recsim_drpo.agents.step import (
     LearnerState,
     Metrics,
-    Pace,
     adam_pace,
     draw_noise,
     make_step,
@@ -180,11 +179,9 @@ class Engine:
         """
         check_batch(batch, self.observation_dim, self.action_dim, self.axes)
         with matrix_precision(self.precision, self.device):
-            noise = self._noise(self.learner, batch.rewards.shape[-1])
-            pace = self._pace(self.learner)
-            following, metrics = self._step(self.learner, self._varied, batch, noise, pace)
+            following, metrics = self._advance(self.learner, batch)
         self._adopt(following)
-        return dict(metrics)
+        return metrics
 
     def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
         """The step that draws its batch from a log by indices, int64 (*axes, batch_size).
@@ -204,10 +201,7 @@ class Engine:
                 )
 
         def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
-            batch = transitions.take(indices)
-            noise, pace = self._noise(learner, batch_size), self._pace(learner)
-            following, metrics = self._step(learner, self._varied, batch, noise, pace)
-            return following, dict(metrics)
+            return self._advance(learner, transitions.take(indices))
 
         if self._captures:
             example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
@@ -223,15 +217,15 @@ class Engine:
 
         return move
 
-    def _noise(self, learner: LearnerState, batch_size: int) -> Noise:
-        # Outside of what is compiled: the CPU's compiler (torch 2.13) gets the wrapping 64-bit
-        # products of Philox wrong.
-        shapes = self.algorithm.noise(batch_size, self.action_dim, self.config)
-        return draw_noise(shapes, learner.seed, learner.step)
-
-    def _pace(self, learner: LearnerState) -> Pace:
+    def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
+        # Noise is drawn outside of what is compiled: the CPU's compiler (torch 2.13) gets the
+        # wrapping 64-bit products of Philox wrong.
+        shapes = self.algorithm.noise(batch.rewards.shape[-1], self.action_dim, self.config)
+        noise = draw_noise(shapes, learner.seed, learner.step)
         rate = self._varied.get("learning_rate", self.config.learning_rate)
-        return adam_pace(learner, rate)
+        pace = adam_pace(learner, rate)
+        following, metrics = self._step(learner, self._varied, batch, noise, pace)
+        return following, dict(metrics)
 
     def _adopt(self, following: LearnerState) -> None:
         if self._graph_owns_state:
@@ -326,7 +320,7 @@ class Engine:
             pytree.tree_map(
                 lambda new, old: (
                     new.detach()
-                    .to(self.device, old.dtype, copy=True)
+                    .to(self.device, old.dtype)
                     .clone(memory_format=torch.contiguous_format)
                 ),
                 restored,

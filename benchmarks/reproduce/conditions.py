@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.calibrate import admissible, measure, solve
+from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
 from recsim_drpo.checks import check_integer, check_number
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.datasets.load import Transitions
@@ -130,13 +130,7 @@ class OtherWorld:
         )
 
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "num_topics": (8, 10, 12, 16, 20, 24, 32),
-    "topic_spread": (0.85, 1.0, 1.15),
-    "topic_size_exponent": (0.0, 0.5),
-    "interest_sharpness": (2.0, 3.0, 4.0, 6.0),
-    "reward_noise": (0.1, 0.2, 0.4),
-}
+_CHOICES: dict[str, list[Any]] = {**GRID, "reward_noise": [0.1, 0.2, 0.4]}
 _POPULARITY_EXPONENTS = (0.6, 1.1)
 _ROUNDS = (50_000, 100_000, 200_000, 400_000)
 _CALIBRATION_USERS = 800
