@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +143,10 @@ class Engine:
             {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
             {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
             # In the parameters' type, but for counters and what asks for float64.
-            {k: v.to(self.dtype) if v.dtype == torch.float32 else v for k, v in state.items()},
+            {
+                name: (v.to(self.dtype) if v.dtype == torch.float32 else v).contiguous()
+                for name, v in turned(state).items()
+            },
             seed=torch.tensor(seed),
             step=torch.tensor(0),
             diverged_at=torch.tensor(-1),
@@ -274,8 +277,9 @@ class Engine:
         that learner alone, without the leading axis.
         """
         learner = self.learner
-        tensors = {f"state.{name}": value for name, value in learner.state.items()}
+        tensors: dict[str, Tensor] = {}
         for prefix, kept in (
+            ("state", learner.state),
             ("parameters", learner.parameters),
             ("adam.exp_avg", learner.exp_avg),
             ("adam.exp_avg_sq", learner.exp_avg_sq),
@@ -306,14 +310,16 @@ class Engine:
                     f"expected {expected}."
                 )
 
-        def part(prefix: str) -> Parameters:
-            return turned({name: state[f"{prefix}.{name}"] for name in self.learner.parameters})
+        def part(prefix: str, names: Iterable[str]) -> Parameters:
+            return turned({name: state[f"{prefix}.{name}"] for name in names})
+
+        parameters = self.learner.parameters
 
         restored = LearnerState(
-            part("parameters"),
-            part("adam.exp_avg"),
-            part("adam.exp_avg_sq"),
-            {name: state[f"state.{name}"] for name in self.learner.state},
+            part("parameters", parameters),
+            part("adam.exp_avg", parameters),
+            part("adam.exp_avg_sq", parameters),
+            part("state", self.learner.state),
             *(state[name] for name in ("seed", "step", "diverged_at", "draws")),
         )
         self._adopt(

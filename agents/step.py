@@ -33,7 +33,7 @@ class LearnerState(NamedTuple):
         parameters: of all networks by name, :func:`turned`.
         exp_avg: Adam's first moments, likewise.
         exp_avg_sq: Adam's second moments, likewise.
-        state: what the algorithm carries besides.
+        state: what the algorithm carries besides; copies of weights in it likewise.
         seed: int64 scalar.
         step: int64 scalar, updates seen.
         diverged_at: int64 scalar, the update at which it diverged and was frozen; -1: it has not.
@@ -146,20 +146,19 @@ def make_step(
         batch = _as_dtype(batch, dtype)
         noise = {name: drawn.to(dtype) for name, drawn in noise.items()}
         gradients, (loss, state, metrics) = differentiate(
-            turned(learner.parameters), learner.state, batch, noise, dict(varied)
+            turned(learner.parameters), turned(learner.state), batch, noise, dict(varied)
         )
         with torch.no_grad():
+            kept_way = turned(gradients)
             # Squared: a finite gradient whose square overflows would make Adam's second moment
             # infinite, and the parameters NaN one update later.
-            healthy = torch.isfinite(loss)
-            for gradient in gradients.values():
-                finite = torch.isfinite(gradient.square())
-                healthy = healthy & finite.flatten(loss.ndim).all(dim=-1)
+            squares = [g.square().flatten(loss.ndim).sum(dim=-1) for g in kept_way.values()]
+            healthy = torch.isfinite(loss + torch.stack(squares).sum(dim=0))
             alive = (learner.diverged_at < 0) & healthy
             count = learner.step + 1
-            moments = _adam(learner, turned(gradients), pace)
+            moments = _adam(learner, kept_way, pace)
             constrain_policy(moments[0])
-            settled = settle(turned(moments[0]), _detached(state), dict(varied))
+            settled = turned(settle(turned(moments[0]), _detached(state), dict(varied)))
 
             def kept(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 return {

@@ -103,14 +103,20 @@ class Transitions:
 
     def take(self, indices: Tensor) -> Batch:
         """The transitions with the given indices, int64 (B,) in [0, N)."""
-        rows = self._rows[indices]
+        # Whole rows, which index_select copies several times as fast as an index in brackets does.
+        flat = indices.reshape(-1)
+        rows = self._rows.index_select(0, flat)
+
+        def picked(column: Tensor, where: Tensor) -> Tensor:
+            return column.index_select(0, where).reshape(indices.shape + column.shape[1:])
+
         return Batch(
-            self._observations[rows],
-            self._actions[indices],
-            self._rewards[indices],
-            self._observations[rows + 1],
-            self._terminations[indices],
-            {name: column[indices] for name, column in self._infos.items()},
+            picked(self._observations, rows),
+            picked(self._actions, flat),
+            picked(self._rewards, flat),
+            picked(self._observations, rows + 1),
+            picked(self._terminations, flat),
+            {name: picked(column, flat) for name, column in self._infos.items()},
         )
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
