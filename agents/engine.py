@@ -18,7 +18,6 @@ from recsim_drpo.agents.step import (
     LearnerState,
     Metrics,
     adam_pace,
-    draw_noise,
     make_step,
     turned,
 )
@@ -221,13 +220,9 @@ class Engine:
         return move
 
     def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
-        # Noise is drawn outside of what is compiled: the CPU's compiler (torch 2.13) gets the
-        # wrapping 64-bit products of Philox wrong.
-        shapes = self.algorithm.noise(batch.rewards.shape[-1], self.action_dim, self.config)
-        noise = draw_noise(shapes, learner.seed, learner.step)
         rate = self._varied.get("learning_rate", self.config.learning_rate)
         pace = adam_pace(learner, rate)
-        following, metrics = self._step(learner, self._varied, batch, noise, pace)
+        following, metrics = self._step(learner, self._varied, batch, pace)
         return following, dict(metrics)
 
     def _adopt(self, following: LearnerState) -> None:

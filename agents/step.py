@@ -95,8 +95,8 @@ def make_step(
     *,
     batched: bool,
     functional: bool,
-) -> Callable[[LearnerState, Varied, Batch, Noise, Pace], tuple[LearnerState, Metrics]]:
-    """The function from a state, a batch, noise and Adam's pace to the next state and metrics.
+) -> Callable[[LearnerState, Varied, Batch, Pace], tuple[LearnerState, Metrics]]:
+    """The function from a state, a batch and Adam's pace to the next state and metrics.
 
     Args:
         algorithm: whose loss is descended.
@@ -107,7 +107,7 @@ def make_step(
 
     Returns:
         a function of the state, of the hyper-parameters that take other values than in ``config``
-        (float64 (L,) by name; empty for one learner), of the batch, of its noise, and of the pace
+        (float64 (L,) by name; empty for one learner), of the batch and of the pace
         (:func:`adam_pace`).
     """
 
@@ -140,11 +140,13 @@ def make_step(
         return dict(zip(leaves, found, strict=True)), output
 
     def step(
-        learner: LearnerState, varied: Varied, batch: Batch, noise: Noise, pace: Pace
+        learner: LearnerState, varied: Varied, batch: Batch, pace: Pace
     ) -> tuple[LearnerState, Metrics]:
         dtype = dtype_of(learner)
         batch = _as_dtype(batch, dtype)
-        noise = {name: drawn.to(dtype) for name, drawn in noise.items()}
+        shapes = algorithm.noise(batch.rewards.shape[-1], batch.actions.shape[-1], config)
+        drawn = draw_noise(shapes, learner.seed, learner.step)
+        noise = {name: numbers.to(dtype) for name, numbers in drawn.items()}
         gradients, (loss, state, metrics) = differentiate(
             turned(learner.parameters), turned(learner.state), batch, noise, dict(varied)
         )

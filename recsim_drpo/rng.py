@@ -80,12 +80,21 @@ def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) ->
     c0, c1, c2 = (word.expand_as(c3) for word in (c0, c1, c2))
     k0, k1 = seeds & _MASK, (seeds >> 32) & _MASK
     for _ in range(_ROUNDS):
-        # A product of two 32-bit words fills 64 bits: int64 wraps, its two halves stay right.
-        p0, p1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        c0, c2 = ((p1 >> 32) & _MASK) ^ c1 ^ k0, ((p0 >> 32) & _MASK) ^ c3 ^ k1
-        c1, c3 = p1 & _MASK, p0 & _MASK
+        (high0, low0), (high2, low2) = map(_product, (c0, c2), _MULTIPLIERS)
+        c0, c1, c2, c3 = high2 ^ c1 ^ k0, low2, high0 ^ c3 ^ k1, low0
         k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
     return torch.stack((c0, c1, c2, c3), dim=-1).flatten(-2)[..., :num_words]
+
+
+def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+    """The upper and the lower 32 bits of products of 32-bit words."""
+    if torch.compiler.is_compiling():
+        # In halves that never fill 64 bits: torch's compiler takes it that int64 does not wrap.
+        lower = (words & 0xFFFF) * multiplier
+        upper = (words >> 16) * multiplier + (lower >> 16)
+        return upper >> 16, ((upper & 0xFFFF) << 16) | (lower & 0xFFFF)
+    product = words * multiplier  # int64 wraps, the two halves stay right
+    return (product >> 32) & _MASK, product & _MASK
 
 
 def uniforms(words: Tensor) -> Tensor:
