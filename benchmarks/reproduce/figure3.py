@@ -29,7 +29,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
     values,
 )
 from recsim_drpo.benchmarks.reproduce.study import Record, Variants
-from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 
 NAME = "figure3"
 COMMAND = "recsim-drpo reproduce figure3"
@@ -57,6 +57,12 @@ AGENTS: Variants = {
     "drpo-boltzmann": [{}],
     "drpo": [{}],
 }
+
+_RIVALS = ("awr", "asymre", "iql", "crr")
+_KEPT = 0.9  # share of the performance without noise
+_NEAR = 0.9  # share of the optimum
+_LINEAR = 0.9  # of the variance
+_COLLAPSED = 0.5  # half of the logging teacher's eCPM
 
 
 def _bases() -> tuple[Condition, Condition]:
@@ -105,56 +111,100 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
 
 
 def _verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    where = f"Figure 3, {base.label}"
-    found = []
+    there = _agents(records)
+    return [
+        *_drpo_verdicts(records, base),
+        *(v for a in ("awr", "asymre") for v in _degradation_verdicts(records, base, a)),
+        *(_ahead_verdict(records, base, a) for a in _RIVALS if a in there),
+        *(_collapse_verdict(records, base) for a in ("apg",) if a in there),
+    ]
 
-    def share_kept(agent: str) -> float:
-        first, last = (scores(records, base, ratio, agent).mean() for ratio in (0.0, 0.8))
-        return float(last / first)
 
-    drop = difference(scores(records, base, 0.0, "drpo"), scores(records, base, 0.8, "drpo"))
-    found.append(
+def _drpo_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
+    first, last = (scores(records, base, ratio, "drpo") for ratio in (RATIOS[0], RATIOS[-1]))
+    condition = noise_injected(base, RATIOS[-1]).label
+    optimum = values(records, "normalized", condition=condition, agent="drpo")
+    where, both = f"Figure 3, {base.label}", f"{brief(interval(first))} to {brief(interval(last))}"
+    return [
         Verdict(
             f"{where}: DRPO",
             "DRPO keeps its performance up to 80 % noise.",
             "1.46 to 1.33",
-            f"{brief(interval(scores(records, base, 0.0, 'drpo')))} to "
-            f"{brief(interval(scores(records, base, 0.8, 'drpo')))}",
-            "holds" if share_kept("drpo") > 0.9 else "does not hold",
-            f"it keeps {share_kept('drpo'):.0%}, losing {signed(drop)}",
+            both,
+            answer(interval(last - _KEPT * first)),
+            f"it keeps {last.mean() / first.mean():.0%}, losing {signed(difference(first, last))}; "
+            f"to keep is {_KEPT:.0%} or more",
             COMMAND,
-        )
+        ),
+        Verdict(
+            f"{where}: near the optimum",
+            "DRPO is near the optimum even at 80 % noise.",
+            "1.33, optimum 2.0",
+            f"{brief(interval(last))}; of the optimum {brief(interval(optimum))}",
+            answer(interval(optimum - _NEAR)),
+            f"near is {_NEAR:.0%} or more of the way from random items to the oracle",
+            COMMAND,
+        ),
+    ]
+
+
+def _degradation_verdicts(records: Sequence[Record], base: Condition, agent: str) -> list[Verdict]:
+    runs = [scores(records, base, ratio, agent) for ratio in RATIOS]
+    curve = np.array([one.mean() for one in runs])
+    slope, level = np.polyfit(RATIOS, curve, 1)
+    left = curve - (level + slope * np.array(RATIOS))
+    explained = 1.0 - float((left**2).sum() / max(((curve - curve.mean()) ** 2).sum(), 1e-12))
+    degrades = answer(interval(_KEPT * runs[0] - runs[-1]))
+    where = f"Figure 3, {base.label}: {agent}"
+    paper = "1.29 to 1.06" if agent == "awr" else ""
+    ours = f"{brief(interval(runs[0]))} to {brief(interval(runs[-1]))}"
+    return [
+        Verdict(
+            f"{where} degrades",
+            f"{agent} degrades significantly under noise.",
+            paper,
+            ours,
+            degrades,
+            f"it keeps {curve[-1] / curve[0]:.0%}; to degrade is to keep less than {_KEPT:.0%}",
+            COMMAND,
+        ),
+        Verdict(
+            f"{where} degrades linearly",
+            f"{agent} degrades linearly with noise.",
+            paper,
+            ours,
+            degrades if explained > _LINEAR else "does not hold",
+            f"a line explains {explained:.0%} of the change of its mean; linear is above "
+            f"{_LINEAR:.0%}",
+            COMMAND,
+        ),
+    ]
+
+
+def _ahead_verdict(records: Sequence[Record], base: Condition, agent: str) -> Verdict:
+    ours, theirs = (scores(records, base, RATIOS[-1], name) for name in ("drpo", agent))
+    return by_sign(
+        difference(ours, theirs),
+        f"Figure 3, {base.label}: DRPO against {agent} at 80 %",
+        f"At 80 % noise DRPO earns more than {agent}.",
+        f"{PAPER['drpo'][-1]:.2f} against {PAPER[agent][-1]:.2f}" if agent in PAPER else "",
+        f"{brief(interval(ours))} against {brief(interval(theirs))}",
+        COMMAND,
     )
-    for agent in ("awr", "asymre"):
-        curve = np.array([scores(records, base, ratio, agent).mean() for ratio in RATIOS])
-        slope, level = np.polyfit(RATIOS, curve, 1)
-        left = curve - (level + slope * np.array(RATIOS))
-        explained = 1.0 - float((left**2).sum() / max(((curve - curve.mean()) ** 2).sum(), 1e-12))
-        linear = share_kept(agent) < 0.9 and explained > 0.9
-        found.append(
-            Verdict(
-                f"{where}: {agent}",
-                f"{agent} degrades linearly with noise.",
-                "1.29 to 1.06" if agent == "awr" else "",
-                f"{brief(interval(scores(records, base, 0.0, agent)))} to "
-                f"{brief(interval(scores(records, base, 0.8, agent)))}",
-                "holds" if linear else "does not hold",
-                f"it keeps {share_kept(agent):.0%}; a line explains {explained:.0%} of the change",
-                COMMAND,
-            )
-        )
-        found.append(
-            by_sign(
-                difference(scores(records, base, 0.8, "drpo"), scores(records, base, 0.8, agent)),
-                f"{where}: DRPO against {agent} at 80 %",
-                f"At 80 % noise DRPO earns more than {agent}.",
-                "1.33 against 1.06" if agent == "awr" else "",
-                f"{brief(interval(scores(records, base, 0.8, 'drpo')))} against "
-                f"{brief(interval(scores(records, base, 0.8, agent)))}",
-                COMMAND,
-            )
-        )
-    return found
+
+
+def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
+    runs = [scores(records, base, ratio, "apg") for ratio in RATIOS]
+    best = max(runs, key=lambda one: float(one.mean()))
+    return Verdict(
+        f"Figure 3, {base.label}: vanilla AsymRe",
+        "Unweighted advantages collapse at every noise ratio.",
+        "0.05 at 0 %, then 0",
+        f"at most {brief(interval(best))}",
+        answer(interval(_COLLAPSED - best)),
+        f"to collapse is to earn less than {_COLLAPSED:g}",
+        COMMAND,
+    )
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:

@@ -17,7 +17,7 @@ from recsim_drpo import comparison
 from recsim_drpo.benchmarks.measuring import where
 from recsim_drpo.benchmarks.reproduce.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.study import Record, Study, Variants
-from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 from recsim_drpo.runs import versions
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.tables import markdown_table
@@ -76,6 +76,7 @@ class Settings:
             offline=offline,
             execution=self.execution,
             device=self.device,
+            full_seeds=full,
         )
 
     def run(self, study: Study) -> list[Record]:
@@ -232,15 +233,12 @@ def by_sign(
     difference: Estimate, claim: str, statement: str, paper: str, ours: str, command: str
 ) -> Verdict:
     """The verdict on a claim that a difference is positive, by its interval."""
-    if difference.low > 0.0:
-        verdict, because = "holds", f"the difference is {signed(difference)}"
-    elif difference.high < 0.0:
-        verdict, because = "does not hold", f"the difference is {signed(difference)}"
-    else:
-        verdict, because = (
-            "undecided",
-            f"the interval of the difference, {signed(difference)}, has 0",
-        )
+    verdict = answer(difference)
+    because = (
+        f"the interval of the difference, {signed(difference)}, has 0"
+        if verdict == "undecided"
+        else f"the difference is {signed(difference)}"
+    )
     return Verdict(claim, statement, paper, ours, verdict, because, command)
 
 

@@ -48,6 +48,7 @@ class Study:
         execution: of :class:`recsim_drpo.agents.engine.Engine`.
         device: where everything is computed.
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
+        full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
     """
 
     name: str
@@ -61,8 +62,14 @@ class Study:
     execution: str = "auto"
     device: str = "cpu"
     seeds_at_once: int = 4
+    full_seeds: int | None = None
 
     def plan(self) -> dict[str, Any]:
+        """What was run, for readers: the settings, and how many seeds the full setting has."""
+        full = len(self.seeds) if self.full_seeds is None else self.full_seeds
+        return {**self.settings(), "full_seeds": full}
+
+    def settings(self) -> dict[str, Any]:
         """Everything that the numbers depend on."""
         return {
             "name": self.name,
@@ -95,7 +102,7 @@ class Study:
         Raises:
             ValueError: the folder holds pieces of another plan.
         """
-        store = Store(folder, self.plan())
+        store = Store(folder, self.settings())
         pieces = list(self._pieces())
         missing = [piece for piece in pieces if not store.has(piece.key)]
         jobs: dict[tuple[int, tuple[int, ...]], list[_Piece]] = {}
@@ -193,7 +200,7 @@ def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> li
 def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
     """Finish the pieces of one condition and some seeds, which share their logs."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    store = Store(folder, study.plan())
+    store = Store(folder, study.settings())
     world = make_world(study.device, **condition.world)
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device) for seed in seeds}

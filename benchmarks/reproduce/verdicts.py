@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from recsim_drpo.checks import unknown_name
+from recsim_drpo.statistics import Estimate
 
 VERDICTS = ("holds", "holds under a condition", "does not hold", "undecided")
 """``undecided``: the interval covers both answers; more seeds could tell."""
@@ -40,3 +41,24 @@ class Verdict:
     def as_dict(self) -> dict[str, Any]:
         """Its fields by name, for JSON."""
         return asdict(self)
+
+
+def answer(margin: Estimate) -> str:
+    """The verdict on a claim that a margin is positive, by its interval.
+
+    Of a single seed, whose interval is NaN, nothing is decided.
+    """
+    if margin.low > 0.0:
+        return "holds"
+    return "does not hold" if margin.high < 0.0 else "undecided"
+
+
+def answer_within(difference: Estimate, limit: float) -> str:
+    """The verdict on a claim that a difference is smaller than a limit, to either side.
+
+    That an interval has 0 would not do: with few seeds every interval has.
+    """
+    if -limit < difference.low and difference.high < limit:
+        return "holds"
+    outside = difference.low > limit or difference.high < -limit
+    return "does not hold" if outside else "undecided"
