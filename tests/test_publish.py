@@ -7,16 +7,25 @@ from typing import Any
 import pytest
 
 from recsim_drpo.benchmarks.reproduce import publish
-from recsim_drpo.benchmarks.reproduce.claims import BEGIN, END, claims_page, with_headline
-from recsim_drpo.benchmarks.reproduce.runner import load_results
+from recsim_drpo.benchmarks.reproduce.claims import (
+    BEGIN,
+    END,
+    PLACES,
+    claims_page,
+    with_headline,
+    with_link,
+)
+from recsim_drpo.benchmarks.reproduce.compact import METRICS, compacted, expanded
+from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = f"# A project\n\n{BEGIN}\nold\n{END}\n\nThe rest.\n"
+GUIDE = f"# How\n\n{BEGIN}\n{END}\n"
 
 
 def record(condition: str, seed: int) -> dict[str, Any]:
-    metrics = dict.fromkeys([*publish.METRICS, "gini"], 1.0 / 3.0)
+    metrics = dict.fromkeys([*METRICS, "gini"], 1.0 / 3.0) | {"reward": 1.0 / 15.0}
     return {
         "condition": condition,
         "agent": "bc",
@@ -50,6 +59,7 @@ def result(name: str, *, quick: bool = False) -> dict[str, Any]:
                 "name": name,
                 "conditions": conditions,
                 "seeds": [0, 1],
+                "full_seeds": 20,
                 "training": {"steps": 5000},
             }
         ],
@@ -79,6 +89,7 @@ def result(name: str, *, quick: bool = False) -> dict[str, Any]:
 def checkout(tmp_path: Path) -> Path:
     (tmp_path / "checkout" / "docs").mkdir(parents=True)
     (tmp_path / "checkout" / "README.md").write_text(README)
+    (tmp_path / "checkout" / "docs" / "reproduction.md").write_text(GUIDE)
     return tmp_path / "checkout"
 
 
@@ -99,36 +110,107 @@ def test_publish_keeps_what_is_small(tmp_path, checkout, capsys):
     given = result("table1")
     for key in ("plans", "verdicts", "tables", "revision", "versions", "device"):
         assert kept[key] == given[key]
-    assert kept["data"] == {"share": 0.12346}
-    assert len(kept["records"]) == 4
-    first = kept["records"][0]
-    assert "curve" not in first
-    assert first["test"] == {
-        "ecpm": 0.33333,
-        "reward": 0.33333,
-        "distance": None,
-        "normalized": 0.33333,
-        "coverage": 0.33333,
-    }
-    assert (first["condition"], first["agent"], first["seed"]) == ("a", "bc", 0)
+    assert kept["data"] == {"share": 0.1235}
+    assert kept["pictures"] == ["table1.png", "table1.svg"]
     assert (checkout / publish.PICTURES / "table1.png").read_bytes() == b"picture"
     readme = (checkout / "README.md").read_text()
     assert "1.5 [1.4, 1.6] extreme" in readme
-    assert "old" not in readme
+    assert "8 claims were tested. Verdicts: holds 2, " in readme
+    assert (
+        "[![eCPM of all agents in both scenarios, with 95 % intervals]"
+        "(docs/images/reproduce/table1.png)](docs/images/reproduce/table1.svg)"
+    ) in readme
+    assert "\nold\n" not in readme
     assert readme.endswith("The rest.\n")
+    assert "[claims.md](claims.md)" in (checkout / "docs/reproduction.md").read_text()
     disagreements(checkout)
+
+
+def test_published_records_are_the_records(tmp_path, checkout):
+    publish.publish(left(tmp_path / "reproduction", result("table1")), checkout)
+    found = load_results(checkout / publish.RESULTS)[0]["records"]
+    assert len(found) == 4
+    for ours, given in zip(found, result("table1")["records"], strict=True):
+        for key in ("condition", "agent", "variant", "overrides", "seed", "diverged_at", "offline"):
+            assert ours[key] == given[key]
+        assert ours["validation"] == 0.6667
+        assert ours["test"] == pytest.approx(
+            {"ecpm": 0.3333, "reward": 0.06666, "distance": None, "normalized": 0.3333}
+        )
+
+
+def test_compact_records_tell_studies_of_other_seeds_apart():
+    records = [record("main", seed) | {"offline": 0.5} for seed in (0, 1, 2)]
+    records += [record("elsewhere", seed) | {"diverged_at": 9 * seed or None} for seed in (5, 0)]
+    compact = compacted(records)
+    assert compact["seeds"] == [[0, 1, 2], [5, 0]]
+    assert len(compact["rows"]) == 2
+    again = expanded(json.loads(json.dumps(compact)))
+    keys = ("condition", "seed", "offline", "diverged_at")
+    assert [[one[key] for key in keys] for one in again] == [
+        ["main", 0, 0.5, None],
+        ["main", 1, 0.5, None],
+        ["main", 2, 0.5, None],
+        ["elsewhere", 5, None, 45],
+        ["elsewhere", 0, None, None],
+    ]
+
+
+def test_twenty_seeds_of_many_conditions_are_small():
+    records = [
+        record(f"condition {c}", seed) | {"validation": seed / 7.0 + c / 3.0}
+        for c in range(200)
+        for seed in range(20)
+    ]
+    assert len(publish.as_text(compacted(records))) < 40 * len(records)
 
 
 def test_experiments_can_be_published_one_at_a_time(tmp_path, checkout):
     publish.publish(left(tmp_path / "one", result("theory")), checkout)
-    assert (checkout / "README.md").read_text() == README  # there is no Table 1 yet
+    readme = (checkout / "README.md").read_text()
+    assert "4 claims were" in readme  # there is no Table 1 yet
+    assert "| agent" not in readme
+    disagreements(checkout)
     publish.publish(left(tmp_path / "two", result("table1")), checkout)
     claims = (checkout / "docs/claims.md").read_text()
-    assert claims.index("## table1") < claims.index("## theory")
+    assert claims.index("## theory") < claims.index("## table1")  # in the paper's order
+    assert (checkout / publish.PICTURES / "theory.png").exists()
     before = (checkout / "README.md").read_text()
+    assert "8 claims were" in before
     publish.publish(tmp_path / "two", checkout)
     assert (checkout / "README.md").read_text() == before
     disagreements(checkout)
+
+
+def test_pictures_that_are_drawn_no_more_go(tmp_path, checkout):
+    folder = left(tmp_path / "one", result("theory"))
+    (folder / "theory" / "old.png").write_bytes(b"old")
+    publish.publish(folder, checkout)
+    (folder / "theory" / "old.png").unlink()
+    publish.publish(folder, checkout)
+    names = {path.name for path in (checkout / publish.PICTURES).iterdir()}
+    assert names == {"theory.png", "theory.svg"}
+
+
+def test_large_pictures_are_not_published(tmp_path, checkout, capsys):
+    folder = left(tmp_path / "one", result("theory"))
+    (folder / "theory" / "theory.svg").write_bytes(bytes(publish.MOST_BYTES + 1))
+    publish.publish(folder, checkout)
+    assert not (checkout / publish.PICTURES / "theory.svg").exists()
+    assert "![theory](images/reproduce/theory.png)" in (checkout / "docs/claims.md").read_text()
+    (folder / "theory" / "theory.png").write_bytes(bytes(publish.MOST_BYTES + 1))
+    assert publish.main([str(folder), "--root", str(checkout)]) == 2
+    assert "150,001 bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reproduction.md"])
+def test_nothing_is_written_where_a_page_has_no_place(tmp_path, checkout, page, capsys):
+    (checkout / page).write_text("# No markers\n")
+    folder = left(tmp_path / "one", result("theory"))
+    assert publish.main([str(folder), "--root", str(checkout)]) == 2
+    assert "# No markers" in capsys.readouterr().err
+    assert not (checkout / publish.PICTURES).exists()
+    assert not (checkout / publish.RESULTS).exists()
 
 
 def test_quick_results_are_refused_before_anything_is_written(tmp_path, checkout, capsys):
@@ -143,7 +225,7 @@ def test_quick_results_are_refused_before_anything_is_written(tmp_path, checkout
 
 def test_claims_page_has_every_claim_in_a_row():
     page = claims_page(
-        [{**result(name), "pictures": [f"{name}.png"]} for name in ("table1", "theory")]
+        [{**result(name), "pictures": [f"{name}.png"]} for name in ("theory", "table1")]
     )
     rows = [line for line in page.splitlines() if "claim " in line and "reproduce" in line]
     assert len(rows) == 2 * len(VERDICTS)
@@ -151,31 +233,39 @@ def test_claims_page_has_every_claim_in_a_row():
         assert row.replace("\\|", "").count("|") == 8
         assert f"**{kind}**" in row
         assert "P(a\\|b) \\<p is large." in row
-    assert "2 seeds, 50,000 to 200,000 rounds logged, 5,000 steps" in page
+    assert "2 seeds (full setting: 20), 50,000 to 200,000 rounds logged, 5,000 steps" in page
+    assert "[table1](#table1)" in page
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert "**Table 1, extreme**" in page
     assert "1 thread" in page
     assert "`abc1234`" in page
     assert "![theory](images/reproduce/theory.png)" in page
 
 
 def test_headline_needs_its_place():
-    table1 = result("table1")
+    table1 = result("table1") | {"pictures": []}
     with pytest.raises(ValueError, match="no <!-- headline:begin -->"):
         with_headline("# A project\n", [table1])
     written = with_headline(README, [table1])
     assert "| bc    | 1.5 [1.4, 1.6] medium | " in written
     assert with_headline(written, [table1]) == written
-    assert with_headline(README, [result("table2")]) == README
+    assert with_headline(README, []) == README
+
+
+def test_every_experiment_has_its_place_in_the_paper():
+    assert set(EXPERIMENTS) <= set(PLACES)
 
 
 def disagreements(root: Path) -> None:
     """Fails where README or docs/claims.md are not what the published results say."""
-    published = load_results(root / publish.RESULTS)
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    assert with_headline(readme, published) == readme
-    assert (root / "docs/claims.md").read_text(encoding="utf-8") == claims_page(published)
+    published = publish.published(root)
+    for path, text in publish.pages(root, published).items():
+        assert path.read_text(encoding="utf-8") == text
     for one in published:
         assert not one["quick"]
         assert all((root / publish.PICTURES / name).exists() for name in one["pictures"])
+    kept = {name for one in published for name in one["pictures"]}
+    assert {path.name for path in (root / publish.PICTURES).iterdir()} == kept
 
 
 def test_disagreement_is_found(tmp_path, checkout):
@@ -192,5 +282,7 @@ def test_repository_says_what_its_results_say():
     disagreements(ROOT)
 
 
-def test_readme_has_a_place_for_the_headline():
-    assert "1.5 [1.4, 1.6]" in with_headline((ROOT / "README.md").read_text(), [result("table1")])
+def test_pages_have_a_place_for_what_is_published():
+    table1 = result("table1") | {"pictures": []}
+    assert "1.5 [1.4, 1.6]" in with_headline((ROOT / "README.md").read_text(), [table1])
+    assert "(claims.md)" in with_link((ROOT / "docs/reproduction.md").read_text())

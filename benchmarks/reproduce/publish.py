@@ -1,8 +1,9 @@
 """Put full results where they are committed: ``python -m …reproduce.publish FOLDER``.
 
 Numbers go into ``benchmarks/results/reproduce/NAME.json``, without learning curves; pictures into
-``docs/images/reproduce``. ``docs/claims.md`` and the README's headline are written anew from all
-results that are there then, so that experiments can be published one at a time.
+``docs/images/reproduce``. ``docs/claims.md``, the link to it in ``docs/reproduction.md`` and the
+README's headline are written anew from all results that are there then, so that experiments can be
+published one at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.claims import claims_page, with_headline
+from recsim_drpo.benchmarks.reproduce.claims import claims_page, with_headline, with_link
+from recsim_drpo.benchmarks.reproduce.compact import compacted
 from recsim_drpo.benchmarks.reproduce.results import rounded
 from recsim_drpo.benchmarks.reproduce.runner import load_results
 from recsim_drpo.benchmarks.reproduce.store import write_aside
@@ -24,15 +26,16 @@ RESULTS = Path("benchmarks/results/reproduce")
 PICTURES = Path("docs/images/reproduce")
 CLAIMS = Path("docs/claims.md")
 README = Path("README.md")
+GUIDE = Path("docs/reproduction.md")
 
-METRICS = ("ecpm", "reward", "distance", "normalized", "coverage")
-"""What is kept of a run's test metrics."""
+MOST_BYTES = 150_000
+"""Of a picture: an SVG that is larger is left out, a PNG that is larger is refused."""
 
-_DIGITS = 5
+_DIGITS = 4
 
 
 def publish(folder: Path, root: Path) -> list[Path]:
-    """Publish every result in a folder.
+    """Publish every result in a folder; those of other experiments stay as they are.
 
     Args:
         folder: as ``recsim-drpo reproduce`` left it.
@@ -42,7 +45,8 @@ def publish(folder: Path, root: Path) -> list[Path]:
         the files that were written.
 
     Raises:
-        ValueError: a result is quick, there is none, or the README has no place for a headline.
+        ValueError: a result is quick, there is none, a picture is too large, or a page has no place
+            for what is to be written. Nothing has been written then.
     """
     results = load_results(folder)
     quick = [result["experiment"] for result in results if result["quick"]]
@@ -51,46 +55,79 @@ def publish(folder: Path, root: Path) -> list[Path]:
             f"{', '.join(quick)} in {str(folder)!r}: quick results are no evidence and are not "
             "published; run recsim-drpo reproduce without --quick."
         )
+    pictures = {one["experiment"]: _pictures(folder / one["experiment"]) for one in results}
+    texts = {
+        root / RESULTS / f"{name}.json": as_text(reduced(one, [p.name for p in pictures[name]]))
+        for one in results
+        for name in [one["experiment"]]
+    }
+    before = {one["experiment"]: one for one in published(root)}
+    after = before | {one["experiment"]: one for one in map(json.loads, texts.values())}
+    texts |= pages(root, list(after.values()))
+
     (root / RESULTS).mkdir(parents=True, exist_ok=True)
     (root / PICTURES).mkdir(parents=True, exist_ok=True)
-    written = []
-    for result in results:
-        name = result["experiment"]
-        pictures = sorted((folder / name).glob("*.png"))
-        written += [root / PICTURES / picture.name for picture in pictures]
-        for picture in pictures:
-            shutil.copyfile(picture, root / PICTURES / picture.name)
-        path = root / RESULTS / f"{name}.json"
-        write_aside(path, as_text(reduced(result, [picture.name for picture in pictures])))
-        written.append(path)
-    published = load_results(root / RESULTS)
-    readme = with_headline((root / README).read_text(encoding="utf-8"), published)
-    write_aside(root / README, readme)
-    write_aside(root / CLAIMS, claims_page(published))
-    return [*written, root / README, root / CLAIMS]
+    gone = {p for name in pictures if name in before for p in before[name]["pictures"]}
+    kept = {p for one in after.values() for p in one["pictures"]}
+    for name in gone - kept:
+        (root / PICTURES / name).unlink(missing_ok=True)
+    copies = [picture for found in pictures.values() for picture in found]
+    for picture in copies:
+        shutil.copyfile(picture, root / PICTURES / picture.name)
+    for path, text in texts.items():
+        write_aside(path, text)
+    return [*(root / PICTURES / picture.name for picture in copies), *texts]
+
+
+def published(root: Path) -> list[dict[str, Any]]:
+    """The results in a checkout; none is no mistake."""
+    return load_results(root / RESULTS) if any((root / RESULTS).glob("*.json")) else []
+
+
+def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
+    """What README, guide and claims page of a checkout say where these results are published."""
+    readme, guide = ((root / page).read_text(encoding="utf-8") for page in (README, GUIDE))
+    return {
+        root / README: with_headline(readme, results),
+        root / GUIDE: with_link(guide),
+        root / CLAIMS: claims_page(results),
+    }
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """PNGs, and SVGs that are not too large."""
+    found = sorted(folder.glob("*.png"))
+    for picture in found:
+        if picture.stat().st_size > MOST_BYTES:
+            raise ValueError(
+                f"{str(picture)!r} has {picture.stat().st_size:,} bytes; at most {MOST_BYTES:,} "
+                "are published. Draw it smaller."
+            )
+    vectors = (picture.with_suffix(".svg") for picture in found)
+    return found + [v for v in vectors if v.exists() and v.stat().st_size <= MOST_BYTES]
 
 
 def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any]:
-    """A result with the names of its pictures, and of every run no more than its headlines."""
+    """A result with the names of its pictures, its numbers rounded and its records compact."""
     kept = {key: value for key, value in result.items() if key != "records"}
-    records = [
-        {key: value for key, value in record.items() if key != "curve"}
-        | {"test": {metric: record["test"][metric] for metric in METRICS}}
-        for record in result["records"]
-    ]
-    numbers: dict[str, Any] = rounded(
-        kept | {"pictures": list(pictures), "records": records}, _DIGITS
-    )
-    return numbers
+    numbers: dict[str, Any] = rounded(kept | {"pictures": list(pictures)}, _DIGITS)
+    return numbers | {"records": compacted(result["records"])}
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """JSON with a line for each record: small, and a change can be seen."""
-    lines = [json.dumps(record) for record in result["records"]]
-    frame = json.dumps({**result, "records": []}, indent=1)
-    records = "[\n  " + ",\n  ".join(lines) + "\n ]" if lines else "[]"
-    head, _, tail = frame.rpartition('"records": []')
-    return f'{head}"records": {records}{tail}\n'
+    """JSON with a line for each item: small, and a change can be seen."""
+    return _lines(result, 3) + "\n"
+
+
+def _lines(value: Any, depth: int) -> str:
+    """JSON with containers down to a depth spread over lines."""
+    short = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if depth == 0 or not isinstance(value, dict | list) or len(short) < 100:
+        return short
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key)}:{_lines(item, depth - 1)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + "\n}"
+    return "[\n" + ",\n".join(_lines(item, depth - 1) for item in value) + "\n]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from recsim_drpo.benchmarks.reproduce import (
     table6,
     theory,
 )
+from recsim_drpo.benchmarks.reproduce.compact import expanded
 from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.checks import check_integer, unknown_name
@@ -127,6 +128,8 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
         result = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(result, dict) or not {"experiment", "verdicts"} <= result.keys():
             raise ValueError(f"{str(path)!r} is no result of recsim-drpo reproduce.")
+        if isinstance(result.get("records"), dict):
+            result["records"] = expanded(result["records"])
         results.append(result)
     if not results:
         raise ValueError(
