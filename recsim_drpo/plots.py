@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+
+_recorded: list[tuple[str, Figure]] | None = None
 
 
 class PlotsMissingError(ImportError):
@@ -71,6 +75,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     import matplotlib
 
+    if _recorded is not None:
+        _recorded.append((path.name, figure))
     endings = (".png", ".svg")
     both = [path.with_name(path.name + ending) for ending in endings]
     paths = [path] if path.suffix in endings else both
@@ -79,6 +85,17 @@ def save(figure: Figure, path: Path) -> list[Path]:
             metadata = {"Date": None} if one.suffix == ".svg" else {}
             figure.savefig(one, dpi=120, metadata=metadata)
     return paths
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[str, Figure]]]:
+    """The figures that are saved meanwhile, with their names, in the list that is given."""
+    global _recorded
+    outside, _recorded = _recorded, []
+    try:
+        yield _recorded
+    finally:
+        _recorded = outside
 
 
 def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:

@@ -48,7 +48,7 @@ def as_the_paper():
 
 
 def verdicts_of(ecpm):
-    found = performance_claims.verdicts(ecpm, table1.PAPER, table1.COMMAND)
+    found = performance_claims.verdicts(ecpm, table1.PAPER, table1.SOFT, table1.COMMAND)
     assert len({one.claim for one in found}) == len(found)
     return {one.claim: one for one in found}
 
@@ -77,7 +77,7 @@ def test_the_papers_own_table_1_answers_its_claims():
 def test_claims_hold_where_soft_weighting_fails():
     ecpm = as_the_paper()
     for scenario in ecpm.values():
-        for agent in performance_claims.SOFT:
+        for agent in table1.SOFT:
             scenario[agent] = 0.2 + WOBBLE
     ecpm["extreme"]["drpo-exp"] = ecpm["medium"]["drpo-exp"] + 0.01 * WOBBLE
     answers = {claim: one.verdict for claim, one in verdicts_of(ecpm).items()}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recsim_drpo.benchmarks.reproduce import publish
@@ -192,15 +193,25 @@ def test_pictures_that_are_drawn_no_more_go(tmp_path, checkout):
     assert names == {"theory.png", "theory.svg"}
 
 
-def test_large_pictures_are_not_published(tmp_path, checkout, capsys):
+def test_large_pictures_are_made_small_or_not_published(tmp_path, checkout, capsys):
+    image = pytest.importorskip("PIL.Image")
     folder = left(tmp_path / "one", result("theory"))
     (folder / "theory" / "theory.svg").write_bytes(bytes(publish.MOST_BYTES + 1))
+    # Few colours stay what they are; as many as pixels cannot be made small.
+    noise = np.random.default_rng(0).integers(256, size=(600, 600, 3), dtype=np.uint8)
+    image.fromarray(noise[:, :, :1].repeat(3, axis=2) // 64 * 64).save(
+        folder / "theory" / "theory.png", compress_level=0
+    )
     publish.publish(folder, checkout)
     assert not (checkout / publish.PICTURES / "theory.svg").exists()
     assert "![theory](images/reproduce/theory.png)" in (checkout / "docs/claims.md").read_text()
-    (folder / "theory" / "theory.png").write_bytes(bytes(publish.MOST_BYTES + 1))
+    small = checkout / publish.PICTURES / "theory.png"
+    assert small.stat().st_size < publish.MOST_BYTES
+    shown = np.asarray(image.open(small).convert("L"))
+    assert (shown == noise[:, :, 0] // 64 * 64).all()
+    image.fromarray(noise).save(folder / "theory" / "theory.png")
     assert publish.main([str(folder), "--root", str(checkout)]) == 2
-    assert "150,001 bytes" in capsys.readouterr().err
+    assert "even with 256 colours" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reproduction.md"])

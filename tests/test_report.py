@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsim_drpo import cli
+from recsim_drpo import cli, plots
 from recsim_drpo.benchmarks.reproduce import report
+from recsim_drpo.benchmarks.reproduce.cards import cards, definitions
+from recsim_drpo.benchmarks.reproduce.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.runner import load_results
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 from recsim_drpo.statistics import seed_interval
+from tests.conftest import SMALL_WORLD
 
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>&\"'"
 CONDITIONS = ("medium", 'extreme, "noisy"')
@@ -171,6 +175,53 @@ def test_page_can_be_used_without_a_pointer():
     assert tables == ["table", "caption"] * (len(tables) // 2)
     assert page.all("html") == [{"lang": "en"}]
     assert not any("src" in attrs for _, attrs in page.elements)  # nothing from elsewhere
+
+
+def test_pictures_are_read_as_numbers(tmp_path):
+    """What is drawn is what the report's figure has: lines, bands and the scale of axes."""
+    pytest.importorskip("matplotlib")
+    rows = {"a": [[1.0, 0.5, 1.5], [2.0, 1.5, 2.5]], "b": [[3.0, 2.9, 3.1], [4.0, 3.9, 4.1]]}
+    with plots.recorded() as figures:
+        plots.sweep(tmp_path / "sweep", [0, 1], rows, "x", "y")
+        figure, panels = plots.new_panels(2, 1, 6.0, 4.0)
+        panels[0][0].set_title("a title")
+        panels[0][0].loglog([1.0, 10.0], [2.0, 3.0], "--", color="black", label="line")
+        panels[0][0].axhline(2.5, color="red", label="level")
+        panels[0][0].set(xlim=(100.0, 1.0), ylabel="force")
+        panels[1][0].scatter([2.0, 3.0], [4.0, 5.0], color="blue", label="points")
+        panels[1][0].set(xlabel="steps")
+        plots.save(figure, tmp_path / "two.svg")
+    assert (tmp_path / "two.svg").exists()
+    sweep, above, below = drawings(figures)
+    assert [line["name"] for line in sweep["lines"]] == ["a", "b"]
+    for line, given in zip(sweep["lines"], rows.values(), strict=True):
+        assert line["y"] == [row[0] for row in given]
+        corners = {tuple(corner) for corner in line["band"]}
+        assert {(k, row[end]) for k, row in enumerate(given) for end in (1, 2)} <= corners
+    assert (above["title"], above["x"]) == (
+        "two.svg: a title: force",
+        {"label": "steps", "log": True, "range": [2.0, 0.0]},  # of the logarithm, inverted
+    )
+    line, level = above["lines"]
+    # Black could not be seen on a dark screen.
+    assert (line["x"], line["dash"], line["colour"]) == ([1.0, 10.0], "dash", "#888888")
+    assert (level["x"], level["y"], level["colour"]) == ([100.0, 1.0], [2.5, 2.5], "#ff0000")
+    assert below["title"].startswith("two.svg: a title")
+    (points,) = below["lines"]
+    assert (points["x"], points["y"], points["drawn"]) == ([2.0, 3.0], [4.0, 5.0], False)
+
+
+def test_cards_say_what_is_in_a_log():
+    log = Condition("extreme", {"random": 0.9, "popularity": 0.05, "expert": 0.05}, SMALL_WORLD)
+    (table,) = cards([{"plans": [{"conditions": [log.as_dict()]}, {"name": "without"}]}])
+    shares = {row[0]: float(row[1].rstrip("%")) for row in table.rows}
+    assert shares == pytest.approx({"random": 90.0, "popularity": 5.0, "expert": 5.0}, abs=1.0)
+    values = {row[0]: float(row[2]) for row in table.rows}
+    assert values["random"] < values["popularity"] < values["expert"]
+    assert "of 200,000 rounds of seed 0" in table.note
+    defined = definitions({"name": "table1", "conditions": [log.as_dict()], "seeds": [0, 1]})
+    assert defined.rows[0][:5] == ["extreme", "200,000", "90.0%", "5.0%", "5.0%"]
+    assert "num_items 300, embedding_dim 16" in defined.rows[0][5]
 
 
 def test_command_writes_the_page(tmp_path, capsys):

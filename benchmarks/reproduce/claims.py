@@ -124,13 +124,16 @@ def _cells(verdict: Mapping[str, str]) -> Iterator[str]:
 
 def _scale(plan: Mapping[str, Any]) -> str:
     """How large a study was, in words, and where that is less than the full setting."""
-    rounds = sorted({int(condition["num_rounds"]) for condition in plan["conditions"]})
-    logged = f"{rounds[0]:,}" if len(rounds) == 1 else f"{rounds[0]:,} to {rounds[-1]:,}"
-    seeds, full = len(plan["seeds"]), plan["full_seeds"]
-    return (
-        f"{plan['name']}: {seeds} seeds{f' (full setting: {full})' if seeds != full else ''}, "
-        f"{logged} rounds logged, {plan['training']['steps']:,} steps"
-    )
+    seeds = len(plan["seeds"])
+    full = plan.get("full_seeds", seeds)
+    parts = [f"{seeds} seeds" + (f" (full setting: {full})" if seeds != full else "")]
+    if "conditions" in plan:
+        rounds = sorted({int(condition["num_rounds"]) for condition in plan["conditions"]})
+        logged = f"{rounds[0]:,}" if len(rounds) == 1 else f"{rounds[0]:,} to {rounds[-1]:,}"
+        parts.append(f"{logged} rounds logged")
+    if "training" in plan:
+        parts.append(f"{plan['training']['steps']:,} steps")
+    return f"{plan['name']}: {', '.join(parts)}"
 
 
 def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ item is logged instead, *reward noise* is σ_noise (Table 6).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -52,8 +52,15 @@ class Condition:
         LoggingConfig(**self.logging)
         check_integer("num_rounds", self.num_rounds, 1)
 
-    def log(self, seed: int, *, num_rounds: int | None = None, device: str = "cpu") -> Transitions:
-        """The log that a seed draws, with ``item_id`` and ``propensity``."""
+    def log(
+        self,
+        seed: int,
+        *,
+        num_rounds: int | None = None,
+        device: str = "cpu",
+        infos: Sequence[str] = ("item_id", "propensity"),
+    ) -> Transitions:
+        """The log that a seed draws, with info columns."""
         return simulate_transitions(
             scenario=self.weights,
             num_rounds=self.num_rounds if num_rounds is None else num_rounds,
@@ -61,7 +68,7 @@ class Condition:
             env_kwargs=self.world,
             logging_config=LoggingConfig(**self.logging),
             device=device,
-            infos=("item_id", "propensity"),
+            infos=infos,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ published one at a time.
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 from recsim_drpo.benchmarks.reproduce.claims import claims_page, with_headline, with_link
 from recsim_drpo.benchmarks.reproduce.compact import compacted
 from recsim_drpo.benchmarks.reproduce.results import rounded
-from recsim_drpo.benchmarks.reproduce.runner import load_results
+from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 
 RESULTS = Path("benchmarks/results/reproduce")
@@ -29,7 +29,7 @@ README = Path("README.md")
 GUIDE = Path("docs/reproduction.md")
 
 MOST_BYTES = 150_000
-"""Of a picture: an SVG that is larger is left out, a PNG that is larger is refused."""
+"""Of a picture: a larger SVG is left out; a larger PNG has 256 colours, or is refused."""
 
 _DIGITS = 4
 
@@ -57,7 +57,7 @@ def publish(folder: Path, root: Path) -> list[Path]:
         )
     pictures = {one["experiment"]: _pictures(folder / one["experiment"]) for one in results}
     texts = {
-        root / RESULTS / f"{name}.json": as_text(reduced(one, [p.name for p in pictures[name]]))
+        root / RESULTS / f"{name}.json": as_text(reduced(one, [*pictures[name]]))
         for one in results
         for name in [one["experiment"]]
     }
@@ -71,12 +71,14 @@ def publish(folder: Path, root: Path) -> list[Path]:
     kept = {p for one in after.values() for p in one["pictures"]}
     for name in gone - kept:
         (root / PICTURES / name).unlink(missing_ok=True)
-    copies = [picture for found in pictures.values() for picture in found]
-    for picture in copies:
-        shutil.copyfile(picture, root / PICTURES / picture.name)
+    copies = {
+        root / PICTURES / p: content for one in pictures.values() for p, content in one.items()
+    }
+    for path, content in copies.items():
+        path.write_bytes(content)
     for path, text in texts.items():
         write_aside(path, text)
-    return [*(root / PICTURES / picture.name for picture in copies), *texts]
+    return [*copies, *texts]
 
 
 def published(root: Path) -> list[dict[str, Any]]:
@@ -94,22 +96,39 @@ def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
     }
 
 
-def _pictures(folder: Path) -> list[Path]:
-    """PNGs, and SVGs that are not too large."""
-    found = sorted(folder.glob("*.png"))
-    for picture in found:
-        if picture.stat().st_size > MOST_BYTES:
-            raise ValueError(
-                f"{str(picture)!r} has {picture.stat().st_size:,} bytes; at most {MOST_BYTES:,} "
-                "are published. Draw it smaller."
-            )
-    vectors = (picture.with_suffix(".svg") for picture in found)
-    return found + [v for v in vectors if v.exists() and v.stat().st_size <= MOST_BYTES]
+def _pictures(folder: Path) -> dict[str, bytes]:
+    """PNGs by name, and SVGs that are not too large."""
+    found = {path.name: _small(path) for path in sorted(folder.glob("*.png"))}
+    for path in sorted(folder.glob("*.svg")):
+        if path.stat().st_size <= MOST_BYTES:
+            found[path.name] = path.read_bytes()
+    return found
+
+
+def _small(picture: Path) -> bytes:
+    """A PNG as it is, or with fewer colours."""
+    content = picture.read_bytes()
+    if len(content) > MOST_BYTES:
+        content = _with_a_palette(content)
+    if len(content) > MOST_BYTES:
+        raise ValueError(
+            f"{str(picture)!r} has {len(content):,} bytes, even with 256 colours; at most "
+            f"{MOST_BYTES:,} are published. Draw it smaller."
+        )
+    return content
+
+
+def _with_a_palette(content: bytes) -> bytes:
+    from PIL import Image  # which matplotlib brings along
+
+    small = io.BytesIO()
+    Image.open(io.BytesIO(content)).convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    return small.getvalue()
 
 
 def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any]:
     """A result with the names of its pictures, its numbers rounded and its records compact."""
-    kept = {key: value for key, value in result.items() if key != "records"}
+    kept = {key: value for key, value in result.items() if key not in ("records", PANELS)}
     numbers: dict[str, Any] = rounded(kept | {"pictures": list(pictures)}, _DIGITS)
     return numbers | {"records": compacted(result["records"])}
 

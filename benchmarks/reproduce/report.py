@@ -17,7 +17,10 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from recsim_drpo.benchmarks.reproduce.results import rounded
+from recsim_drpo.benchmarks.reproduce.cards import cards, definitions
+from recsim_drpo.benchmarks.reproduce.phase_map import LABELS, PAIRS
+from recsim_drpo.benchmarks.reproduce.results import Table, rounded
+from recsim_drpo.benchmarks.reproduce.runner import PANELS
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
@@ -42,7 +45,8 @@ def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     """
     plotly, layouts = _plotly()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, page(results, plotly, layouts))
+    panels = [result.get(PANELS, []) for result in results]
+    write_aside(path, page(results, plotly, layouts, panels, list(cards(results))))
 
 
 def _plotly() -> tuple[str, dict[str, Any]]:
@@ -58,7 +62,11 @@ def _plotly() -> tuple[str, dict[str, Any]]:
 
 
 def page(
-    results: Sequence[Mapping[str, Any]], plotly: str = "", layouts: Mapping[str, Any] | None = None
+    results: Sequence[Mapping[str, Any]],
+    plotly: str = "",
+    layouts: Mapping[str, Any] | None = None,
+    panels: Sequence[Sequence[Mapping[str, Any]]] = (),
+    logs: Sequence[Table] = (),
 ) -> str:
     """The page as text.
 
@@ -66,17 +74,24 @@ def page(
         results: as ``result.json`` holds them.
         plotly: Plotly's JavaScript; without it there are no figures.
         layouts: Plotly's layout for ``light`` and ``dark``.
+        panels: of each result's pictures, as :func:`.drawings.drawings` has them.
+        logs: dataset cards.
     """
+    panels = panels or [[]] * len(results)
     names = [str(result["experiment"]) for result in results]
     links = "".join(
         f'<li><a href="#{_anchor(k)}">{escape(name)}</a></li>' for k, name in enumerate(names)
     )
     quick = [name for name, result in zip(names, results, strict=True) if result["quick"]]
-    sections = "\n".join(_experiment(k, result) for k, result in enumerate(results))
+    sections = "\n".join(_experiment(k, result, panels[k]) for k, result in enumerate(results))
     data = {
         "experiments": [
-            {"name": name, **rounded({k: result.get(k) for k in ("records", "data")}, _DIGITS)}
-            for name, result in zip(names, results, strict=True)
+            {
+                "name": name,
+                **rounded({k: result.get(k) for k in ("records", "data")}, _DIGITS),
+                "panels": drawn,
+            }
+            for name, result, drawn in zip(names, results, panels, strict=True)
         ],
         "layouts": layouts or {},
         "quantiles": _quantiles(results),
@@ -98,10 +113,12 @@ def page(
 <p><em>Breaking the Curse of Repulsion</em> (DRPO), reproduced with recsim_drpo. Intervals are of
 95 %, over seeds.</p>
 {_banner(quick)}
-<nav aria-label="Sections"><ul><li><a href="#verdicts">verdicts</a></li>{links}</ul></nav>
+<nav aria-label="Sections"><ul><li><a href="#verdicts">verdicts</a></li>
+{'<li><a href="#logs">logs</a></li>' if logs else ""}{links}</ul></nav>
 </header>
 <main id="main" tabindex="-1">
 {_verdicts(results)}
+{_logs(logs)}
 {sections}
 </main>
 <script type="application/json" id="report-data">{_json(data)}</script>
@@ -186,6 +203,16 @@ def _verdicts(results: Sequence[Mapping[str, Any]]) -> str:
 </section>"""
 
 
+def _logs(logs: Sequence[Table]) -> str:
+    if not logs:
+        return ""
+    tables = "\n".join(_table(vars(one)) for one in logs)
+    return (
+        '<section aria-labelledby="logs"><h2 id="logs">Logs</h2><p>What agents learn from. Each '
+        f"experiment below lists its own logs under its configuration.</p>{tables}</section>"
+    )
+
+
 def _class(verdict: str) -> str:
     return f"verdict verdict-{VERDICTS.index(verdict)}"
 
@@ -204,7 +231,7 @@ def _select(name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
     return f'<label>{escape(label)} <select name="{escape(name)}">{choices}</select></label>'
 
 
-def _experiment(number: int, result: Mapping[str, Any]) -> str:
+def _experiment(number: int, result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> str:
     """Tables, figures, configuration and data of one experiment."""
     name, anchor = str(result["experiment"]), _anchor(number)
     seeds = len(_seeds(result))
@@ -221,15 +248,27 @@ def _experiment(number: int, result: Mapping[str, Any]) -> str:
         if value
     )
     tables = "\n".join(_table(table) for table in result.get("tables", []))
-    figures = _figures(number, name, result["records"]) if result.get("records") else ""
+    figures = [
+        _map(number, name, result["data"]) if result["data"].get("points") else "",
+        _panels(number, name, panels) if panels else "",
+        _figures(number, name, result["records"]) if result.get("records") else "",
+    ]
+    logs = "".join(
+        f"<details><summary>Logs of {escape(str(plan.get('name', name)))}</summary>"
+        f"{_table(vars(definitions(plan)))}</details>"
+        for plan in result["plans"]
+        if plan.get("conditions")
+    )
     return f"""<section aria-labelledby="{anchor}">
 <h2 id="{anchor}">{escape(name)}</h2>
 {_banner([name]) if result["quick"] else ""}
 <dl class="facts">{shown}</dl>
 {f"<h3>Tables</h3>{tables}" if tables else ""}
-{figures}
+{"<h3>Figures</h3>" if any(figures) else ""}
+{"".join(figures)}
 <h3>Configuration and data</h3>
 {_downloads(number, result)}
+{logs}
 {_details("Versions", result["versions"])}
 {"".join(_details(f"Plan: {plan.get('name', name)}", plan) for plan in result["plans"])}
 </section>"""
@@ -272,14 +311,8 @@ def _figures(number: int, name: str, records: Sequence[Mapping[str, Any]]) -> st
     metrics = list(dict.fromkeys(metric for record in records for metric in record["test"]))
     # The headline first, so that it is what a reader sees.
     metrics.sort(key=lambda metric: metric != "ecpm")
-    anchor = _anchor(number)
-    places = "".join(
-        f'<figure><figcaption id="{anchor}-{kind}-caption"></figcaption><div class="plot '
-        f'{kind}" role="group" aria-labelledby="{anchor}-{kind}-caption"></div></figure>'
-        for kind in ("test", "curves")
-    )
-    return f"""<h3>Figures</h3>
-<div class="figures" data-experiment="{number}">
+    places = "".join(_place(number, kind) for kind in ("test", "curves"))
+    return f"""<div class="figures" data-experiment="{number}">
 <form class="controls">
 {_select("condition", "Condition", choices)}
 {_select("metric", "Metric", [(metric, metric) for metric in metrics])}
@@ -290,6 +323,53 @@ users</label>
 {places}
 <noscript><p>The figures need JavaScript; the tables above hold their numbers.</p></noscript>
 </div>"""
+
+
+def _panels(number: int, name: str, panels: Sequence[Mapping[str, Any]]) -> str:
+    """A place for the experiment's own pictures, one at a time."""
+    choices = [(str(k), str(panel["title"])) for k, panel in enumerate(panels)]
+    return f"""<div class="drawings" data-experiment="{number}">
+<form class="controls">{_select("panel", "Picture", choices)}</form>
+<div class="legend" role="group" aria-label="Lines shown in the picture of {escape(name)}"></div>
+{_place(number, "drawing")}
+</div>"""
+
+
+def _map(number: int, name: str, data: Mapping[str, Any]) -> str:
+    """A place for a map of differences, and which axes it has; other axes can be held."""
+    first = data["points"][0]
+    axes = [(axis, label) for axis, label in LABELS.items() if axis in first]
+    leads = [(lead, " minus ".join(PAIRS[lead])) for lead in first["leads"]]
+    held = "".join(
+        _select(
+            f"held-{axis}",
+            f"{label} at",
+            [("", "all, averaged"), *((f"{v:g}", f"{v:,g}") for v in _levels(data, axis))],
+        )
+        for axis, label in axes
+    )
+    return f"""<div class="map" data-experiment="{number}">
+<form class="controls" aria-label="Axes of the map of {escape(name)}">
+{_select("lead", "Difference of eCPM", leads)}
+{_select("x", "Across", axes)}
+{_select("y", "Upwards", axes)}
+{held}
+</form>
+{_place(number, "heat")}
+</div>"""
+
+
+def _levels(data: Mapping[str, Any], axis: str) -> list[float]:
+    return sorted({point[axis] for point in data["points"]})
+
+
+def _place(number: int, kind: str) -> str:
+    """Where ``report.js`` draws, and its caption."""
+    caption = f"{_anchor(number)}-{kind}-caption"
+    return (
+        f'<figure><figcaption id="{caption}"></figcaption><div class="plot {kind}" role="group" '
+        f'aria-labelledby="{caption}"></div></figure>'
+    )
 
 
 def _downloads(number: int, result: Mapping[str, Any]) -> str:

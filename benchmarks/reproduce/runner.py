@@ -21,6 +21,7 @@ from recsim_drpo.benchmarks.reproduce import (
     theory,
 )
 from recsim_drpo.benchmarks.reproduce.compact import expanded
+from recsim_drpo.benchmarks.reproduce.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.checks import check_integer, unknown_name
@@ -28,6 +29,8 @@ from recsim_drpo.tables import markdown_table
 
 RESULT = "result.json"
 TABLES = "tables.md"
+PANELS = "panels"
+"""File, and key of a loaded result: the lines of its pictures, for the report."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +111,14 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
 
 
 def draw(name: str, result: dict[str, Any], folder: Path) -> None:
-    """The pictures of a result, where matplotlib is installed."""
+    """The pictures of a result, and their lines as numbers, where matplotlib is installed."""
     try:
-        EXPERIMENTS[name].draw(result, folder)
+        with plots.recorded() as figures:
+            EXPERIMENTS[name].draw(result, folder)
     except plots.PlotsMissingError as error:
         print(error)
+    else:
+        write_aside(folder / f"{PANELS}.json", json.dumps(drawings(figures)) + "\n")
 
 
 def load_results(folder: Path) -> list[dict[str, Any]]:
@@ -130,6 +136,9 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{str(path)!r} is no result of recsim-drpo reproduce.")
         if isinstance(result.get("records"), dict):
             result["records"] = expanded(result["records"])
+        panels = path.with_name(f"{PANELS}.json")
+        if path.name == RESULT and panels.exists():
+            result[PANELS] = json.loads(panels.read_text(encoding="utf-8"))
         results.append(result)
     if not results:
         raise ValueError(
