@@ -88,6 +88,27 @@ def without_records(name: str) -> dict[str, Any]:
     return result(name) | {"records": [], "tables": [], "plans": [], "data": {"x": [1, 2]}}
 
 
+def mapped() -> dict[str, Any]:
+    """Four conditions on two axes with leads of two seeds, and a picture of one line."""
+    points = [
+        {
+            "noise_share": noise,
+            "rounds": rounds,
+            "leads": {"soft": [lead, lead + 0.02], "bc": [1.0, 1.0]},
+        }
+        for noise, rounds, lead in ((0, 5, 0.3), (0, 20, -0.5), (0.9, 5, 0.1), (0.9, 20, -0.01))
+    ]
+    axis = {"label": "steps", "log": False, "range": [0, 1]}
+    line = {"dash": "dash", "drawn": True, "markers": False, "x": [0, 1], "y": [2, 3]}
+    corners = [[0, 1], [1, 2], [1, 4], [0, 3]]
+    lines = [
+        {**line, "name": f"drpo{HOSTILE}", "colour": "#0072b2", "band": corners},
+        {**line, "name": "bc", "colour": "#888888", "band": None},
+    ]
+    pictures = [{"title": title, "x": axis, "y": axis, "lines": lines} for title in ("one", "two")]
+    return without_records("phase-map") | {"data": {"points": points}, "panels": pictures}
+
+
 class Reader(HTMLParser):
     """Text and elements of a page; fails where elements do not nest."""
 
@@ -291,6 +312,20 @@ READER = """
   out.without = [names(test), names(curves), agent("bc").getAttribute("aria-pressed")];
   agent("bc").click();
   out.band = curves.data.find((trace) => trace.name === "bc").y.length;
+  const map = document.querySelector("div.map");
+  const heat = map.querySelector(".plot");
+  const axes = map.querySelector("form");
+  out.map = [axes.x.value, axes.y.value, heat.data[0].z, heat.data[0].text];
+  choose(axes.x, axes.y.value);
+  out.turned = [axes.x.value, axes.y.value, heat.data[0].z];
+  choose(axes.lead, "bc");
+  out.against_bc = heat.data[0].z.flat();
+  const drawing = document.querySelector("div.drawings");
+  const picture = drawing.querySelector(".plot");
+  out.picture = picture.data.map((trace) => [trace.fill || "", trace.y]);
+  drawing.querySelector(".legend button").click();
+  choose(drawing.querySelector("select"), "1");
+  out.toggled = names(picture);
   const filter = document.getElementById("verdict-filter");
   const count = () => document.getElementById("verdict-count").textContent;
   choose(filter.verdict, "undecided");
@@ -350,7 +385,7 @@ def test_page_in_a_browser(tmp_path):
     pytest.importorskip("plotly")
     given = result("table1", hostile=HOSTILE)
     path = tmp_path / "report.html"
-    report.write(path, [given, without_records("figure2")])
+    report.write(path, [given, without_records("figure2"), mapped()])
     page = path.read_text(encoding="utf-8")
     path.write_text(page.replace("</body>", READER + "</body>"), encoding="utf-8")
     out, console = browse(path, tmp_path / "light", "--window-size=500,900")
@@ -377,7 +412,17 @@ def test_page_in_a_browser(tmp_path):
     assert set(everyone) - set(out["best"]) == {"awr (beta=0, note=a\nb)"}
     assert out["without"] == [[name for name in everyone if name != "bc"]] * 2 + ["false"]
     assert out["band"] == 4  # two steps, there and back
-    assert (out["undecided"], out["searched"]) == ("2 of 8 claims", "2 of 8 claims")
+    assert (out["undecided"], out["searched"]) == ("3 of 12 claims", "3 of 12 claims")
+    x, y, z, text = out["map"]
+    assert (x, y) == ("noise_share", "rounds")
+    assert np.array(z) == pytest.approx(np.array([[0.31, 0.11], [-0.49, 0.0]]), abs=1e-6)
+    # Two seeds that differ by 0.02 have an interval of ± 0.127.
+    assert text == [["+0.31*", "+0.11"], ["−0.49*", "+0.00"]]
+    assert out["turned"][:2] == ["rounds", "noise_share"]
+    assert np.array(out["turned"][2]) == pytest.approx(np.array(z).T, abs=1e-6)
+    assert out["against_bc"] == [1.0] * 4
+    assert out["picture"] == [["toself", [1, 2, 4, 3]], ["", [2, 3]], ["", [2, 3]]]
+    assert out["toggled"] == ["bc"]  # from picture to picture
     assert_csv(out["csv"], given)
     dark, console = browse(path, tmp_path / "dark", "--blink-settings=preferredColorScheme=0")
     assert console == ""
