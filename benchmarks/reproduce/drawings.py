@@ -95,8 +95,8 @@ def _lines(axes: Axes) -> list[dict[str, Any]]:
         if across and up:
             unshaded.append(found)
     for collection in axes.collections:
-        colours = collection.get_facecolor()
-        colour = _seen(to_hex(colours[0])) if len(colours) else _GREY
+        colours = np.asarray(collection.get_facecolor())
+        colour = _seen(to_hex(tuple(colours[0].tolist()))) if len(colours) else _GREY
         if isinstance(collection, PathCollection):
             points = np.asarray(collection.get_offsets(), dtype=np.float64)
             label = str(collection.get_label())
