@@ -71,11 +71,7 @@ class Catalogue:
     @functools.cached_property
     def checksum(self) -> str:
         """SHA-256 (hex) of the embeddings' values and shape: two files of one catalogue agree."""
-        digest = hashlib.sha256(repr(self.embeddings.shape).encode())
-        for start in range(0, self.num_items, _ROWS):
-            block = np.ascontiguousarray(self.embeddings[start : start + _ROWS], dtype="<f4")
-            digest.update(block.tobytes())
-        return digest.hexdigest()
+        return checksum_of(self.embeddings)
 
     @classmethod
     def synthetic(
@@ -164,7 +160,7 @@ class Catalogue:
         check_integer("number of items", num_items, 1)
         check_integer("embedding dimension", dim, MIN_DIM, MAX_DIM)
         check_integer("num_topics", num_topics, 1, num_items)
-        vectors = _checked_unit_rows(array, normalize)
+        vectors = checked_unit_rows(array, normalize)
         ids = np.arange(num_items, dtype=np.int64) if item_ids is None else np.asarray(item_ids)
         if ids.shape != (num_items,):
             raise ValueError(f"item_ids has shape {ids.shape}; expected ({num_items},).")
@@ -181,13 +177,26 @@ class Catalogue:
         )
 
 
+def checksum_of(embeddings: NDArray[np.float32]) -> str:
+    """SHA-256 (hex) of the values and shape of embeddings, float32 (N, d)."""
+    digest = hashlib.sha256(repr(embeddings.shape).encode())
+    for start in range(0, len(embeddings), _ROWS):
+        block = np.ascontiguousarray(embeddings[start : start + _ROWS], dtype="<f4")
+        digest.update(block.tobytes())
+    return digest.hexdigest()
+
+
 def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     lengths: NDArray[np.float64] = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     return rows / lengths
 
 
-def _checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[np.float32]:
-    """Check every row and return float32 rows of unit length (the same memory where possible)."""
+def checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[np.float32]:
+    """Check every row and return float32 rows of unit length (the same memory where possible).
+
+    Raises:
+        ValueError: rows that are not finite, zero, or (without ``normalize``) not of unit length.
+    """
     lengths = np.empty(len(array), dtype=np.float64)
     finite = np.empty(len(array), dtype=np.bool_)
     for start in range(0, len(array), _ROWS):

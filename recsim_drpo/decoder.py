@@ -24,6 +24,19 @@ def cells_at_a_time(device: torch.device) -> int:
     return _CPU_CELLS if device.type == "cpu" else _GPU_CELLS
 
 
+def directions(actions: Tensor) -> Tensor:
+    """Actions scaled to unit length, float32 of the same shape (..., d): what is looked up.
+
+    Finite vectors of any length and type are; a zero vector stays one, and a NaN or infinite
+    component leaves components that are not finite.
+    """
+    if not actions.is_floating_point():
+        actions = actions.to(torch.float64)
+    # By the largest entry first: the square of a huge one would overflow.
+    largest = actions.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(actions.dtype).tiny)
+    return torch.nn.functional.normalize((actions / largest).to(torch.float32), dim=-1)
+
+
 @runtime_checkable
 class Decoder(Protocol):
     """What turns action embeddings into items; plug in an approximate index by this protocol."""

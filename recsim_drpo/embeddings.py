@@ -151,7 +151,7 @@ def _check_names(file: str, names: Sequence[str]) -> None:
         raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
 
 
-def _parse_vector(value: Any) -> list[float] | None:
+def parse_vector(value: Any) -> list[float] | None:
     """The numbers of a list cell, or None where the cell is not a list of at least two."""
     if isinstance(value, str):
         value = re.split(r"[,;\s]+", value.strip().strip("[]()").strip())
@@ -183,15 +183,15 @@ def _from_columns(
                 f"{file!r} has no column like {vector_columns!r}; it has {', '.join(columns)}."
             )
     else:
-        chosen = [n for n in others if len(columns[n]) and _parse_vector(columns[n][0]) is not None]
+        chosen = [n for n in others if len(columns[n]) and parse_vector(columns[n][0]) is not None]
         if len(chosen) > 1:
             raise ValueError(
                 f"{file!r} has {len(chosen)} list columns ({', '.join(chosen)}); choose one by "
                 "vector_columns."
             )
         chosen = chosen or others
-    if len(chosen) == 1 and _parse_vector(columns[chosen[0]][0]) is not None:
-        parsed = [_parse_vector(value) for value in columns[chosen[0]]]
+    if len(chosen) == 1 and parse_vector(columns[chosen[0]][0]) is not None:
+        parsed = [parse_vector(value) for value in columns[chosen[0]]]
         length = len(parsed[0] or [])
         bad = [row for row, vector in enumerate(parsed) if vector is None or len(vector) != length]
         if bad:

@@ -88,15 +88,17 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
     }
 
 
-def check_new_folder(folder: Path) -> None:
+def check_new_folder(folder: Path, what: str = "folder") -> None:
     """Check that ``folder`` is not there and can be made, before work goes into what it is for.
+
+    ``what`` is to be made, a folder or a file, is for the message.
 
     Raises:
         FileExistsError: it is there.
         OSError: it cannot be made.
     """
     if folder.exists():
-        raise FileExistsError(f"{str(folder)!r} is there already; choose another folder.")
+        raise FileExistsError(f"{str(folder)!r} is there already; choose another {what}.")
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is a file.")
@@ -116,6 +118,19 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to that takes the name ``path`` when the block ends well, else is gone."""
+    check_new_folder(path, "file")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_run(

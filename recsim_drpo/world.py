@@ -27,7 +27,7 @@ from recsim_drpo.checks import (
     resolve_device,
     unknown_name,
 )
-from recsim_drpo.decoder import Decoder, ExactDecoder, cells_at_a_time, row_max
+from recsim_drpo.decoder import Decoder, ExactDecoder, cells_at_a_time, directions, row_max
 from recsim_drpo.embeddings import load_embeddings
 from recsim_drpo.rng import Stream
 
@@ -250,15 +250,7 @@ class World:
         Returns:
             int64 (B,); -1 (no item) where an action has a non-finite component.
         """
-        actions = actions.to(self.device)
-        if not actions.is_floating_point():
-            actions = actions.to(torch.float64)
-        # By the largest entry first: the square of a huge one would overflow.
-        largest = (
-            actions.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(actions.dtype).tiny)
-        )
-        directions = torch.nn.functional.normalize((actions / largest).to(torch.float32), dim=-1)
-        return self.decoder.search(directions, 1)[1].squeeze(-1)
+        return self.decoder.search(directions(actions.to(self.device)), 1)[1].squeeze(-1)
 
     def reward_of_items(self, items: Tensor, interests: Tensor) -> Tensor:
         """Latent rewards float32 (B,) of one item a user; 0 where the item is -1 (none)."""
