@@ -1,0 +1,226 @@
+"""Serve what was learnt: the top-k items of contexts, from a run and a catalogue."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_drpo import runs
+from recsim_drpo.agents.protocol import Agent, as_observations
+from recsim_drpo.catalogue import checked_unit_rows
+from recsim_drpo.checks import check_integer, resolve_device
+from recsim_drpo.decoder import ExactDecoder, directions
+from recsim_drpo.embeddings import load_embeddings
+from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.serving_tables import STREAM, open_contexts, open_recommendations
+from recsim_drpo.world import WorldConfig, make_catalogue
+
+_CELLS = 2**20
+_ROWS = 4096
+
+
+class Items(NamedTuple):
+    """What a policy chooses from.
+
+    Attributes:
+        embeddings: float32 (N, d), rows of unit length.
+        item_ids: (N,), integers or text.
+    """
+
+    embeddings: NDArray[np.float32]
+    item_ids: NDArray[np.generic]
+
+
+def items_of_run(
+    config: Mapping[str, Any], *, embeddings: str | Path | None = None, normalize: bool = False
+) -> Items:
+    """The items that a run's policy chooses from.
+
+    Args:
+        config: of the run, by :func:`recsim_drpo.runs.load_config`.
+        embeddings: a file (:func:`recsim_drpo.embeddings.load_embeddings`) in place of the
+            catalogue that the run's log was of: newer items, or those of a log from outside.
+        normalize: scale that file's rows to unit length.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the log was of no catalogue of ours and no file is given; the file is faulty,
+            has changed since, or is of another dimension than the policy's actions.
+    """
+    if embeddings is not None:
+        vectors, item_ids = load_embeddings(embeddings)
+        items = Items(checked_unit_rows(vectors, normalize), item_ids)
+    elif normalize:
+        raise ValueError("--normalize is about a file of vectors, and none is given.")
+    else:
+        described = config["source"].get("env_spec")
+        spec = None if described is None else EnvSpec.from_json(described)
+        if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
+            raise ValueError(
+                f"The run's log, {config['source'].get('dataset')!r}, names no catalogue; give its "
+                "items' vectors by --embeddings FILE."
+            )
+        known = {field.name for field in fields(WorldConfig)}
+        world = {name: value for name, value in spec.kwargs.items() if name in known}
+        catalogue = make_catalogue(WorldConfig(**world))
+        items = Items(catalogue.embeddings, catalogue.item_ids)
+    dim = items.embeddings.shape[1]
+    if dim != config["action_dim"]:
+        raise ValueError(
+            f"The items' vectors have {dim} dimensions; the policy's actions have "
+            f"{config['action_dim']}."
+        )
+    return items
+
+
+class Recommender:
+    """A policy and the items that it chooses from.
+
+    Args:
+        agent: what acts.
+        items: what it chooses from.
+        observation_dim: o ≥ 1, of a context.
+        device: where items are looked up.
+
+    Attributes:
+        agent, items, observation_dim, device: as given.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        items: Items,
+        observation_dim: int,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.agent, self.items, self.observation_dim = agent, items, observation_dim
+        self.device = resolve_device(device)
+        with warnings.catch_warnings():
+            # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            vectors = torch.from_numpy(items.embeddings)
+        self._decoder = ExactDecoder(vectors.to(self.device))
+
+    def top(self, contexts: Tensor | NDArray[np.float32], k: int = 10) -> tuple[Tensor, Tensor]:
+        """The k items of largest cosine with the policy's action.
+
+        Args:
+            contexts: float32 (B, o).
+            k: from 1 to N.
+
+        Returns:
+            scores: float32 (B, k) in [-1, 1], falling.
+            rows: int64 (B, k), rows of the items; ties: the smaller first.
+
+        Raises:
+            ValueError: another shape, k out of range, or an action that is not finite.
+        """
+        check_integer("k", k, 1, len(self.items.item_ids))
+        inputs = as_observations(contexts, self.observation_dim, self.device)
+        actions = torch.as_tensor(self.agent.act(inputs)).detach().to(self.device)
+        expected = (len(inputs), self.items.embeddings.shape[1])
+        if tuple(actions.shape) != expected:
+            raise ValueError(
+                f"The policy returned actions of shape {tuple(actions.shape)}; expected {expected}."
+            )
+        found = torch.isfinite(actions).all(dim=1)
+        if not bool(found.all()):
+            row = int((~found).to(torch.uint8).argmax())
+            raise ValueError(
+                f"The policy's action is not finite for {int((~found).sum())} of {len(found)} "
+                f"contexts, for example {inputs[row].tolist()}."
+            )
+        return self._decoder.search(directions(actions), k)
+
+    def recommend(
+        self,
+        contexts: str | Path,
+        out: str | Path,
+        *,
+        k: int = 10,
+        columns: Sequence[str] | None = None,
+        id_column: str | None = None,
+        input_format: str | None = None,
+        output_format: str | None = None,
+    ) -> int:
+        """Read contexts, write the top k items of each; holds one piece of them at a time.
+
+        Args:
+            contexts: a file, or ``"-"``, standard input.
+            out: a file that is not there yet, and appears whole or not at all; or ``"-"``,
+                standard output, where the pieces before a faulty row have been written.
+            k: from 1 to N.
+            columns: see :func:`recsim_drpo.serving_tables.open_contexts`, as for the rest.
+            id_column: whose values name the contexts in the result.
+            input_format: ``None``: by the suffix.
+            output_format: likewise.
+
+        Returns:
+            the number of contexts.
+
+        Raises:
+            FileNotFoundError, FileExistsError, OSError: about the files.
+            ValueError: as said there, and as for :meth:`top`.
+        """
+        source, target = Path(contexts), Path(out)
+        check_integer("k", k, 1, len(self.items.item_ids))
+        rows = max(1, min(_ROWS, _CELLS // k))
+        count = 0
+        with (
+            open_contexts(
+                source,
+                self.observation_dim,
+                format=input_format,
+                columns=columns,
+                id_column=id_column,
+                rows=rows,
+            ) as table,
+            open_recommendations(target, table.id_name, format=output_format) as write,
+            tqdm(
+                total=table.num_rows,
+                desc="recommend",
+                unit="context",
+                disable=True if target == STREAM else None,
+            ) as bar,
+        ):
+            for ids, values in table.pieces:
+                scores, found = self.top(values, k)
+                write(ids, self.items.item_ids[found.cpu().numpy()], scores.cpu().numpy())
+                count += len(ids)
+                bar.update(len(ids))
+        return count
+
+
+def load_recommender(
+    run: str | Path,
+    *,
+    embeddings: str | Path | None = None,
+    normalize: bool = False,
+    device: str | torch.device = "cpu",
+) -> Recommender:
+    """The recommender that a trained run makes.
+
+    Args:
+        run: its folder.
+        embeddings: see :func:`items_of_run`.
+        normalize: likewise.
+        device: where it acts and looks up.
+
+    Raises:
+        FileNotFoundError, ImportError, TypeError, ValueError: as
+            :func:`recsim_drpo.runs.load_agent` and :func:`items_of_run`.
+    """
+    config = runs.load_config(run)
+    items = items_of_run(config, embeddings=embeddings, normalize=normalize)
+    agent = runs.load_agent(run, device=device)
+    return Recommender(agent, items, config["observation_dim"], device)
