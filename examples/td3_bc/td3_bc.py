@@ -85,6 +85,10 @@ class TD3BC:
         actions: Tensor = self.networks["policy"](observations.to(self.device)).tanh()
         return actions.detach()
 
+    def policy_network(self) -> nn.Sequential:
+        """What :meth:`act` computes, for ``recsim-drpo export``."""
+        return nn.Sequential(self.networks["policy"], nn.Tanh())
+
     def state_dict(self) -> dict[str, Any]:
         """Networks and optimisers as torch gives them, nested, and two plain numbers."""
         state = {name: getattr(self, name).state_dict() for name in KEPT}
