@@ -43,5 +43,5 @@ $(VENV)/installed: $(VENV)/created $(RECIPE)
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable ".[plots,parquet,tensorboard,report,dev]"
+	$(PIP_INSTALL) --editable ".[plots,parquet,tensorboard,report,onnx,dev]"
 	touch $@

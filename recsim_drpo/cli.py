@@ -1,4 +1,4 @@
-"""The command line: generate, train, evaluate, agents, reproduce, report and demo."""
+"""The command line: generate, train, evaluate, recommend, export, agents, reproduce and more."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ from recsim_drpo.evaluation import (
     SessionEvaluator,
     evaluator_for,
 )
+from recsim_drpo.export import export_run
 from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
 from recsim_drpo.precision import PRECISIONS
 from recsim_drpo.rng import check_seeds
+from recsim_drpo.serving import load_recommender
+from recsim_drpo.serving_tables import FORMATS, SUFFIXES
 from recsim_drpo.session_policies import session_reference_policy
 from recsim_drpo.tables import markdown_table
-from recsim_drpo.training import Row, Run, Trained, TrainingConfig, train_many
+from recsim_drpo.trackers import TRACKERS, tracker
+from recsim_drpo.training import Trained, TrainingConfig, train_many
 from recsim_drpo.world import SPLITS
 
 Results = dict[str, Evaluation | SessionEvaluation]
@@ -141,9 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     training.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}")
     training.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
-    training.add_argument(
-        "--tensorboard", action="store_true", help="log to OUT/tensorboard as well (extra)"
-    )
+    training.add_argument("--tracker", help=f"{', '.join(TRACKERS)} (extras), into OUT as well")
     _add_device(training)
 
     evaluation = commands.add_parser("evaluate", help="value of trained runs and of references")
@@ -154,6 +157,39 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--split", default="test", help=f"{', '.join(SPLITS)}")
     evaluation.add_argument("--out", type=Path, help="folder for evaluation.json, .md and .png")
     _add_device(evaluation)
+
+    recommendation = commands.add_parser("recommend", help="the top items of contexts, by a run")
+    recommendation.set_defaults(command=_recommend)
+    recommendation.add_argument("run", type=Path, help="run folder")
+    recommendation.add_argument(
+        "--contexts", default="-", metavar="FILE", help=f"{', '.join(SUFFIXES)} (default - : stdin)"
+    )
+    recommendation.add_argument(
+        "--out",
+        default="-",
+        metavar="FILE",
+        help="likewise; must not be there (default - : stdout)",
+    )
+    recommendation.add_argument("-k", type=int, default=10, help="items a context (default 10)")
+    recommendation.add_argument(
+        "--columns",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="the context's columns, or patterns, in the policy's order (default context_0 …, "
+        "or the list column context)",
+    )
+    recommendation.add_argument("--id-column", metavar="NAME", help="default: numbers from 0, row")
+    for option in ("--input-format", "--output-format"):
+        recommendation.add_argument(option, help=f"{', '.join(FORMATS)} (default: by the suffix)")
+    _add_items(recommendation)
+    _add_device(recommendation)
+
+    exporting = commands.add_parser("export", help="a run's policy as ONNX, with its items")
+    exporting.set_defaults(command=_export)
+    exporting.add_argument("run", type=Path, help="run folder")
+    exporting.add_argument("--out", type=Path, required=True, help="folder, must not be there")
+    _add_items(exporting)
 
     listing = commands.add_parser("agents", help="list the agents")
     listing.set_defaults(command=lambda options: print(_agent_list()))
@@ -211,6 +247,13 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="other world parameters",
     )
+
+
+def _add_items(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--embeddings", help="file of item vectors in place of the catalogue that the log was of"
+    )
+    parser.add_argument("--normalize", action="store_true", help="scale them to unit length")
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
@@ -292,7 +335,10 @@ def _train(options: argparse.Namespace) -> None:
         label = f"{options.agent}, seed {one.run.seed}"
         tqdm.write(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
 
-    with _tracker(options) as on_log:
+    about = {"dataset": options.dataset, **asdict(config), **hyperparameters}
+    with (
+        tracker(options.tracker, options.out, about) if options.tracker else nullcontext() as on_log
+    ):
         train_many(
             {options.agent: [hyperparameters]},
             transitions,
@@ -304,30 +350,6 @@ def _train(options: argparse.Namespace) -> None:
             fleet_size=options.fleet_size,
             **how,
         )
-
-
-@contextmanager
-def _tracker(options: argparse.Namespace) -> Iterator[Callable[[Run, Row], None] | None]:
-    if not options.tensorboard:
-        yield None
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ValueError('--tensorboard needs pip install "recsim-drpo[tensorboard]".') from error
-    # Beside the runs' own folders, which appear only when they are whole.
-    with ExitStack() as writers:
-        by_seed: dict[int, SummaryWriter] = {}
-
-        def log(run: Run, row: Row) -> None:
-            if run.seed not in by_seed:
-                writer = SummaryWriter(str(options.out / "tensorboard" / f"seed-{run.seed}"))
-                by_seed[run.seed] = writers.enter_context(writer)
-            for name, value in row.items():
-                if name != "step":
-                    by_seed[run.seed].add_scalar(name, value, int(row["step"]))
-
-        yield log
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -407,6 +429,49 @@ def _save_evaluation(folder: Path, table: str, results: Results) -> None:
             )
         except plots.PlotsMissingError as error:
             print(error)
+
+
+def _recommend(options: argparse.Namespace) -> None:
+    recommender = load_recommender(
+        _one_run(options.run),
+        embeddings=options.embeddings,
+        normalize=options.normalize,
+        device=options.device,
+    )
+    try:
+        recommender.recommend(
+            options.contexts,
+            options.out,
+            k=options.k,
+            columns=options.columns,
+            id_column=options.id_column,
+            input_format=options.input_format,
+            output_format=options.output_format,
+        )
+    except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _export(options: argparse.Namespace) -> None:
+    description = export_run(
+        _one_run(options.run),
+        options.out,
+        embeddings=options.embeddings,
+        normalize=options.normalize,
+    )
+    outputs = " and ".join(description["policy"]["outputs"])
+    print(
+        f"{options.out}: the policy's {outputs}, within "
+        f"{description['policy']['largest_difference']:.1g} of the agent's, and "
+        f"{description['items']['shape'][0]:,} items."
+    )
+
+
+def _one_run(path: Path) -> Path:
+    folders = _run_folders([path])
+    if len(folders) > 1:
+        raise ValueError(f"There are {len(folders)} runs in {str(path)!r}; name one of them.")
+    return folders[0]
 
 
 def _run_folders(paths: Sequence[Path]) -> list[Path]:

@@ -112,7 +112,11 @@ def test_tensorboard(dataset, tmp_path):
 
     out = tmp_path / "runs" / "bc"
     assert (
-        run("train", "--dataset", dataset, "--agent", "bc", "--out", out, "--tensorboard", *QUICK)
+        run(
+            *("train", "--dataset", dataset, "--agent", "bc", "--out", out),
+            *("--tracker", "tensorboard"),
+            *QUICK,
+        )
         == 0
     )
     events = EventAccumulator(str(tmp_path / "runs" / "bc" / "tensorboard" / "seed-0"))
