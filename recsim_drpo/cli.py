@@ -336,9 +336,8 @@ def _train(options: argparse.Namespace) -> None:
         tqdm.write(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
 
     about = {"dataset": options.dataset, **asdict(config), **hyperparameters}
-    with (
-        tracker(options.tracker, options.out, about) if options.tracker else nullcontext() as on_log
-    ):
+    chosen = options.tracker
+    with tracker(chosen, options.out, about) if chosen else nullcontext() as on_log:
         train_many(
             {options.agent: [hyperparameters]},
             transitions,

@@ -104,6 +104,19 @@ def test_the_network_is_the_policy(tmp_path, layers, sigma):
     assert 0 <= description["policy"]["largest_difference"] <= 1e-5
 
 
+def test_a_policy_of_double_precision(tmp_path):
+    spec = AgentSpec("bc", 4, 8)
+    agent = spec.make(dtype=torch.float64)
+    training = {"steps": 1, "batch_size": 2, "seed": 0, "dtype": "float64"}
+    save_run(tmp_path / "run", agent, [], training, {"dataset": "try/small-v0"}, spec)
+    np.save(tmp_path / "items.npy", np.eye(8, dtype=np.float32))
+    export_run(tmp_path / "run", tmp_path / "out", embeddings=tmp_path / "items.npy")
+    inputs = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    (action,) = session(tmp_path / "out").run(["action"], {"observations": inputs.numpy()})
+    assert action.dtype == np.float32
+    np.testing.assert_allclose(action, agent.act(inputs), atol=1e-5)
+
+
 def test_the_folder_says_what_is_what(tmp_path):
     run = make_run(tmp_path / "run", "iql")
     description = export_run(run, tmp_path / "out")

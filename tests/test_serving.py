@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from recsim_drpo.agents.registry import AgentSpec
 from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.cli import main
 from recsim_drpo.decoder import ExactDecoder
-from recsim_drpo.runs import save_run
-from recsim_drpo.serving import Items, Recommender, load_recommender
+from recsim_drpo.runs import CHECKPOINT, save_run
+from recsim_drpo.serving import Items, Recommender, items_of_run, load_recommender
 from recsim_drpo.world import make_world
 
 DIM = 4
@@ -207,6 +208,17 @@ def test_ids_of_the_items(tmp_path, contexts):
     ]
 
 
+def test_items_of_a_log_of_sessions_and_of_another_environment():
+    spec = gym.make("RecSimZipfSession-v0", **WORLD).spec
+    config = {"action_dim": 8, "source": {"env_spec": spec.to_json()}}
+    items = items_of_run(config)
+    np.testing.assert_array_equal(items.embeddings, make_world(**WORLD).catalogue.embeddings)
+    assert items.item_ids.tolist() == list(range(60))
+    config["source"]["env_spec"] = gym.spec("CartPole-v1").to_json()
+    with pytest.raises(ValueError, match="names no catalogue"):
+        items_of_run(config)
+
+
 def test_agents_from_outside(tmp_path, monkeypatch, contexts):
     (tmp_path / "fixed_agents.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
@@ -341,6 +353,15 @@ def test_other_mistakes(run, contexts, tmp_path, monkeypatch, capsys):
     (tmp_path / "c.parquet").write_bytes(b"")
     assert main(["recommend", str(run), "--contexts", str(tmp_path / "c.parquet")]) == 2
     assert 'pip install "recsim-drpo[parquet]"' in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_dimension(run, tmp_path, capsys):
+    wide = AgentSpec("bc", DIM + 1, 8)
+    save_run(tmp_path / "wide", wide.make(), [], TRAINING, {}, wide)
+    shutil.copy(tmp_path / "wide" / CHECKPOINT, run / CHECKPOINT)
+    assert main(["recommend", str(run), "--contexts", "none.csv"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "does not fit this 'bc' agent (observation_dim=4, action_dim=8)" in line
 
 
 def test_a_changed_catalogue_is_noticed(tmp_path):
