@@ -232,15 +232,14 @@ def _pieces(
 
 
 def _check_ids(file: str, name: str, ids: Ids, expected: type, place: Callable[[int], str]) -> None:
-    if expected in (int, str) and set(map(type, ids)) == {expected}:
+    known = expected in (int, str)
+    if known and set(map(type, ids)) == {expected}:
         return
-    row = next(
-        i for i, one in enumerate(ids) if expected not in (int, str) or type(one) is not expected
-    )
-    rest = "" if expected not in (int, str) else f", and the first is of type {expected.__name__}"
+    row = next(i for i, one in enumerate(ids) if not known or type(one) is not expected)
+    first = f", and the first is of type {expected.__name__}" if known else ""
     raise ValueError(
         f"{file!r}, {place(row)}: the id {name}={ids[row]!r} is of type {type(ids[row]).__name__}"
-        f"{rest}; ids are all integers or all text."
+        f"{first}; ids are all integers or all text."
     )
 
 
