@@ -37,6 +37,7 @@ ROW = "row"
 _RESULTS = ("rank", "item_id", "score")
 _DELIMITERS = (",", "\t", ";")
 _SHOWN = 12
+_BUFFER = 2**20
 
 Ids = list[int] | list[str]
 Write = Callable[[Ids, NDArray[Any], NDArray[np.float32]], None]
@@ -386,7 +387,7 @@ class _ParquetSource:
     def __init__(self, path: Path, file: str) -> None:
         self._name = file
         with _readable(file, "Parquet file"):
-            self._file = _pyarrow().parquet.ParquetFile(path, pre_buffer=False)
+            self._file = _pyarrow().parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
         self.names = list(self._file.schema_arrow.names)
         self.num_rows: int | None = self._file.metadata.num_rows
 
