@@ -212,20 +212,6 @@ def test_conditions_of_the_map_are_its_axes():
     assert len(labels) == 192
 
 
-def test_the_phase_map_holds_hard_filters_against_soft_ones_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(phase_map, "QUICK_AGENTS", ("drpo", "adaptive-bc", "awr", "bc"))
-    result = runner.reproduce(["phase-map"], tiny(tmp_path))[0]
-    for point in result["data"]["points"]:
-        by_agent = {
-            agent: [r for r in result["records"] if _at(r, point, agent)]
-            for agent in ("drpo", "adaptive-bc", "awr")
-        }
-        best = max(phase_map.HARD, key=lambda a: sum(r["validation"] for r in by_agent[a]))
-        ours, theirs = ([r["test"]["ecpm"] for r in by_agent[a]] for a in (best, "awr"))
-        assert point["leads"]["hard"] == pytest.approx(np.subtract(ours, theirs).tolist())
-    assert (tmp_path / "phase-map" / "phase-map-hard-noise-share-rounds.svg").exists()
-
-
 def _at(record, point, agent):
     return (record["condition"], record["agent"]) == (point["label"], agent)
 
@@ -233,18 +219,24 @@ def _at(record, point, agent):
 def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
     result = runner.reproduce(["phase-map"], tiny(tmp_path))[0]
     points = result["data"]["points"]
-    assert len(points) == 4
+    assert len(points) == 8
     for point in points:
         scores = {
             agent: [r["test"]["ecpm"] for r in result["records"] if _at(r, point, agent)]
-            for agent in ("drpo", "asymre", "bc")
+            for agent in ("drpo", "adaptive-bc", "asymre", "bc")
         }
         assert point["best_soft"] == "asymre"
-        for name, rival in (("soft", "asymre"), ("bc", "bc")):
-            expected = np.subtract(scores["drpo"], scores[rival])
+        hard = {
+            agent: sum(r["validation"] for r in result["records"] if _at(r, point, agent))
+            for agent in phase_map.HARD
+        }
+        ours = {"soft": "drpo", "bc": "drpo", "hard": max(hard, key=lambda agent: hard[agent])}
+        for name, rival in (("soft", "asymre"), ("bc", "bc"), ("hard", "asymre")):
+            expected = np.subtract(scores[ours[name]], scores[rival])
             assert point["leads"][name] == pytest.approx(expected.tolist())
         assert point["log"]["rounds"] == point["rounds"] / 100
-    assert (tmp_path / "phase-map" / "phase-map-soft-noise-share-rounds.svg").exists()
+    for name in phase_map.PAIRS:
+        assert (tmp_path / "phase-map" / f"phase-map-{name}-noise-share-rounds.svg").exists()
     records = [
         {"condition": "c", "agent": agent, "validation": value}
         for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))

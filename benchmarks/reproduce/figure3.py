@@ -6,7 +6,6 @@ organic popularity as in the registered world, and, as the other natural reading
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +19,10 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     Settings,
     Table,
-    brief,
-    by_sign,
     difference,
     interval,
-    report_of,
+    mean_of,
+    report_of_study,
     signed,
     values,
 )
@@ -73,21 +71,16 @@ def _bases() -> tuple[Condition, Condition]:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    started = time.monotonic()
     bases = _bases()[:1] if settings.quick else _bases()
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
     some = ("bc", "awr", "asymre", "drpo") if settings.quick else tuple(AGENTS)
     agents = {name: AGENTS[name] for name in some}
     study = settings.study(NAME, conditions, agents, full=20, quick=2)
-    records = settings.run(study)
-    return report_of(
-        NAME,
+    return report_of_study(
         settings,
-        [study.plan()],
-        records,
-        [_table(records, base) for base in bases],
-        [verdict for base in bases for verdict in _verdicts(records, base)],
-        time.monotonic() - started,
+        study,
+        lambda records: [_table(records, base) for base in bases],
+        lambda records: [one for base in bases for one in _verdicts(records, base)],
     )
 
 
@@ -104,7 +97,7 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
     rows = []
     for agent in _agents(records):
         paper = " / ".join(f"{x:.2f}" for x in PAPER[agent]) if agent in PAPER else ""
-        cells = [brief(interval(scores(records, base, ratio, agent))) for ratio in RATIOS]
+        cells = [mean_of(scores(records, base, ratio, agent)) for ratio in RATIOS]
         rows.append([agent, *cells, paper])
     header = ["agent", *(f"{ratio:.0%}" for ratio in RATIOS), "paper"]
     return Table(f"Figure 3, {base.label}", header, rows, "eCPM, 95 % intervals.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from recsim_drpo.training import TrainingConfig
 
 Floats = NDArray[np.float64]
 _ENOUGH_SEEDS = 10
-_QUICK_ROUNDS = 50_000
+_QUICK_ROUNDS = 20_000
+_QUICK_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -63,21 +65,23 @@ class Settings:
         kind: type[Study] = Study,
     ) -> Study:
         """A study of ``full`` seeds, or ``quick`` ones, trained as Table 5 says, or shorter."""
-        if self.quick:
-            conditions = [
-                replace(one, num_rounds=min(one.num_rounds, _QUICK_ROUNDS)) for one in conditions
-            ]
         return kind(
             name,
-            conditions,
+            [self.condition(one) for one in conditions],
             agents,
             self.seeds(full, quick),
-            TrainingConfig(steps=1_000 if self.quick else steps),
+            TrainingConfig(steps=_QUICK_STEPS if self.quick else steps),
             offline=offline,
             execution=self.execution,
             device=self.device,
             full_seeds=full,
         )
+
+    def condition(self, full: Condition) -> Condition:
+        """The condition, or where it is quick one of fewer rounds."""
+        if not self.quick:
+            return full
+        return replace(full, num_rounds=min(full.num_rounds, _QUICK_ROUNDS))
 
     def run(self, study: Study) -> list[Record]:
         """The study's records, in a folder of its name."""
@@ -144,6 +148,26 @@ def report_of(
         "data": dict(data or {}),
         "records": list(records),
     }
+
+
+def report_of_study(
+    settings: Settings,
+    study: Study,
+    tables: Callable[[Sequence[Record]], Sequence[Table]],
+    verdicts: Callable[[Sequence[Record]], Sequence[Verdict]],
+) -> dict[str, Any]:
+    """Run an experiment that is one study; its tables and verdicts follow from its records."""
+    started = time.monotonic()
+    records = settings.run(study)
+    return report_of(
+        study.name,
+        settings,
+        [study.plan()],
+        records,
+        tables(records),
+        verdicts(records),
+        time.monotonic() - started,
+    )
 
 
 def rounded(value: Any, digits: int) -> Any:
@@ -217,6 +241,17 @@ def best_variant(records: Sequence[Record], condition: str, agent: str) -> int:
     return int(variants[int(np.argmax(means))])
 
 
+def best_of(agents: Sequence[str], records: Sequence[Record], condition: str) -> str:
+    """The agent of largest mean eCPM on validation users, of those that were trained."""
+    known = {record["agent"] for record in records}
+    means = {
+        name: np.mean([r["validation"] for r in select(records, condition=condition, agent=name)])
+        for name in agents
+        if name in known
+    }
+    return max(means, key=lambda name: float(means[name]))
+
+
 def chosen_offline(
     records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm"
 ) -> Floats:
@@ -234,19 +269,43 @@ def by_sign(
 ) -> Verdict:
     """The verdict on a claim that a difference is positive, by its interval."""
     verdict = answer(difference)
-    because = (
-        f"the interval of the difference, {signed(difference)}, has 0"
-        if verdict == "undecided"
-        else f"the difference is {signed(difference)}"
-    )
+    because = f"the difference is {signed(difference)}"
+    if math.isnan(difference.low):
+        because += ", of a single replicate, which has no interval"
+    elif verdict == "undecided":
+        because = f"the interval of the difference, {signed(difference)}, has 0"
     return Verdict(claim, statement, paper, ours, verdict, because, command)
 
 
+def positive(margin: Estimate) -> str:
+    """Whether a margin is above 0, as a verdict; undecided where its interval has 0 or is NaN."""
+    if margin.low > 0.0:
+        return "holds"
+    return "does not hold" if margin.high < 0.0 else "undecided"
+
+
+def earns_more(
+    ours: Floats, theirs: Floats, claim: str, statement: str, paper: str, command: str
+) -> Verdict:
+    """The verdict on a claim that scores over seeds are larger than others, paired by seed."""
+    against = f"{mean_of(ours)} against {mean_of(theirs)}"
+    return by_sign(difference(ours, theirs), claim, statement, paper, against, command)
+
+
+def mean_of(scores: Floats) -> str:
+    """Mean over seeds (num_seeds,) with its interval, as text."""
+    return brief(interval(scores))
+
+
 def brief(estimate: Estimate) -> str:
-    """``1.71 [1.70, 1.73]``."""
+    """``1.71 [1.70, 1.73]``, or of a single seed ``1.71``."""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.2f}"
     return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 def signed(estimate: Estimate) -> str:
-    """``+1.26 [+1.13, +1.39]``."""
+    """``+1.26 [+1.13, +1.39]``, or of a single seed ``+1.26``."""
+    if math.isnan(estimate.low):
+        return f"{estimate.value:+.2f}"
     return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"

@@ -1,14 +1,13 @@
 """Table 2: what each part of DRPO contributes.
 
 Row 1, hard filtering without a soft base: DRPO's filter at a fixed κ with the signed advantage
-R - mean(R_subset). Row 2, the soft base alone: the paper's AsymRe, which J.2 names as DRPO's
+R - mean_of(R_subset). Row 2, the soft base alone: the paper's AsymRe, which J.2 names as DRPO's
 objective. Row 3, both, at a fixed κ. Row 4, both, κ guided by variance. The fixed κ is p_0 of
 Table 5, which the paper does not say; other values are other readings of it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
     Table,
     brief,
-    by_sign,
-    difference,
+    earns_more,
     interval,
-    report_of,
+    mean_of,
+    report_of_study,
     values,
 )
 from recsim_drpo.benchmarks.reproduce.study import Record, Variants
@@ -65,19 +64,9 @@ _COLLAPSED = 0.5  # half of the logging teacher's eCPM
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    started = time.monotonic()
     conditions = [scenario(name) for name in SCENARIOS]
     study = settings.study(NAME, conditions, AGENTS, full=20, quick=2)
-    records = settings.run(study)
-    return report_of(
-        NAME,
-        settings,
-        [study.plan()],
-        records,
-        [_table(records), _readings(records)],
-        _verdicts(records),
-        time.monotonic() - started,
-    )
+    return report_of_study(settings, study, lambda r: [_table(r), _readings(r)], _verdicts)
 
 
 def scores(records: Sequence[Record], condition: str, row: str) -> Floats:
@@ -88,7 +77,7 @@ def scores(records: Sequence[Record], condition: str, row: str) -> Floats:
 
 def _table(records: Sequence[Record]) -> Table:
     rows = [
-        [row, *(brief(interval(scores(records, c, row))) for c in SCENARIOS), f"{PAPER[row]:.2f}"]
+        [row, *(mean_of(scores(records, c, row)) for c in SCENARIOS), f"{PAPER[row]:.2f}"]
         for row in ROWS
     ]
     note = f"eCPM on test users, 95 % intervals over seeds. Fixed κ = {KAPPAS[0]}."
@@ -100,7 +89,7 @@ def _readings(records: Sequence[Record]) -> Table:
     for offset, name in ((0, "filter alone"), (len(KAPPAS), "both, fixed")):
         for number, kappa in enumerate(KAPPAS):
             found = [
-                brief(interval(values(records, condition=c, agent="drpo", variant=offset + number)))
+                mean_of(values(records, condition=c, agent="drpo", variant=offset + number))
                 for c in SCENARIOS
             ]
             rows.append([name, f"{kappa:g}", *found])
@@ -119,12 +108,12 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
         for statement, before, after in steps:
             low, high = (scores(records, condition, names[k]) for k in (before, after))
             found.append(
-                by_sign(
-                    difference(high, low),
-                    f"Table 2, {condition}: rows {before + 1} and {after + 1}",
+                earns_more(
+                    high,
+                    low,
+                    f"Table 2, {condition}: rows {after + 1} and {before + 1}",
                     f"{statement.capitalize()}.",
-                    f"{PAPER[names[before]]:.2f} to {PAPER[names[after]]:.2f}",
-                    f"{brief(interval(low))} to {brief(interval(high))}",
+                    f"{PAPER[names[after]]:.2f} against {PAPER[names[before]]:.2f}",
                     COMMAND,
                 )
             )

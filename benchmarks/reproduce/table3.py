@@ -8,7 +8,6 @@ of the name, is kept beside it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,11 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
     Table,
     brief,
-    by_sign,
     difference,
+    earns_more,
     interval,
-    report_of,
+    mean_of,
+    report_of_study,
     select,
     values,
 )
@@ -56,20 +56,10 @@ _NONE_ADMITTED, _ALL_ADMITTED = 0.05, 0.95
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    started = time.monotonic()
     study = settings.study(
         NAME, [scenario("medium")], AGENTS, full=20, quick=2, steps=STEPS, kind=OnlineStudy
     )
-    records = settings.run(study)
-    return report_of(
-        NAME,
-        settings,
-        [study.plan()],
-        records,
-        [_table(records), _filter_table(records)],
-        _verdicts(records),
-        time.monotonic() - started,
-    )
+    return report_of_study(settings, study, lambda r: [_table(r), _filter_table(r)], _verdicts)
 
 
 def curves(records: Sequence[Record], agent: str) -> tuple[Floats, Floats]:
@@ -119,10 +109,10 @@ def _table(records: Sequence[Record]) -> Table:
         rows.append(
             [
                 agent,
-                brief(interval(_final(records, agent))),
+                mean_of(_final(records, agent)),
                 f"{PAPER[agent]:.2f}" if agent in PAPER else "",
-                brief(interval(online)),
-                brief(interval(drawdown(curves(records, agent)[1]))),
+                mean_of(online),
+                mean_of(drawdown(curves(records, agent)[1])),
                 _steps(interval(_adapted(records, agent))),
             ]
         )
@@ -141,7 +131,7 @@ def _filter_table(records: Sequence[Record]) -> Table:
         steps = followed(records, agent, "kappa")[0]
         for place in sorted({round(x) for x in np.linspace(0, len(steps) - 1, 5)}):
             cells = [
-                brief(interval(followed(records, agent, name)[1][:, place]))
+                mean_of(followed(records, agent, name)[1][:, place])
                 for name in ("kappa", "admitted", "online_share")
             ]
             rows.append([agent, f"{steps[place]:,.0f}", *cells])
@@ -152,14 +142,13 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
     found = []
     for agent in FILTERING:
         for other in ("iql", "awr", "asymre"):
-            a, b = (_final(records, name) for name in (agent, other))
             found.append(
-                by_sign(
-                    difference(a, b),
+                earns_more(
+                    _final(records, agent),
+                    _final(records, other),
                     f"Table 3: {agent} against {other}",
                     f"After the online phase {agent} earns more than {other}.",
                     f"{PAPER[agent]:.2f} against {PAPER[other]:.2f}",
-                    f"{brief(interval(a))} against {brief(interval(b))}",
                     COMMAND,
                 )
             )
