@@ -206,7 +206,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, help="default reproduction, or reproduction-quick; goes on if stopped"
     )
     reproduction.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    reproduction.add_argument("--seeds", type=int, help="how many, in place of the experiment's")
+    reproduction.add_argument(
+        "--seeds", type=int, help="how many, in place of the experiment's (theory has none)"
+    )
     reproduction.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
     _add_device(reproduction)
 

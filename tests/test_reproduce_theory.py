@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,17 @@ from scipy.special import exp1
 from recsim_drpo import plots
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.networks import policy_log_prob
-from recsim_drpo.benchmarks.reproduce import divergence, figure2, optimistic_dro, phantom, theory
+from recsim_drpo.benchmarks.reproduce import (
+    divergence,
+    figure2,
+    optimistic_dro,
+    phantom,
+    runner,
+    theory,
+)
+from recsim_drpo.benchmarks.reproduce.experiments import Experiment
 from recsim_drpo.benchmarks.reproduce.optimistic_dro import Problem
+from recsim_drpo.benchmarks.reproduce.results import Settings
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import Transitions, load_transitions
 from recsim_drpo.training import TrainingConfig, train_fleet
@@ -42,7 +52,7 @@ VERDICTS = {
 
 @pytest.fixture(scope="module")
 def found():
-    return theory.run(quick=True, progress=False)
+    return theory.run(Settings(quick=True, folder=Path(), progress=False))
 
 
 def verdict(found, claim):
@@ -451,3 +461,14 @@ def test_figure_2_in_small(tmp_path):
     assert names == [
         f"figure-2-kappa-{k}.{kind}" for k in ("0.5", "0.05") for kind in ("png", "svg")
     ]
+
+
+def test_seeds_count_for_figure_2_and_are_refused_where_there_are_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        figure2, "experiment", lambda seeds, **how: Experiment({"seeds": list(seeds)}, [])
+    )
+    settings = Settings(quick=True, folder=tmp_path, num_seeds=3, progress=False)
+    assert figure2.run(settings)["data"] == {"figure-2": {"seeds": [0, 1, 2]}}
+    with pytest.raises(ValueError, match="seeds=3: theory has none"):
+        runner.reproduce(["theory"], settings)
+    assert not (tmp_path / "theory").exists()

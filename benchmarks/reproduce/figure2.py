@@ -30,6 +30,7 @@ from recsim_drpo.benchmarks.reproduce.phantom import (
     logged_rounds,
     monitor,
 )
+from recsim_drpo.benchmarks.reproduce.results import Settings
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.threads import threads
@@ -46,24 +47,21 @@ PAPER_RATIOS = {"total": 9.0, "mu": 2.0, "log_sigma": 58.0}
 TOLERANCE = 0.25
 """A ratio meets the paper's if it is within a quarter of it: the figure is read by eye."""
 GROWTHS = ("exponential", "linear", "power law")
-_QUICK = {"seeds": range(2), "steps": 500, "every": 25, "num_rounds": 10_000}
-_FULL = {"seeds": range(5), "steps": 2_000, "every": 50, "num_rounds": 50_000}
+_QUICK = {"steps": 300, "every": 15, "num_rounds": 10_000}
+_FULL = {"steps": 2_000, "every": 50, "num_rounds": 50_000}
 
 Floats = NDArray[np.float64]
 Runs = Mapping[str, Series]
 _verdict = partial(Verdict, command=COMMAND)
 
 
-def run(quick: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Train, measure and judge: a dictionary for JSON.
-
-    Args:
-        quick: 2 seeds and 500 steps in place of 5 and 2,000.
-        progress: show rate and time left on a terminal.
-    """
-    how: Any = _QUICK if quick else _FULL
+def run(settings: Settings) -> dict[str, Any]:
+    """Train, measure and judge, with 5 seeds, or 2 where it is quick: a dictionary for JSON."""
+    how: Any = _QUICK if settings.quick else _FULL
+    seeds = settings.seeds(full=5, quick=2)
     with threads(1):
-        return result("figure2", quick, {"figure-2": experiment(progress=progress, **how)})
+        found = experiment(seeds, progress=settings.progress, **how)
+    return result("figure2", settings.quick, {"figure-2": found})
 
 
 def experiment(

@@ -41,19 +41,21 @@ class Experiment:
         about: one line.
         run: trains and measures; the dictionary that is kept as JSON.
         draw: writes the pictures of such a dictionary into a folder.
+        seeded: whether it has seeds, of which there can be more or fewer.
     """
 
     about: str
     run: Callable[[Settings], dict[str, Any]]
     draw: Callable[[dict[str, Any], Path], object]
+    seeded: bool = True
 
 
-def _without_agents(run: Callable[[bool, bool], dict[str, Any]]) -> Callable[[Settings], Any]:
-    """An experiment that compares no agents, and so has no seeds, tables and records of theirs."""
+def _without_agents(run: Callable[[Settings], dict[str, Any]]) -> Callable[[Settings], Any]:
+    """An experiment that compares no agents, and so has no tables and records of theirs."""
 
     def with_settings(settings: Settings) -> dict[str, Any]:
         started = time.monotonic()
-        found = run(settings.quick, settings.progress)
+        found = run(settings)
         seconds = time.monotonic() - started
         frame = report_of(found["experiment"], settings, [], [], [], [], seconds, found["data"])
         return frame | {"verdicts": found["verdicts"]}
@@ -71,7 +73,10 @@ EXPERIMENTS: dict[str, Experiment] = {
         "phantom gradients of rejected samples", _without_agents(figure2.run), figure2.draw
     ),
     "theory": Experiment(
-        "the propositions and theorems as experiments", _without_agents(theory.run), theory.draw
+        "the propositions and theorems as experiments",
+        _without_agents(theory.run),
+        theory.draw,
+        seeded=False,
     ),
     "phase-map": Experiment("where hard filtering wins", phase_map.run, phase_map.draw),
 }
@@ -89,7 +94,8 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
         settings: how.
 
     Raises:
-        ValueError: an unknown name, or a folder that holds results of another configuration.
+        ValueError: an unknown name, a number of seeds for an experiment that has none, or a folder
+            that holds results of another configuration.
     """
     check_integer("processes", settings.processes, 1)
     if settings.num_seeds is not None:
@@ -98,6 +104,11 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     for name in wanted:
         if name not in EXPERIMENTS:
             raise unknown_name("experiment", name, [*EXPERIMENTS, "all"])
+        if name in names and settings.num_seeds is not None and not EXPERIMENTS[name].seeded:
+            raise ValueError(
+                f"seeds={settings.num_seeds}: {name} has none, its instances are fixed; leave the "
+                "number of seeds out. (With all, it counts for the others.)"
+            )
     results = []
     for name in wanted:
         folder = settings.folder / name

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from recsim_drpo import plots
 from recsim_drpo.benchmarks.reproduce import divergence, optimistic_dro
 from recsim_drpo.benchmarks.reproduce.experiments import Experiment, result
+from recsim_drpo.benchmarks.reproduce.results import Settings
 from recsim_drpo.threads import threads
 
 if TYPE_CHECKING:
@@ -37,17 +38,13 @@ EXPERIMENTS: Mapping[str, Callable[[int], Experiment]] = {
 }
 
 
-def run(quick: bool = False, progress: bool = True) -> dict[str, Any]:
-    """All experiments, as a dictionary for JSON.
-
-    Args:
-        quick: fewer random instances.
-        progress: show which experiment runs, on a terminal.
-    """
-    num = QUICK_INSTANCES if quick else NUM_INSTANCES
-    bar = tqdm(EXPERIMENTS.items(), "theory", unit="claim", disable=None if progress else True)
+def run(settings: Settings) -> dict[str, Any]:
+    """All experiments, as a dictionary for JSON; fewer random instances where it is quick."""
+    num = QUICK_INSTANCES if settings.quick else NUM_INSTANCES
+    hidden = None if settings.progress else True
+    bar = tqdm(EXPERIMENTS.items(), "theory", unit="claim", disable=hidden)
     with threads(1):
-        return result("theory", quick, {name: experiment(num) for name, experiment in bar})
+        return result("theory", settings.quick, {name: one(num) for name, one in bar})
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
