@@ -246,7 +246,7 @@ def _pictures(
         plots.item_frequencies(folder / "item_frequencies.png", logged, expected, exponent)
         plots.deciles(folder / "reward_deciles.png", {"this dataset": statistics.deciles()})
         plots.value_by_rank(folder / "value_by_rank.png", curve)
-        _draw_map(folder / "item_map.png", agent)
+        draw_map(folder / "item_map.png", agent)
     except plots.PlotsMissingError:
         return {}
     return {
@@ -261,7 +261,8 @@ def _pictures(
     }
 
 
-def _draw_map(path: Path, agent: LoggingAgent) -> None:
+def draw_map(path: Path, agent: LoggingAgent) -> None:
+    """Figure 6a: items, the interest of training user 0, and what each component shows to them."""
     world = agent.world
     user = world.users("train", 0, torch.arange(1))
     rounds = torch.arange(_MAP_ROUNDS)

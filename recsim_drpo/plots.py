@@ -1,6 +1,6 @@
 """Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG.
 
-Those of a benchmark, at the end, are written as PNG and SVG where the path has no suffix. They are
+Those that a benchmark draws are written as PNG and SVG where the path has no suffix. They are
 legible at a width of 600 pixels. Estimates come as rows of value, low and high.
 """
 
@@ -98,12 +98,15 @@ def recorded() -> Iterator[list[tuple[str, Figure]]]:
         _recorded = outside
 
 
-def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:
+def deciles(
+    path: Path, curves: Mapping[str, ArrayLike], ylabel: str = "latent reward, relative"
+) -> None:
     """Figure 1: reward at 10, 20, …, 90 % of the logs, best first, relative to the first.
 
     Args:
-        path: PNG to write.
+        path: PNG or SVG to write, or both where it has no suffix.
         curves: nine values a name.
+        ylabel: what is drawn.
     """
     figure, axes = new_figure()
     shares = 100 * paper.FIGURE_1_SHARES
@@ -112,19 +115,34 @@ def deciles(path: Path, curves: Mapping[str, ArrayLike]) -> None:
         axes.plot(shares, y / y[0], "o-", color=colour, label=name)
     reference = paper.FIGURE_1 / paper.FIGURE_1[0]
     axes.plot(shares, reference, "s--", color="0.5", label="paper, Figure 1 (production)")
-    axes.set(
-        xlabel="share of rounds, best first (%)", ylabel="latent reward, relative", ylim=(0, 1.05)
-    )
+    axes.set(xlabel="share of rounds, best first (%)", ylabel=ylabel, ylim=(0, 1.05))
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
-def value_by_rank(path: Path, curve: NDArray[np.float64]) -> None:
-    """Figure 6b: mean over users of the value of their item of rank r, relative to rank 1."""
+def value_by_rank(
+    path: Path,
+    curve: NDArray[np.float64],
+    shares: NDArray[np.float64] | None = None,
+    types: Mapping[str, float] | None = None,
+) -> None:
+    """Figure 6b: mean over users of the value of their item of rank r, relative to rank 1.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        curve: (T,), best first.
+        shares: (T,), ranks as shares of the catalogue; ``None`` where the curve has all of them.
+        types: of items, with the share of the ranks at which they end, in rising order.
+    """
     figure, axes = new_figure()
     # As a share of the catalogue, since the paper's has 5,000 items and this one may not.
-    ranks = 100 * np.arange(1, len(curve) + 1) / len(curve)
-    axes.plot(ranks, curve / curve[0], color=COLOURS[0], label="this world")
+    ranks = np.arange(1, len(curve) + 1) / len(curve) if shares is None else shares
+    start = 0.0
+    for number, (name, end) in enumerate((types or {}).items()):
+        axes.axvspan(100 * start, 100 * end, color=COLOURS[4], alpha=(0.35, 0.15, 0.0)[number % 3])
+        axes.text(50 * (start + end), 1.0, name, ha="center", fontsize=8, rotation=90, va="top")
+        start = end
+    axes.plot(100 * ranks, curve / curve[0], color=COLOURS[0], label="this world")
     reference = paper.FIGURE_6B / paper.FIGURE_6B[0]
     ranks = 100 * paper.FIGURE_6B_RANKS / paper.FIGURE_6B_RANKS[-1]
     axes.plot(ranks, reference, "s--", color="0.5", label="paper, Figure 6b")
@@ -134,7 +152,7 @@ def value_by_rank(path: Path, curve: NDArray[np.float64]) -> None:
         ylim=(0, 1.05),
     )
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def item_frequencies(
@@ -153,7 +171,7 @@ def item_frequencies(
     )
     axes.set(xlabel="true popularity rank", ylabel="share of rounds")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def item_map(
@@ -165,7 +183,7 @@ def item_map(
     """Figure 6a: items and a user's interest by t-SNE, and who shows which to that user.
 
     Args:
-        path: PNG to write.
+        path: PNG or SVG to write, or both where it has no suffix.
         vectors: (n, d), the items drawn.
         interest: (d,), the user's interest.
         shown_by: for each component of the logging agent, rows of ``vectors`` it showed.
@@ -193,7 +211,7 @@ def item_map(
     )
     axes.set(xticks=[], yticks=[])
     axes.legend(frameon=False, loc="best", fontsize=8)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def learning_curves(

@@ -131,6 +131,8 @@ def _scale(plan: Mapping[str, Any]) -> str:
         rounds = sorted({int(condition["num_rounds"]) for condition in plan["conditions"]})
         logged = f"{rounds[0]:,}" if len(rounds) == 1 else f"{rounds[0]:,} to {rounds[-1]:,}"
         parts.append(f"{logged} rounds logged")
+    if "num_users" in plan:
+        parts.append(f"{plan['num_users']:,} users")
     if "training" in plan:
         parts.append(f"{plan['training']['steps']:,} steps")
     return f"{plan['name']}: {', '.join(parts)}"

@@ -11,8 +11,10 @@ from typing import Any
 
 from recsim_drpo import plots
 from recsim_drpo.benchmarks.reproduce import (
+    figure1,
     figure2,
     figure3,
+    figure6,
     phase_map,
     table1,
     table2,
@@ -64,6 +66,10 @@ def _without_agents(run: Callable[[Settings], dict[str, Any]]) -> Callable[[Sett
 
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "figure1": Experiment("how eCPM is spread over logged rounds", figure1.run, figure1.draw),
+    "figure6": Experiment(
+        "items, what they are worth, who is shown them", figure6.run, figure6.draw
+    ),
     "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
     "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
     "table3": Experiment("offline to online, with Figure 4", table3.run, table3.draw),

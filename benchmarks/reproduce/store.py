@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ class Store:
         if not self.has(key):
             raise KeyError(key)
         return json.loads(self._path(key).read_text(encoding="utf-8"))
+
+    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """A piece, made and kept if it is not there yet."""
+        if not self.has(key):
+            self.put(key, make())
+        return self.get(key)
 
     def _path(self, key: str) -> Path:
         return self._records / f"{key}.json"
