@@ -13,6 +13,7 @@ from recsim_drpo.benchmarks.reproduce import offline, runner, table1, table2
 from recsim_drpo.benchmarks.reproduce.conditions import (
     EXPERT_ONLY,
     Condition,
+    OtherWorld,
     expert_degraded,
     noise_injected,
     other_worlds,
@@ -22,10 +23,14 @@ from recsim_drpo.benchmarks.reproduce.offline import RewardModel
 from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
     best_variant,
+    brief,
     by_sign,
     chosen_offline,
     difference,
+    earns_more,
     interval,
+    mean_of,
+    signed,
     values,
 )
 from recsim_drpo.benchmarks.reproduce.store import Store, differences
@@ -248,6 +253,22 @@ def test_verdicts_go_by_the_interval(estimate, verdict):
     assert by_sign(estimate, "c", "s", "", "", "cmd").verdict == verdict
 
 
+def test_a_single_seed_is_shown_without_an_interval():
+    alone = interval(np.array([1.234]))
+    assert (brief(alone), signed(alone)) == ("1.23", "+1.23")
+    said = by_sign(alone, "c", "s", "", "", "cmd")
+    assert said.because == "the difference is +1.23, of a single replicate, which has no interval"
+    assert brief(Estimate(1.234, 1.0, 2.0)) == "1.23 [1.00, 2.00]"
+
+
+def test_holding_scores_against_others_is_paired():
+    ours, theirs = np.array([1.0, 2.0, 3.0]), np.array([0.9, 1.9, 2.85])
+    found = earns_more(ours, theirs, "c", "s", "", "cmd")
+    assert found.verdict == "holds"
+    assert found.ours == f"{mean_of(ours)} against {mean_of(theirs)}"
+    assert earns_more(theirs, ours, "c", "s", "", "cmd").verdict == "does not hold"
+
+
 def test_a_verdict_is_one_of_four():
     with pytest.raises(ValueError, match="Did you mean 'holds'"):
         Verdict("c", "s", "", "", "hold", "", "")
@@ -273,7 +294,8 @@ def tiny(monkeypatch, small_kwargs):
         )
 
     monkeypatch.setattr(Settings, "study", study)
-    monkeypatch.setattr(table1, "other_worlds", lambda count: ())
+    world = OtherWorld(3, {"delta": 0.3}, {}, 400, {})
+    monkeypatch.setattr(table1, "other_worlds", lambda count: (world,))
     monkeypatch.setattr(offline, "_STEPS", 20)
 
 
