@@ -20,6 +20,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
     Table,
     difference,
+    earns_more,
     interval,
     mean_of,
     report_of_study,
@@ -117,7 +118,7 @@ def _drpo_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
     first, last = (scores(records, base, ratio, "drpo") for ratio in (RATIOS[0], RATIOS[-1]))
     condition = noise_injected(base, RATIOS[-1]).label
     optimum = values(records, "normalized", condition=condition, agent="drpo")
-    where, both = f"Figure 3, {base.label}", f"{brief(interval(first))} to {brief(interval(last))}"
+    where, both = f"Figure 3, {base.label}", f"{mean_of(first)} to {mean_of(last)}"
     return [
         Verdict(
             f"{where}: DRPO",
@@ -133,7 +134,7 @@ def _drpo_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
             f"{where}: near the optimum",
             "DRPO is near the optimum even at 80 % noise.",
             "1.33, optimum 2.0",
-            f"{brief(interval(last))}; of the optimum {brief(interval(optimum))}",
+            f"{mean_of(last)}; of the optimum {mean_of(optimum)}",
             answer(interval(optimum - _NEAR)),
             f"near is {_NEAR:.0%} or more of the way from random items to the oracle",
             COMMAND,
@@ -150,7 +151,7 @@ def _degradation_verdicts(records: Sequence[Record], base: Condition, agent: str
     degrades = answer(interval(_KEPT * runs[0] - runs[-1]))
     where = f"Figure 3, {base.label}: {agent}"
     paper = "1.29 to 1.06" if agent == "awr" else ""
-    ours = f"{brief(interval(runs[0]))} to {brief(interval(runs[-1]))}"
+    ours = f"{mean_of(runs[0])} to {mean_of(runs[-1])}"
     return [
         Verdict(
             f"{where} degrades",
@@ -175,13 +176,12 @@ def _degradation_verdicts(records: Sequence[Record], base: Condition, agent: str
 
 
 def _ahead_verdict(records: Sequence[Record], base: Condition, agent: str) -> Verdict:
-    ours, theirs = (scores(records, base, RATIOS[-1], name) for name in ("drpo", agent))
-    return by_sign(
-        difference(ours, theirs),
+    return earns_more(
+        scores(records, base, RATIOS[-1], "drpo"),
+        scores(records, base, RATIOS[-1], agent),
         f"Figure 3, {base.label}: DRPO against {agent} at 80 %",
         f"At 80 % noise DRPO earns more than {agent}.",
         f"{PAPER['drpo'][-1]:.2f} against {PAPER[agent][-1]:.2f}" if agent in PAPER else "",
-        f"{brief(interval(ours))} against {brief(interval(theirs))}",
         COMMAND,
     )
 
@@ -193,7 +193,7 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
         f"Figure 3, {base.label}: vanilla AsymRe",
         "Unweighted advantages collapse at every noise ratio.",
         "0.05 at 0 %, then 0",
-        f"at most {brief(interval(best))}",
+        f"at most {mean_of(best)}",
         answer(interval(_COLLAPSED - best)),
         f"to collapse is to earn less than {_COLLAPSED:g}",
         COMMAND,

@@ -22,6 +22,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
     Table,
     brief,
+    by_sign,
     difference,
     earns_more,
     interval,

@@ -214,8 +214,7 @@ def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict
             f"{where}: adaptivity",
             "Over all noise levels adaptive κ earns more than the best fixed ratio.",
             "",
-            f"{brief(interval(means[ADAPTIVE]))} against top {RATIOS[best]:.0%}'s "
-            f"{brief(interval(means[best]))}",
+            f"{mean_of(means[ADAPTIVE])} against top {RATIOS[best]:.0%}'s {mean_of(means[best])}",
             COMMAND,
         ),
     ]
