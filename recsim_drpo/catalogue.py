@@ -166,7 +166,7 @@ class Catalogue:
             raise ValueError(f"item_ids has shape {ids.shape}; expected ({num_items},).")
         if len(np.unique(ids)) != num_items:
             raise ValueError(f"item_ids has {num_items - len(np.unique(ids))} repetitions.")
-        topics, centres = _spherical_k_means(vectors, num_topics, catalogue_seed)
+        topics, centres = spherical_k_means(vectors, num_topics, catalogue_seed)
         return cls(
             embeddings=vectors,
             item_ids=ids,
@@ -240,13 +240,21 @@ def _zipf(num_items: int, exponent: float, catalogue_seed: int) -> NDArray[np.fl
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def _spherical_k_means(
+def spherical_k_means(
     vectors: NDArray[np.float32], num_topics: int, catalogue_seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Cluster unit vectors by cosine (Dhillon and Modha, 2001), started by D² sampling.
 
     Fitted on at most 50,000 rows; then every row is assigned. Own code, since a library's
     clustering may change with its version, and with it a published world.
+
+    Args:
+        vectors: float32 (N, d), rows of unit length.
+        num_topics: K clusters, from 1 to N.
+        catalogue_seed: integer in [0, 2**63) of the start.
+
+    Returns:
+        int64 (N,), the cluster of each row in [0, K), and float32 (K, d), their centres.
     """
     generator = catalogue_generator(catalogue_seed, _CLUSTERING)
     sample_size = min(len(vectors), _CLUSTER_SAMPLE)

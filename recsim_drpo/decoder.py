@@ -128,6 +128,19 @@ class ExactDecoder:
         return _unpack_keys(keys)
 
 
+def decode(decoder: Decoder, actions: Tensor) -> Tensor:
+    """The item of largest inner product with each action: only an action's direction counts.
+
+    Args:
+        decoder: of the items.
+        actions: numbers (B, d) on the decoder's device, of whatever length.
+
+    Returns:
+        int64 (B,); :data:`NO_ITEM` where an action has a non-finite component.
+    """
+    return decoder.search(directions(actions), 1)[1].squeeze(-1)
+
+
 def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Largest entry of each row and its column, the first of equals: float32 and int64, (B,).
 

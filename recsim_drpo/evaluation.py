@@ -456,10 +456,19 @@ def evaluator_for(
     """
     if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
         return None
-    given = {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
     if spec.id == SESSION_ENV_ID:
-        return SessionEvaluator(make_sessions(device, **given), num_users, seed, split)
-    return Evaluator(make_world(device, **given), num_users, seed, split)
+        sessions = make_sessions(device, **_world_kwargs(spec))
+        return SessionEvaluator(sessions, num_users, seed, split)
+    return Evaluator(world_of_spec(spec, device), num_users, seed, split)
+
+
+def world_of_spec(spec: EnvSpec, device: str | torch.device = "cpu") -> World:
+    """The world of a spec of ``RecSimZipf-v0``."""
+    return make_world(device, **_world_kwargs(spec))
+
+
+def _world_kwargs(spec: EnvSpec) -> dict[str, Any]:
+    return {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
 
 
 def world_of(

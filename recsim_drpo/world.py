@@ -27,7 +27,7 @@ from recsim_drpo.checks import (
     resolve_device,
     unknown_name,
 )
-from recsim_drpo.decoder import Decoder, ExactDecoder, cells_at_a_time, directions, row_max
+from recsim_drpo.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
 from recsim_drpo.embeddings import load_embeddings
 from recsim_drpo.rng import Stream
 
@@ -250,7 +250,7 @@ class World:
         Returns:
             int64 (B,); -1 (no item) where an action has a non-finite component.
         """
-        return self.decoder.search(directions(actions.to(self.device)), 1)[1].squeeze(-1)
+        return decode(self.decoder, actions.to(self.device))
 
     def reward_of_items(self, items: Tensor, interests: Tensor) -> Tensor:
         """Latent rewards float32 (B,) of one item a user; 0 where the item is -1 (none)."""

@@ -10,8 +10,8 @@ weights do not help here: of 5,000 items a deterministic policy's is hardly ever
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
 
+from recsim_drpo import ope_models
 from recsim_drpo.datasets.load import Transitions
 from recsim_drpo.evaluation import Policy
 from recsim_drpo.world import World
@@ -20,9 +20,7 @@ NUM_ROUNDS = 40_000
 """Rounds of the held-out log: half to fit on, half to evaluate on."""
 
 _STEPS = 2_000
-_BATCH_SIZE = 512
 _LEARNING_RATE = 1e-3
-_WIDTH = 128
 
 
 class RewardModel:
@@ -35,33 +33,16 @@ class RewardModel:
 
     def __init__(self, log: Transitions, seed: int) -> None:
         batch, half = log.batch, len(log) // 2
-        inputs = torch.cat((batch.observations, batch.actions), dim=1)[:half]
-        rewards = batch.rewards[:half]
+        rows = torch.arange(half, device=batch.actions.device)
+        contexts, rewards = batch.observations[:half], batch.rewards[:half]
         self._contexts = batch.observations[half:]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = nn.Sequential(
-                nn.Linear(inputs.shape[1], _WIDTH),
-                nn.ReLU(),
-                nn.Linear(_WIDTH, _WIDTH),
-                nn.ReLU(),
-                nn.Linear(_WIDTH, 1),
-            ).to(inputs.device)
-        generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.Adam(network.parameters(), lr=_LEARNING_RATE)
-        for _ in range(_STEPS):
-            rows = torch.randint(half, (_BATCH_SIZE,), generator=generator).to(inputs.device)
-            error = network(inputs[rows]).squeeze(1) - rewards[rows]
-            optimizer.zero_grad()
-            error.square().mean().backward()
-            optimizer.step()
-        self._network = network
+        self._model = ope_models.RewardModel(
+            contexts, batch.actions, rows, rewards, seed, _STEPS, _LEARNING_RATE
+        )
 
-    @torch.no_grad()
     def value(self, policy: Policy, world: World) -> float:
         """Mean predicted reward of the items that a policy shows; no item (-1) is worth 0."""
         actions = torch.as_tensor(policy.act(self._contexts))
         items = world.decode(actions)
-        embeddings = world.embeddings[items.clamp_min(0)]
-        predicted: Tensor = self._network(torch.cat((self._contexts, embeddings), dim=1)).squeeze(1)
+        predicted = self._model.predict(self._contexts, world.embeddings[items.clamp_min(0)])
         return float(torch.where(items >= 0, predicted, 0.0).mean())
