@@ -15,6 +15,7 @@ import os
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,8 +27,10 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from recsim_drpo.agents import make_agent
 from recsim_drpo.benchmarks.measuring import (
     DIM,
+    OBSERVATION_DIM,
     Goal,
     Line,
     Sgemm,
@@ -43,6 +46,8 @@ from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.decoder import ExactDecoder
 from recsim_drpo.envs import ENV_ID, register
+from recsim_drpo.ope_logs import read_item_log
+from recsim_drpo.ope_policy import OffPolicyEvaluator
 from recsim_drpo.threads import threads
 from recsim_drpo.world import make_world
 
@@ -65,6 +70,7 @@ class Sizes:
         rounds: rounds generated, and read back.
         many_rounds: rounds generated to see whether memory grows.
         generations: turns of generating ``rounds`` rounds.
+        evaluations: turns of off-policy evaluation on as many.
     """
 
     repetitions: int = 5
@@ -75,6 +81,7 @@ class Sizes:
     rounds: int = 1_000_000
     many_rounds: int = 5_000_000
     generations: int = 3
+    evaluations: int = 3
 
 
 QUICK = Sizes(
@@ -84,6 +91,7 @@ QUICK = Sizes(
     rounds=20_000,
     many_rounds=100_000,
     generations=2,
+    evaluations=1,
 )
 
 
@@ -315,11 +323,38 @@ def _read_bytes(path: Path) -> None:
             done += count
 
 
+def off_policy(setting: Setting) -> list[Line]:
+    """Off-policy evaluation of one policy, reading and fitting included, in a fresh process."""
+    sizes, root = setting.sizes, _dataset_root(setting)
+    if not _data_file(root).exists():
+        _generate_afresh(root, sizes.rounds, str(setting.device))
+    device = str(setting.device)
+    jobs = [in_fresh_process(_ope_job, str(root), device) for _ in range(sizes.evaluations)]
+    seconds, computed, peaks = (list(column) for column in zip(*jobs, strict=True))
+    what = f"ope of one policy on {sizes.rounds:,} rounds"
+    return [
+        Line(what, "s", seconds, goal=Goal(high=30.0, unit="s", of_ratio=False)),
+        Line(f"{what}: processor time", "s", computed),
+        Line(f"{what}: peak memory", "GB", peaks, goal=_memory_goal()),
+    ]
+
+
+def _ope_job(root: str, device: str) -> tuple[float, float, float]:
+    os.environ["MINARI_DATASETS_PATH"] = root
+    agent = make_agent("bc", OBSERVATION_DIM, DIM, seed=0, device=device)
+    start = time.process_time()
+    seconds = seconds_per_call(
+        lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)
+    )
+    return seconds, time.process_time() - start, peak_memory() / 1e9
+
+
 SECTIONS: dict[str, Callable[[Setting], list[Line]]] = {
     "decode": decode,
     "vector_env": vector_env,
     "generate": generate,
     "load": load,
+    "ope": off_policy,
 }
 
 

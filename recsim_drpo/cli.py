@@ -191,6 +191,28 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument("--out", type=Path, required=True, help="folder, must not be there")
     _add_items(exporting)
 
+    off_policy = commands.add_parser("ope", help="value of trained runs from a log alone")
+    off_policy.set_defaults(command=_ope)
+    off_policy.add_argument("runs", type=Path, nargs="+", help="run folders")
+    off_policy.add_argument(
+        "--dataset",
+        required=True,
+        help="id of a local Minari dataset that they have not learnt from",
+    )
+    off_policy.add_argument(
+        "--samples",
+        type=int,
+        default=0,
+        help="draws in each context of the stochastic policy (default 0: the deterministic one)",
+    )
+    off_policy.add_argument("--clusters", type=int, help="of items, for mips (default √items)")
+    off_policy.add_argument(
+        "--embeddings", help="file of the catalogue, where the dataset's environment has none"
+    )
+    off_policy.add_argument("--seed", type=int, default=0, help="of models, clusters and draws")
+    off_policy.add_argument("--out", type=Path, help="folder for ope.json, .md and .png")
+    _add_device(off_policy)
+
     listing = commands.add_parser("agents", help="list the agents")
     listing.set_defaults(command=lambda options: print(_agent_list()))
 
@@ -396,6 +418,45 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     if options.out is not None:
         _save_evaluation(options.out, table, results)
+
+
+def _ope(options: argparse.Namespace) -> None:
+    # Needed by no other command.
+    from recsim_drpo import ope_report
+    from recsim_drpo.ope_logs import read_item_log
+    from recsim_drpo.ope_policy import OffPolicyEvaluator
+
+    check_integer("--samples", options.samples, 0)
+    if options.out is not None:
+        runs.check_new_folder(options.out)
+    folders = _run_folders(options.runs)
+    configs = [runs.load_config(folder) for folder in folders]
+    dataset = open_dataset(options.dataset)
+    log = read_item_log(dataset, embeddings=options.embeddings, device=options.device)
+    dims = log.contexts.shape[1], log.embeddings.shape[1]
+    checksum = dataset.storage.metadata.get("catalogue_checksum")
+    for folder, config in zip(folders, configs, strict=True):
+        theirs = config["observation_dim"], config["action_dim"]
+        if theirs != dims:
+            raise ValueError(
+                f"{str(folder)!r} acts from {theirs[0]} to {theirs[1]} dimensions, dataset "
+                f"{dataset.id!r} has contexts of {dims[0]} and items of {dims[1]}."
+            )
+        if checksum is not None and config["source"].get("catalogue_checksum") != checksum:
+            raise ValueError(
+                f"{str(folder)!r} learnt on another catalogue than that of {dataset.id!r}."
+            )
+    agents = {f.as_posix(): runs.load_agent(f, device=options.device) for f in folders}
+    evaluator = OffPolicyEvaluator(
+        log, num_clusters=options.clusters, seed=options.seed, progress=True
+    )
+    results = {name: evaluator(agent, samples=options.samples) for name, agent in agents.items()}
+    print(ope_report.as_text(results))
+    for folder, config in zip(folders, configs, strict=True):
+        if config["source"].get("dataset") == dataset.id:
+            print(f"\n{folder.as_posix()} learnt from this very log: its value is overestimated.")
+    if options.out is not None and (problem := ope_report.save(options.out, results)):
+        print(problem)
 
 
 def _references(
