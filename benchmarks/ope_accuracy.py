@@ -94,7 +94,8 @@ def clipped_mean(latent: Tensor, sigma: float) -> Tensor:
     def above(threshold: float) -> Tensor:  # E[(R + σ ε - threshold)₊]
         z = (latent - threshold) / sigma
         density = torch.exp(-0.5 * z.square()) / math.sqrt(2.0 * math.pi)
-        return sigma * (density + z * torch.special.ndtr(z))
+        excess: Tensor = sigma * (density + z * torch.special.ndtr(z))
+        return excess
 
     return above(0.0) - above(1.0)
 

@@ -118,7 +118,8 @@ def as_logged(other: Campaign, log: Campaign, num_items: int) -> Floats:
                 middles = 0.5 * (other.seconds[order][1:] + other.seconds[order][:-1])
                 nearest = order[np.searchsorted(middles, log.seconds[rounds])]
                 found[rounds, item] = other.propensities[nearest]
-    return found / found.sum(axis=1, keepdims=True)
+    scaled: Floats = found / found.sum(axis=1, keepdims=True)
+    return scaled
 
 
 def evaluate(

@@ -341,7 +341,7 @@ def off_policy(setting: Setting) -> list[Line]:
 
 def _ope_job(root: str, device: str) -> tuple[float, float, float]:
     os.environ["MINARI_DATASETS_PATH"] = root
-    agent = make_agent("bc", OBSERVATION_DIM, DIM, seed=0, device=device)
+    agent = make_agent("bc", observation_dim=OBSERVATION_DIM, action_dim=DIM, device=device)
     start = time.process_time()
     seconds = seconds_per_call(
         lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)

@@ -442,7 +442,8 @@ def _ope(options: argparse.Namespace) -> None:
                 f"{str(folder)!r} acts from {theirs[0]} to {theirs[1]} dimensions, dataset "
                 f"{dataset.id!r} has contexts of {dims[0]} and items of {dims[1]}."
             )
-        if checksum is not None and config["source"].get("catalogue_checksum") != checksum:
+        learnt_on = config["source"].get("catalogue_checksum")
+        if None not in (checksum, learnt_on) and checksum != learnt_on:
             raise ValueError(
                 f"{str(folder)!r} learnt on another catalogue than that of {dataset.id!r}."
             )

@@ -17,6 +17,9 @@ from recsim_drpo.embeddings import load_embeddings
 from recsim_drpo.envs import ENV_ID
 from recsim_drpo.evaluation import world_of_spec
 
+ITEMS = "items.npz"
+"""What a dataset's folder may have beside its card: ``embeddings`` (N, d), row i of item i."""
+
 _SAME_DIRECTION = 0.999
 
 
@@ -94,7 +97,8 @@ def read_item_log(
         dataset: a dataset, or the id of a local one.
         embeddings: file of the catalogue, as :func:`recsim_drpo.embeddings.load_embeddings` reads
             it; row i is item i. ``None``: the catalogue of the dataset's environment if that is
-            ours, else the items that the log shows, with the actions that it shows them by.
+            ours, else :data:`ITEMS` if the dataset has it, else the items that the log shows, with
+            the actions that it shows them by.
         device: where the tensors are to be.
 
     Raises:
@@ -172,7 +176,8 @@ def _catalogue(
         return load_embeddings(embeddings)[0]
     spec = dataset.spec.env_spec
     if spec is None or spec.id != ENV_ID:
-        return None
+        beside = Path(dataset.spec.data_path).parent / ITEMS
+        return load_embeddings(beside)[0] if beside.is_file() else None
     return world_of_spec(spec).catalogue.embeddings
 
 

@@ -191,19 +191,18 @@ class OffPolicyEvaluator:
             every = rounds.repeat_interleave(items.shape[1])
             repeated = contexts.repeat_interleave(items.shape[1], dim=0)
             predicted = self._rewards.predict(every, repeated, log.embeddings[flat])
-            expected = torch.where(some, predicted.view(items.shape), 0.0).mean(dim=1)
+            worth = torch.where(some, predicted.view(items.shape), 0.0).mean(dim=1)
             same_item = items == log.items[rows].unsqueeze(1)
             same_cluster = self._clusters[known] == self._shown_clusters[rows].unsqueeze(1)
-            parts.append((_share(same_item), expected, _share(same_cluster & some)))
+            parts.append((_share(same_item), worth, _share(same_cluster & some)))
             counts += torch.bincount(items.flatten() + 1, minlength=len(counts))
             alone.append(rounds[(some & ~self._logged_items[known]).all(dim=1).cpu()])
         matches, expected, in_clusters = (
             _host(torch.cat(column)) for column in zip(*parts, strict=True)
         )
         shares = _host(counts) / float(counts.sum())
-        totals = np.bincount(
-            self._clusters.cpu().numpy(), weights=shares[1:], minlength=self.num_clusters
-        )
+        totals = np.zeros(self.num_clusters)
+        np.add.at(totals, self._clusters.cpu().numpy(), shares[1:])
         return Terms(
             weights=None if self._propensities is None else matches / self._propensities,
             expected=expected,

@@ -234,6 +234,8 @@ def test_a_dataset_is_read_with_or_without_its_catalogue(minari_root, tmp_path):
     np.save(tmp_path / "mine.npy", 2.0 * world.catalogue.embeddings)
     given = read_item_log(outside, embeddings=tmp_path / "mine.npy")
     assert given.items.tolist() == first.infos["item_id"][1:501].tolist()
+    np.savez(minari_root / "ope/outside-v0/items.npz", embeddings=world.catalogue.embeddings)
+    assert torch.equal(read_item_log(outside).embeddings, world.embeddings)
     np.save(tmp_path / "other.npy", world.catalogue.embeddings[::-1])
     with pytest.raises(ValueError, match="embeddings are of another catalogue"):
         read_item_log(outside, embeddings=tmp_path / "other.npy")
