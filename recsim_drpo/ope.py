@@ -22,7 +22,7 @@ Here they are functions of those numbers, whoever computed them; :mod:`recsim_dr
 computes them for a policy that outputs embeddings.
 
 Intervals are normal ones over rounds at 95 % (for ``snips`` by the delta method), so rounds have to
-be independent. The bootstrap covers no better at a hundred times the cost, and empirical
+be independent. The bootstrap covers as much at a hundred times the cost, and empirical
 Bernstein's needs a bound on the weights, which a log does not tell; docs/off_policy_evaluation.md
 has what they cover. They know nothing of a reward model's error: that of ``dm`` is about contexts
 only.
