@@ -43,5 +43,6 @@ $(VENV)/installed: $(VENV)/created $(RECIPE)
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) --editable ".[plots,parquet,tensorboard,report,onnx,dev]"
+	$(PIP_INSTALL) \
+		--editable ".[plots,parquet,tensorboard,report,onnx,d3rlpy,sb3,torchrl,dev]"
 	touch $@

@@ -19,6 +19,12 @@ from recsim_drpo.rng import check_seed
 GROUP = "recsim_drpo.agents"
 """The group of entry points by which an installed package offers agents."""
 
+LIBRARIES = {
+    "d3rlpy": "recsim_drpo.adapters.d3rlpy",
+    "sb3": "recsim_drpo.adapters.stable_baselines3",
+}
+"""Whose algorithms are agents as ``library:Algorithm``, and what makes agents of them."""
+
 Factory = Callable[..., Agent]
 """A class or function called as ``factory(observation_dim=, action_dim=, seed=, device=, …)``."""
 
@@ -60,16 +66,20 @@ def import_agent(reference: str) -> Algorithm | Factory:
     """Import a class, a factory or an algorithm.
 
     Args:
-        reference: ``module:name``, for example ``"my_package.td3_bc:TD3BC"``.
+        reference: ``module:name``, for example ``"my_package.td3_bc:TD3BC"``, or an algorithm of
+            one of the :data:`LIBRARIES`, ``"d3rlpy:IQL"``.
 
     Raises:
         ImportError: the module or the name in it cannot be imported; the cause is attached.
         TypeError: it is no class, factory or :class:`Algorithm`.
-        ValueError: the reference is not of that form.
+        ValueError: the reference is not of that form; the library has no such algorithm.
     """
     module, _, attribute = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise ValueError(f"{reference!r} is not of the form module:Class.")
+    if module in LIBRARIES:
+        made: Factory = importlib.import_module(LIBRARIES[module]).factory(attribute)
+        return made
     return _imported(
         lambda: operator.attrgetter(attribute)(importlib.import_module(module)),
         f"The agent {reference!r}",

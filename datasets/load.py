@@ -97,6 +97,14 @@ class Transitions:
         return self._observations.device
 
     @property
+    def episode_ends(self) -> Tensor:
+        """bool (N,), true at the last transition of an episode: terminated, or cut off there."""
+        ends = self._terminations.clone()
+        ends[:-1] |= self._rows[1:] != self._rows[:-1] + 1
+        ends[-1] = True
+        return ends
+
+    @property
     def batch(self) -> Batch:
         """All of it, in the dataset's order."""
         return self.take(torch.arange(len(self), device=self.device))
@@ -172,6 +180,11 @@ def load_transitions(
     return transitions_of_episodes(
         dataset.iterate_episodes(), total, num_episodes, widths, infos, resolved, dataset.id
     )
+
+
+def as_transitions(dataset: str | MinariDataset | Transitions) -> Transitions:
+    """What was read already, or :func:`load_transitions` of a dataset; raises as that does."""
+    return dataset if isinstance(dataset, Transitions) else load_transitions(dataset)
 
 
 def transitions_of_episodes(

@@ -40,7 +40,7 @@ _CURVES = {
 _README = """# {title}
 
 `{agent}` trained on `{dataset}` for {steps:,} steps of {batch_size} transitions, seed {seed}.
-{diverged}
+{remarks}
 
 | file | what it holds |
 | --- | --- |
@@ -150,9 +150,10 @@ def save_run(
         training: fields of its configuration.
         source: what :func:`source_of` says of the log, and whatever else describes the run.
         spec: how the agent was made. ``None`` asks the agent: one of :func:`make_agent`'s learners
-            knows, another needs the attributes ``observation_dim``, ``action_dim``, ``seed`` and
-            ``hyperparameters``, and a class that can be imported. Of a learner all hyper-parameters
-            are kept, not only those that the spec has.
+            knows, as does one with an attribute ``spec``; another needs the attributes
+            ``observation_dim``, ``action_dim``, ``seed`` and ``hyperparameters``, and a class that
+            can be imported. Of a learner all hyper-parameters are kept, not only those that the
+            spec has.
 
     Raises:
         FileExistsError: the folder is there already.
@@ -185,7 +186,7 @@ def save_run(
             agent=spec.name,
             dataset=source.get("dataset", "?"),
             steps=training["steps"],
-            diverged=_diverged(source),
+            remarks=_remarks(source),
             batch_size=training["batch_size"],
             seed=training["seed"],
             checkpoint=CHECKPOINT,
@@ -207,7 +208,8 @@ def _completed(agent: Agent, spec: AgentSpec | None) -> AgentSpec:
             dims = agent.observation_dim, agent.action_dim
             return AgentSpec(name, *dims, int(agent.state_dict()["seed"]), agent.hyperparameters)
     if spec is None:
-        spec = _self_described(agent)
+        own = getattr(agent, "spec", None)
+        spec = own if isinstance(own, AgentSpec) else _self_described(agent)
     for name, value in spec.hyperparameters.items():
         try:
             json.dumps(value)
@@ -263,9 +265,13 @@ def save_trained(
     save_run(folder, agent, trained.history, training, about, spec)
 
 
-def _diverged(source: Mapping[str, Any]) -> str:
-    step = source.get("diverged_at")
-    return "" if step is None else f"\nIt diverged at step {step:,} and is as it was before."
+def _remarks(source: Mapping[str, Any]) -> str:
+    step, remarks = source.get("diverged_at"), ""
+    if source.get("online"):
+        remarks += "\nIt learnt online: the steps are those of the log's environment, not updates."
+    if step is not None:
+        remarks += f"\nIt diverged at step {step:,} and is as it was before."
+    return remarks
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def modules(folder: str) -> set[str]:
 NAMES = ["recsim_drpo", "recsim_drpo.datasets"]
 NAMES += [f"recsim_drpo.{n.removesuffix('.py')}" for n in modules("recsim_drpo")]
 NAMES += [f"recsim_drpo.{f}.{n.removesuffix('.py')}" for f in PACKAGES for n in modules(f)]
+NAMES += [f"recsim_drpo.adapters.{n.removesuffix('.py')}" for n in modules("recsim_drpo/adapters")]
 NAMES = sorted(name.removesuffix(".__init__") for name in NAMES)
 IMPORTS = f"""
 import datasets
@@ -90,6 +91,8 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
         assert len(names) == len(set(names))
         for module in modules("recsim_drpo"):
             assert f"recsim_drpo/{module}" in names
+        for module in modules("recsim_drpo/adapters"):
+            assert f"recsim_drpo/adapters/{module}" in names
         for folder in PACKAGES:
             for module in modules(folder):
                 assert f"recsim_drpo/{folder}/{module}" in names
