@@ -36,6 +36,7 @@ from recsim_drpo.evaluation import (
 )
 from recsim_drpo.export import export_run
 from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
+from recsim_drpo.online import learns_online, train_online
 from recsim_drpo.precision import PRECISIONS
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.serving import load_recommender
@@ -59,6 +60,10 @@ _NO_HYPERPARAMETERS = {
     "precision": "--precision",
     "execution": "--execution",
     "dtype": "Python's make_agent",
+}
+_OF_LIBRARIES = {
+    "d3rlpy:NAME": "an algorithm of d3rlpy with continuous actions, such as IQL (extra d3rlpy)",
+    "sb3:NAME": "SAC, PPO, TD3 or DDPG of Stable-Baselines3, which learn online (extra sb3)",
 }
 _MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError)
 
@@ -110,7 +115,8 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--agent",
         required=True,
-        help=f"{', '.join(ALGORITHMS)}, the name of an installed plug-in, or module:Class",
+        help=f"{', '.join(ALGORITHMS)}, the name of an installed plug-in, module:Class, or an "
+        "algorithm of a library: d3rlpy:IQL, sb3:SAC",
     )
     training.add_argument(
         "--out",
@@ -119,7 +125,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a run folder for each seed is made in it: OUT/seed-0",
     )
     training.add_argument("--seeds", type=int, nargs="+", action="extend", help="default 0")
-    training.add_argument("--steps", type=int, default=_TRAINING.steps)
+    training.add_argument(
+        "--steps",
+        type=int,
+        default=_TRAINING.steps,
+        help="updates, or rounds with users for an agent that learns online (default 5,000)",
+    )
     training.add_argument("--batch-size", type=int, default=_TRAINING.batch_size)
     training.add_argument("--log-every", type=int, default=_TRAINING.log_every)
     training.add_argument("--evaluate-every", type=int, default=_TRAINING.evaluate_every)
@@ -346,13 +357,17 @@ def _train(options: argparse.Namespace) -> None:
     # What cannot be made, or kept in a run folder, is refused before work goes into it.
     first = AgentSpec(options.agent, *dims, seeds[0], hyperparameters).make(device, **how)
     flatten(first.state_dict())
+    online = learns_online(first)
+    if online and options.infos:
+        raise ValueError(f"--infos: {options.agent} learns online and reads no column of a log.")
     spec = dataset.spec.env_spec
     # Training asks an evaluator for headlines only, which those of sessions have as well.
     evaluator = evaluator_for(spec, 2_000, split="validation", device=options.device)
 
     def keep(one: Trained) -> None:
         folder = folders[one.run.seed]
-        runs.save_trained(folder, one, config, runs.source_of(dataset))
+        source = runs.source_of(dataset) | ({"online": True} if online else {})
+        runs.save_trained(folder, one, config, source)
         last = one.history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
         marked = "" if one.diverged_at is None else f" (diverged at step {one.diverged_at}, marked)"
@@ -362,6 +377,19 @@ def _train(options: argparse.Namespace) -> None:
     about = {"dataset": options.dataset, **asdict(config), **hyperparameters}
     chosen = options.tracker
     with tracker(chosen, options.out, about) if chosen else nullcontext() as on_log:
+        if online:
+            train_online(
+                options.agent,
+                hyperparameters,
+                spec,
+                config,
+                seeds=seeds,
+                device=device,
+                evaluator=evaluator,
+                on_log=on_log,
+                on_done=keep,
+            )
+            return
         train_many(
             {options.agent: [hyperparameters]},
             transitions,
@@ -400,7 +428,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     logging = LoggingConfig(**source["logging_config"])
     below, above = _references(evaluator, source["weights"], logging)
     agents: dict[str, Policy] = {
-        folder.as_posix() + (" (diverged)" if source.get("diverged_at") is not None else ""): (
+        folder.as_posix()
+        + (" (online)" if source.get("online") else "")
+        + (" (diverged)" if source.get("diverged_at") is not None else ""): (
             runs.load_agent(folder, device=options.device)
         )
         for folder, source in zip(folders, sources, strict=True)
@@ -581,7 +611,7 @@ def _cells(one: Evaluation | SessionEvaluation) -> dict[str, str]:
 
 
 def _agent_list() -> str:
-    names = agent_names()
+    names = agent_names() | _OF_LIBRARIES
     width = max(12, *map(len, names))
     return "\n".join(f"{name:{width}} {summary}" for name, summary in names.items())
 

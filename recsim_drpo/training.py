@@ -66,6 +66,13 @@ class DivergedError(ArithmeticError):
         self.history = history
 
 
+def check_row(row: Row, step: int, history: list[Row]) -> None:
+    """Raise :class:`DivergedError` where a metric, or an action evaluated, is not finite."""
+    for name, value in row.items():
+        if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
+            raise DivergedError(step, name, value, history)
+
+
 def draw_indices(
     seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
 ) -> Tensor:
@@ -153,9 +160,7 @@ def train(
         if on_log is not None:
             on_log(row)
         known = getattr(agent, "diverged_at", None)
-        for name, value in row.items():
-            if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
-                raise DivergedError(number if known is None else known, name, value, history)
+        check_row(row, number if known is None else known, history)
         if known is not None:  # and the batch of this row happened to be harmless
             raise DivergedError(known, "loss", math.nan, history)
 

@@ -127,8 +127,9 @@ def test_tensorboard(dataset, tmp_path):
 def test_agents_lists_every_agent(capsys):
     assert run("agents") == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert [line.split()[0] for line in lines] == list(agent_names())
-    assert len(lines) == 13
+    names = [line.split()[0] for line in lines]
+    assert names == [*agent_names(), "d3rlpy:NAME", "sb3:NAME"]
+    assert len(lines) == 13 + 2
     assert all(len(line) > 30 for line in lines)
 
 

@@ -613,7 +613,7 @@ def test_the_example_installed_is_listed_trained_and_evaluated(example, tmp_path
     install(tmp_path / "sibling", "sibling", sick="sick_module:Agent")
     listed = run("agents")
     lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
-    assert set(lines) == {*registry.BUILT_IN, "td3-bc"}
+    assert set(lines) == {*registry.BUILT_IN, "td3-bc", "d3rlpy:NAME", "sb3:NAME"}
     summary = "TD3+BC: a deterministic policy, twin critics with targets, and cloning."
     assert lines["td3-bc"].split() == ["td3-bc", *summary.split()]
     assert "'sick' (sick_module:Agent) cannot be imported (ModuleNotFoundError" in listed.stderr
