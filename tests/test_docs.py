@@ -65,3 +65,43 @@ def test_documented_modules_exist():
             folder = name.rsplit("/", 1)[0] if "/" in name else folder
             path = ROOT / (name if "/" in name else f"{folder}/{name}")
             assert path.exists(), path
+
+
+# A page on each library that plugs in: run where the library is there.
+LIBRARIES = {
+    "docs/libraries/d3rlpy.md": "d3rlpy",
+    "docs/libraries/stable-baselines3.md": "stable_baselines3",
+    "docs/libraries/torchrl.md": "torchrl",
+    "docs/libraries/pytorch.md": "minari",
+}
+LESS = {
+    "num_rounds=200_000": "num_rounds=1_000, card=False",
+    "n_steps=300, n_steps_per_epoch=300": "n_steps=2, n_steps_per_epoch=2",
+    "steps=300": "steps=2",
+    "12_800": "128",
+    "agent).ecpm": "agent, num_users=100).ecpm",
+    "num_envs=64": "num_envs=16",
+    "(2_000, 320)": "(20, 320)",
+}
+
+
+@pytest.mark.usefixtures("clean_registry")
+@pytest.mark.parametrize(("page", "library"), LIBRARIES.items())
+def test_what_is_documented_of_a_library_runs(
+    page, library, minari_root, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip(library)
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(python_blocks(page))
+    assert any(large in code for large in LESS)
+    for large, small in LESS.items():
+        code = code.replace(large, small)
+    namespace = {"__name__": "documentation"}
+    exec(compile(code, page, "exec"), namespace)
+    assert "[" in capsys.readouterr().out  # the value with its interval
+    assert callable(namespace["agent"].act)
+
+
+@pytest.mark.parametrize("page", LIBRARIES)
+def test_links_of_library_pages_lead_somewhere(page):
+    test_links_lead_somewhere(page)
