@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import copy
-import errno
 import json
 import platform
-import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
@@ -16,7 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import filelock
 import gymnasium as gym
 import minari
 import numpy as np
@@ -24,10 +20,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from minari import MinariDataset
 from minari.data_collector import EpisodeBuffer
-from minari.dataset.minari_dataset import parse_dataset_id
 from minari.dataset.minari_storage import MinariStorage
-from minari.namespace import create_namespace, list_local_namespaces
-from minari.storage.datasets_root_dir import get_dataset_path
 from tqdm import tqdm
 
 from recsim_drpo.checks import check_integer, unknown_name
@@ -35,6 +28,7 @@ from recsim_drpo.datasets.card import write_card
 from recsim_drpo.datasets.load import Transitions, transitions_of_episodes
 from recsim_drpo.datasets.log import Log, References, info_column
 from recsim_drpo.datasets.session_log import SessionLog
+from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID, register, spaces_of
 from recsim_drpo.logging_agent import (
     POLICIES,
@@ -60,7 +54,6 @@ PACKING = (
 )
 _REFERENCE_USERS = 10_000
 _SHARES_USERS = 2_000
-_STAGING = ".recsim-drpo"
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
 
 
@@ -182,7 +175,7 @@ def generate_dataset(
         OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
         RuntimeError: another process is generating this dataset.
     """
-    _check_id(dataset_id)
+    check_id(dataset_id)
     check_integer("num_rounds", num_rounds, 1)
     check_seed(seed)
     mixture_weights(scenario)
@@ -201,42 +194,21 @@ def generate_dataset(
     if author_email is not None:
         metadata["author_email"] = {author_email}
 
-    root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
-    target = root / dataset_id
-    staging_root = root / _STAGING
-    slug = dataset_id.replace("/", "__")
     needed = int(1.02 * num_rounds * log.bytes_per_round()) + 16 * 2**20
-    _check_disk(root, num_rounds, needed)
-    try:
-        staging_root.mkdir(exist_ok=True)
-        with filelock.FileLock(staging_root / f"{slug}.lock", timeout=0):
-            _check_absent(dataset_id)
-            staging = staging_root / slug
-            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-            try:
-                (staging / "data").mkdir(parents=True)
-                storage = MinariStorage.new(
-                    staging / "data",
-                    observation_space=observation_space,
-                    action_space=action_space,
-                    env_spec=spec,
-                    data_format="hdf5",
-                )
-                storage.update_metadata(metadata)
-                _write_rounds(storage, log, seed, num_rounds, progress)
-                storage.update_metadata({"logged_mean_reward": log.statistics.mean_reward})
-                if card:
-                    write_card(staging, dataset_id, metadata | storage.metadata, log)
-                _publish(staging, target, dataset_id)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except filelock.Timeout as error:
-        raise RuntimeError(
-            f"Another process is generating {dataset_id!r} right now; wait for it, or choose "
-            "another id."
-        ) from error
-    except OSError as error:
-        raise _explained(error, root, needed) from error
+    with new_dataset(dataset_id, f"{num_rounds:,} rounds", needed) as staging:
+        (staging / "data").mkdir()
+        storage = MinariStorage.new(
+            staging / "data",
+            observation_space=observation_space,
+            action_space=action_space,
+            env_spec=spec,
+            data_format="hdf5",
+        )
+        storage.update_metadata(metadata)
+        _write_rounds(storage, log, seed, num_rounds, progress)
+        storage.update_metadata({"logged_mean_reward": log.statistics.mean_reward})
+        if card:
+            write_card(staging, dataset_id, metadata | storage.metadata, log)
     return minari.load_dataset(dataset_id)
 
 
@@ -281,29 +253,6 @@ def simulate_transitions(
     return transitions_of_episodes(
         episodes, total, len(episodes), widths, infos, log.agent.world.device, "simulated"
     )
-
-
-def _check_id(dataset_id: str) -> None:
-    try:
-        parse_dataset_id(dataset_id)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
-            "digits, '-' and '_', a namespace of at least two."
-        ) from error
-    _check_absent(dataset_id)
-
-
-def _check_absent(dataset_id: str) -> None:
-    path, root = get_dataset_path(dataset_id), get_dataset_path()
-    for parent in path.parents:
-        if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
-            raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
-    if path.exists():
-        raise ValueError(
-            f"There is a dataset {dataset_id!r} already; choose another version, or delete it with "
-            f"minari.delete_dataset({dataset_id!r})."
-        )
 
 
 def _make_log(
@@ -396,28 +345,6 @@ def _observed_mean(world: World, policy: str) -> float:
     return float(world.observed_reward(latent, users.reward_noise).mean())
 
 
-def _check_disk(root: Path, num_rounds: int, needed: int) -> None:
-    free = shutil.disk_usage(root).free
-    if free < needed:
-        raise OSError(
-            errno.ENOSPC,
-            f"{num_rounds:,} rounds need about {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are "
-            f"free at {str(root)!r}; free some, log fewer rounds, or set MINARI_DATASETS_PATH",
-        )
-
-
-def _explained(error: OSError, root: Path, needed: int) -> OSError:
-    """The error in words that name the folder and the mend; nothing of the dataset is left."""
-    if error.errno == errno.ENOSPC and "MINARI_DATASETS_PATH" in str(error):
-        return error
-    return OSError(
-        error.errno or errno.EIO,
-        f"Could not write the dataset (about {needed / 1e9:.2f} GB) under {str(root)!r}: "
-        f"{error.strerror or error}. Nothing was left behind; make room or make the folder "
-        "writable, or set MINARI_DATASETS_PATH",
-    )
-
-
 def _write_rounds(
     storage: MinariStorage, log: Log, seed: int, num_rounds: int, progress: bool
 ) -> None:
@@ -478,13 +405,3 @@ def _blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer
         finally:
             for future in pending:
                 future.cancel()
-
-
-def _publish(staging: Path, target: Path, dataset_id: str) -> None:
-    """Move the finished dataset to where Minari lists it, in one step."""
-    namespace = parse_dataset_id(dataset_id)[0]
-    if namespace is not None and namespace not in list_local_namespaces():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            create_namespace(namespace)
-    staging.rename(target)

@@ -1,0 +1,111 @@
+"""Write a Minari dataset aside, and move it into place in one step: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.namespace import create_namespace, list_local_namespaces
+from minari.storage.datasets_root_dir import get_dataset_path
+
+_STAGING = ".recsim-drpo"
+
+
+def check_id(dataset_id: str) -> None:
+    """Raise ``ValueError`` unless a dataset of that id can be made: well-formed, and not there."""
+    try:
+        parse_dataset_id(dataset_id)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
+            "digits, '-' and '_', a namespace of at least two."
+        ) from error
+    _check_absent(dataset_id)
+
+
+def _check_absent(dataset_id: str) -> None:
+    path, root = get_dataset_path(dataset_id), get_dataset_path()
+    for parent in path.parents:
+        if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
+            raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
+    if path.exists():
+        raise ValueError(
+            f"There is a dataset {dataset_id!r} already; choose another version, or delete it with "
+            f"minari.delete_dataset({dataset_id!r})."
+        )
+
+
+@contextmanager
+def new_dataset(dataset_id: str, what: str, needed: int) -> Iterator[Path]:
+    """A folder to fill; it becomes the dataset when the block ends well, and else is gone.
+
+    Args:
+        dataset_id: checked by :func:`check_id`.
+        what: what is written, in words: "200,000 rounds".
+        needed: bytes that it takes, about.
+
+    Raises:
+        ValueError: there is a dataset of that id by now.
+        OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
+        RuntimeError: another process is making this dataset.
+    """
+    root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
+    slug = dataset_id.replace("/", "__")
+    staging = root / _STAGING / slug
+    _check_disk(root, what, needed)
+    try:
+        staging.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(staging.with_name(f"{slug}.lock"), timeout=0):
+            _check_absent(dataset_id)
+            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+            try:
+                staging.mkdir()
+                yield staging
+                _publish(staging, root / dataset_id, dataset_id)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except filelock.Timeout as error:
+        raise RuntimeError(
+            f"Another process is generating {dataset_id!r} right now; wait for it, or choose "
+            "another id."
+        ) from error
+    except OSError as error:
+        raise _explained(error, root, needed) from error
+
+
+def _check_disk(root: Path, what: str, needed: int) -> None:
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC,
+            f"{what} need about {needed / 1e9:.2f} GB and {free / 1e9:.2f} GB are "
+            f"free at {str(root)!r}; free some, take fewer rounds, or set MINARI_DATASETS_PATH",
+        )
+
+
+def _explained(error: OSError, root: Path, needed: int) -> OSError:
+    """The error in words that name the folder and the mend; nothing of the dataset is left."""
+    if error.errno == errno.ENOSPC and "MINARI_DATASETS_PATH" in str(error):
+        return error
+    return OSError(
+        error.errno or errno.EIO,
+        f"Could not write the dataset (about {needed / 1e9:.2f} GB) under {str(root)!r}: "
+        f"{error.strerror or error}. Nothing was left behind; make room or make the folder "
+        "writable, or set MINARI_DATASETS_PATH",
+    )
+
+
+def _publish(staging: Path, target: Path, dataset_id: str) -> None:
+    """Move the finished dataset to where Minari lists it, in one step."""
+    namespace = parse_dataset_id(dataset_id)[0]
+    if namespace is not None and namespace not in list_local_namespaces():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            create_namespace(namespace)
+    staging.rename(target)
