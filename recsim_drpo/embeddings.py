@@ -79,6 +79,30 @@ def load_embeddings(
     return vectors, ids
 
 
+def load_item_ids(path: str | Path) -> NDArray[Any]:
+    """Ids of the rows of an embeddings file that has none: ``.npy``, or text with one on a line.
+
+    Returns:
+        array (N,), of integers where all of them are, else of text.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of item ids at {str(path)!r}.")
+    try:
+        if path.suffix.lower() != ".npy":
+            return _as_ids(path.read_text(encoding="utf-8-sig").splitlines())
+        ids = np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path.name!r} is not a readable file of ids ({error}).") from error
+    if ids.ndim != 1 or ids.dtype.kind not in "iuSU":
+        raise ValueError(f"{path.name!r} holds {ids.dtype} {ids.shape}; ids are (items,).")
+    return ids
+
+
 def _load_arrays(path: Path, suffix: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
         if suffix == ".npy":
