@@ -127,6 +127,17 @@ class Transitions:
             {name: picked(column, flat) for name, column in self._infos.items()},
         )
 
+    def first(self, count: int, infos: Sequence[str]) -> Transitions:
+        """The first ``count`` transitions with these info columns; observations are shared."""
+        return Transitions(
+            self._observations,
+            self._rows[:count],
+            self._actions[:count],
+            self._rewards[:count],
+            self._terminations[:count],
+            {name: self._infos[name][:count] for name in infos},
+        )
+
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """A batch drawn uniformly with replacement by a generator of the tensors' device."""
         check_integer("batch_size", batch_size, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, overload
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,7 @@ from recsim_drpo.world import ECPM_PER_REWARD, World, make_world, stream_of
 
 if TYPE_CHECKING:
     from recsim_drpo.agents.fleet import Fleet
+    from recsim_drpo.held_out import LogEvaluator
 
 Floats = NDArray[np.float64]
 _ROWS = 8_192
@@ -371,7 +372,7 @@ class SessionEvaluator:
         )
 
 
-AnyEvaluator = Evaluator | SessionEvaluator
+AnyEvaluator: TypeAlias = "Evaluator | SessionEvaluator | LogEvaluator"
 
 
 @overload
@@ -441,7 +442,7 @@ def evaluator_for(
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
-) -> AnyEvaluator | None:
+) -> Evaluator | SessionEvaluator | None:
     """What evaluates policies in the environment that a spec describes.
 
     Args:

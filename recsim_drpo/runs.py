@@ -34,6 +34,7 @@ HISTORY = "history.csv"
 _CURVES = {
     "ecpm": "eCPM on validation users",
     "return": "return on validation users",
+    "held_out_value": "mean reward, by held-out rounds",
     "loss": "loss",
 }
 
@@ -46,7 +47,7 @@ _README = """# {title}
 | --- | --- |
 | `{checkpoint}` | parameters, optimiser and state: everything needed to act or to go on |
 | `{config}` | agent, hyper-parameters, training, dataset, environment, versions |
-| `{history}` | a row of metrics for every logged step; `ecpm` or `return` is on validation users |
+| `{history}` | metrics by step; `ecpm`, `return`: validation users; `held_out_*`: held-out rounds |
 | `learning_curve.png` | the same, drawn (where matplotlib is installed) |
 
 ```
