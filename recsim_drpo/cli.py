@@ -1,4 +1,4 @@
-"""The command line: generate, train, evaluate, recommend, export, agents, reproduce and more."""
+"""The command line: generate, import, train, evaluate, recommend, export, reproduce and more."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
 
-from recsim_drpo import plots, runs
+from recsim_drpo import import_command, plots, runs
 from recsim_drpo.agents import AgentSpec, agent_names
 from recsim_drpo.agents.engine import EXECUTIONS
 from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.checkpoints import flatten
 from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
+from recsim_drpo.datasets.import_log import is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.evaluation import (
+    AnyEvaluator,
     Evaluation,
     Evaluator,
     Policy,
@@ -35,6 +37,7 @@ from recsim_drpo.evaluation import (
     evaluator_for,
 )
 from recsim_drpo.export import export_run
+from recsim_drpo.held_out import SHARE, load_and_hold_out
 from recsim_drpo.logging_agent import SCENARIOS, LoggingConfig, reference_policy
 from recsim_drpo.online import learns_online, train_online
 from recsim_drpo.precision import PRECISIONS
@@ -109,6 +112,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_world(generate)
     _add_device(generate)
 
+    importing = commands.add_parser("import", help="logs of your own into a Minari dataset")
+    importing.set_defaults(command=import_command.run)
+    import_command.add_arguments(importing)
+
     training = commands.add_parser("train", help="train an agent on a dataset")
     training.set_defaults(command=_train)
     training.add_argument("--dataset", required=True, help="id of a local Minari dataset")
@@ -154,6 +161,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="COLUMN",
         help="info columns for agents that read batch.infos, for example propensity",
+    )
+    training.add_argument(
+        "--held-out",
+        type=float,
+        metavar="SHARE",
+        help=f"last rounds of an imported log to measure on, not to learn from (default {SHARE:g})",
     )
     training.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}")
     training.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
@@ -351,7 +364,21 @@ def _train(options: argparse.Namespace) -> None:
     for folder in folders.values():
         runs.check_new_folder(folder)
     dataset = open_dataset(options.dataset)
-    transitions = load_transitions(dataset, device=device, infos=options.infos)
+    evaluator: AnyEvaluator | None
+    source = runs.source_of(dataset)
+    if is_imported(dataset):
+        source["held_out"] = SHARE if options.held_out is None else options.held_out
+        transitions, evaluator = load_and_hold_out(
+            dataset, source["held_out"], infos=options.infos, device=device
+        )
+    elif options.held_out is not None:
+        raise ValueError(f"--held-out is for imported logs; {options.dataset!r} is none.")
+    else:
+        transitions = load_transitions(dataset, device=device, infos=options.infos)
+        # Training asks an evaluator for headlines only, which those of sessions have as well.
+        evaluator = evaluator_for(
+            dataset.spec.env_spec, 2_000, split="validation", device=options.device
+        )
     how = {"precision": options.precision, "execution": options.execution}
     dims = transitions.observation_dim, transitions.action_dim
     # What cannot be made, or kept in a run folder, is refused before work goes into it.
@@ -360,13 +387,16 @@ def _train(options: argparse.Namespace) -> None:
     online = learns_online(first)
     if online and options.infos:
         raise ValueError(f"--infos: {options.agent} learns online and reads no column of a log.")
-    spec = dataset.spec.env_spec
-    # Training asks an evaluator for headlines only, which those of sessions have as well.
-    evaluator = evaluator_for(spec, 2_000, split="validation", device=options.device)
+    if online and is_imported(dataset):
+        raise ValueError(
+            f"{options.agent} learns online; the imported log {options.dataset!r} has no "
+            "environment to learn in."
+        )
+    if online:
+        source["online"] = True
 
     def keep(one: Trained) -> None:
         folder = folders[one.run.seed]
-        source = runs.source_of(dataset) | ({"online": True} if online else {})
         runs.save_trained(folder, one, config, source)
         last = one.history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
@@ -381,7 +411,7 @@ def _train(options: argparse.Namespace) -> None:
             train_online(
                 options.agent,
                 hyperparameters,
-                spec,
+                dataset.spec.env_spec,
                 config,
                 seeds=seeds,
                 device=device,
@@ -414,7 +444,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         for folder, other in zip(folders, sources, strict=True):
             if other.get(key) is None:
                 raise ValueError(
-                    f"The log of {str(folder)!r} has no {key}: it is of no environment of ours."
+                    f"The log of {str(folder)!r} has no {key}: it is of no environment of ours. "
+                    "What is known of a log from outside is in the runs' history.csv."
                 )
             if other[key] != source[key]:
                 raise ValueError(
