@@ -97,8 +97,9 @@ def import_log(
     columns = with_categories(columns, table, progress)
     if columns.dim == 0:
         raise ValueError(f"{table.path.name!r} has a header and no row with a category.")
+    what = f"about {table.num_rows:,} rounds"
     tally = _Tally(len(vectors), [*notes, *_equal_vectors(vectors, ids)])
-    with new_dataset(dataset_id, "its rounds", _bytes(table, columns, vectors)) as staging:
+    with new_dataset(dataset_id, what, _bytes(table, columns, vectors)) as staging:
         (staging / "data").mkdir()
         storage = MinariStorage.new(
             staging / "data",
@@ -237,10 +238,9 @@ def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]
 
 
 def _bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:
-    """What the dataset takes on the disk, about; of text, whose rows are not counted, its size."""
+    """What the dataset takes on the disk, about."""
     row = 4 * (columns.dim + vectors.shape[1] + 1) + 2 + 8 * (2 + len(columns.keep))
-    rounds = table.size * row if table.unit == "row" else table.size
-    return int(1.02 * rounds) + vectors.nbytes + 16 * 2**20
+    return int(1.02 * table.num_rows * row) + vectors.nbytes + 16 * 2**20
 
 
 def _nothing_left(table: LogTable, refusals: Refusals, ids: NDArray[Any]) -> str:

@@ -159,7 +159,7 @@ def with_categories(columns: Columns, table: LogTable, progress: bool) -> Column
         return columns
     found: dict[str, set[str]] = {name: set() for name in open_ones}
     with progress_bar(table, "categories", progress) as bar:
-        for block in table.blocks(open_ones, lambda *_: None):
+        for block in table.blocks(open_ones):
             for name in open_ones:
                 found[name] |= set(texts(block.cells[name]).unique().to_pylist()) - {None}
                 if len(found[name]) > _MAX_CATEGORIES:

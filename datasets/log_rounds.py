@@ -71,7 +71,7 @@ class _Sieve:
     def __init__(self, block: Block) -> None:
         self._block = block
         self.kept = np.ones(len(block.rows), dtype=np.bool_)
-        self._refused: list[tuple[int, str, str]] = []
+        self._refused = list(block.malformed)
 
     def refuse(self, bad: NDArray[np.bool_], column: str, why: str) -> None:
         """Refuse rows for what they have in a column, unless they were refused before."""
@@ -131,7 +131,7 @@ def read_rounds(
         name: pyarrow.array(values, pyarrow.string()) for name, values in columns.categories.items()
     }
     with progress_bar(table, "import", progress) as bar:
-        for block in table.blocks(columns.used, refusals.add):
+        for block in table.blocks(columns.used):
             sieve = _Sieve(block)
             rounds: dict[str, NDArray[Any]] = {
                 "item_id": sieve.positions(columns.item, known_ids, "no embedding of that id")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +23,13 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather")
 _DELIMITERS = (",", "\t", ";", "|")
 _BLOCK_BYTES = 2**20
 _BLOCK_ROWS = 10_000
+_SHOWN = 200
+_MAX_MALFORMED = 1_000_000
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
-Refuse = Callable[[int, str, str], None]
-"""Told of a row that is no row of the table: its number, the reason, the text."""
+Malformed = tuple[int, str, str]
+"""A row that is no row of the table: its number, what is wrong, its text."""
 
 
 class Block(NamedTuple):
@@ -36,10 +38,12 @@ class Block(NamedTuple):
     Attributes:
         rows: int64 (n,), their numbers in the file, from 1; a header has none.
         cells: pyarrow arrays of length n by column name.
+        malformed: further rows, which have no cells.
     """
 
     rows: NDArray[np.int64]
     cells: dict[str, Any]
+    malformed: list[Malformed]
 
 
 class LogTable(ABC):
@@ -50,11 +54,12 @@ class LogTable(ABC):
         columns: names of its columns.
         size: what reading it takes, in ``unit``.
         unit: of ``size``: ``"row"``, or ``"B"`` where the number of rows is not known.
+        num_rows: rows that it has; where it is not known, about.
         done: what of it has been read.
         notes: what a reader should know of the file, known when it has been read.
     """
 
-    def __init__(self, path: Path, columns: list[str], size: int, unit: str) -> None:
+    def __init__(self, path: Path, columns: list[str], size: int, unit: str, num_rows: int) -> None:
         repeated = sorted({name for name in columns if columns.count(name) > 1})
         if repeated:
             raise ValueError(f"{path.name!r} has more than one column {', '.join(repeated)}.")
@@ -62,15 +67,12 @@ class LogTable(ABC):
         self.columns = columns
         self.size = size
         self.unit = unit
+        self.num_rows = num_rows
         self.done = 0
         self.notes: list[str] = []
 
-    def blocks(self, columns: Sequence[str], refuse: Refuse) -> Iterator[Block]:
+    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
         """Blocks of these columns, in the file's order.
-
-        Args:
-            columns: names.
-            refuse: told of every row of the file that cannot be read; such rows are in no block.
 
         Raises:
             ValueError: a column is not there; the file is damaged.
@@ -81,12 +83,12 @@ class LogTable(ABC):
         self.done = 0
         self.notes = []
         try:
-            yield from self._blocks(list(columns), refuse)
+            yield from self._blocks(list(columns))
         except (OSError, ValueError) as error:  # pyarrow's own errors are one or the other
             raise ValueError(_damaged(self.path, error)) from error
 
     @abstractmethod
-    def _blocks(self, columns: list[str], refuse: Refuse) -> Iterator[Block]: ...
+    def _blocks(self, columns: list[str]) -> Iterator[Block]: ...
 
 
 def open_log_table(path: str | Path) -> LogTable:
@@ -127,28 +129,30 @@ class _TextTable(LogTable):
             # utf-8-sig: a byte order mark is no part of the first column's name.
             with path.open(newline="", encoding="utf-8-sig") as file:
                 header = file.readline(_BLOCK_BYTES).rstrip("\r\n")
+            with path.open("rb") as raw:
+                start = raw.read(_BLOCK_BYTES)
         except UnicodeDecodeError as error:
             raise ValueError(_damaged(path, error)) from error
         by_delimiter = {d: next(csv.reader([header], delimiter=d), []) for d in _DELIMITERS}
         self._delimiter = max(by_delimiter, key=lambda d: len(by_delimiter[d]))
-        super().__init__(path, by_delimiter[self._delimiter], path.stat().st_size, "B")
+        size = path.stat().st_size
+        num_rows = size * start.count(b"\n") // len(start)
+        super().__init__(path, by_delimiter[self._delimiter], size, "B", num_rows)
 
-    def _blocks(self, columns: list[str], refuse: Refuse) -> Iterator[Block]:
+    def _blocks(self, columns: list[str]) -> Iterator[Block]:
         import pyarrow
         from pyarrow import csv as arrow_csv
 
-        malformed: list[int] = []  # numbers of such rows after the last block
-        num_malformed = 0
+        malformed: list[Malformed] = []  # those that no block has told yet
 
         def skip(row: Any) -> str:
-            nonlocal num_malformed
-            num_malformed += 1
-            malformed.append(row.number - 1)
             reason = f"{row.actual_columns} cells where {row.expected_columns} are due"
-            if "\n" in row.text.strip():
-                reason += f", over {row.text.strip().count(chr(10)) + 1:,} lines: an open quote?"
-            refuse(row.number - 1, reason, row.text)
-            return "skip"
+            lines = row.text.strip().count("\n") + 1
+            if lines > 1:
+                reason += f", over {lines:,} lines: an open quote?"
+            malformed.append((row.number - 1, reason, row.text[:_SHOWN]))
+            # So many without a good one among them are no table, and would fill the memory.
+            return "skip" if len(malformed) < _MAX_MALFORMED else "error"
 
         with _CountingFile(self.path) as file:
             reader = arrow_csv.open_csv(
@@ -168,25 +172,32 @@ class _TextTable(LogTable):
             count, first = 0, 1
             for batch in reader:
                 # Malformed rows have numbers too: a good one moves up by those before it.
-                rows = first + np.arange(batch.num_rows)
-                before = np.searchsorted(malformed - np.arange(len(malformed)), rows, "right")
+                numbers = np.array([number for number, *_ in malformed], dtype=np.int64)
+                rows = first + np.arange(batch.num_rows + 1)  # one more: the next good row
+                before = np.searchsorted(numbers - np.arange(len(numbers)), rows, "right")
                 rows += before
-                if len(rows):
-                    first = int(rows[-1]) + 1
-                    del malformed[: before[-1]]
-                count += batch.num_rows
+                told, first = int(before[-1]), int(rows[-1])
                 self.done = file.count
-                yield _block(rows, columns, batch)
+                count += batch.num_rows + told
+                yield _block(rows[:-1], columns, batch, malformed[:told])
+                del malformed[:told]
+            count += len(malformed)
+            if malformed:
+                yield Block(
+                    np.empty(0, np.int64),
+                    {name: pyarrow.array([], pyarrow.string()) for name in columns},
+                    malformed,
+                )
             self.done = file.count
             if not file.last.endswith(b"\n"):
                 self.notes.append(
                     "The file does not end with a line break: its last row may have been cut off."
                 )
             lines = file.lines + (not file.last.endswith(b"\n"))
-            if lines != 1 + count + num_malformed:
+            if lines != 1 + count:
                 self.notes.append(
-                    f"The file has {lines:,} lines for {count + num_malformed:,} rows and a "
-                    "header: blank lines, or line breaks inside quotes."
+                    f"The file has {lines:,} lines for {count:,} rows and a header: blank lines, "
+                    "or line breaks inside quotes."
                 )
 
 
@@ -218,9 +229,9 @@ class _ParquetTable(LogTable):
                 names, num_rows = file.schema_arrow.names, file.metadata.num_rows
         except (OSError, ValueError) as error:
             raise ValueError(_damaged(path, error)) from error
-        super().__init__(path, names, num_rows, "row")
+        super().__init__(path, names, num_rows, "row", num_rows)
 
-    def _blocks(self, columns: list[str], refuse: Refuse) -> Iterator[Block]:
+    def _blocks(self, columns: list[str]) -> Iterator[Block]:
         from pyarrow import parquet
 
         # Unbuffered: else a whole row group, which may be the whole file, is read at once.
@@ -238,9 +249,10 @@ class _ArrowTable(LogTable):
             names = self._open(path).schema.names
         except (OSError, ValueError) as error:
             raise ValueError(_damaged(path, error)) from error
-        super().__init__(path, names, path.stat().st_size, "B")
+        size = path.stat().st_size
+        super().__init__(path, names, size, "B", size // (8 * max(1, len(names))))
 
-    def _blocks(self, columns: list[str], refuse: Refuse) -> Iterator[Block]:
+    def _blocks(self, columns: list[str]) -> Iterator[Block]:
         reader = self._open(self.path)
         if hasattr(reader, "num_record_batches"):
             batches = map(reader.get_batch, range(reader.num_record_batches))
@@ -272,7 +284,9 @@ class _ArrowTable(LogTable):
         return ipc.open_stream(mapped)
 
 
-def _block(rows: NDArray[np.int64], columns: list[str], batch: Any) -> Block:
+def _block(
+    rows: NDArray[np.int64], columns: list[str], batch: Any, malformed: Sequence[Malformed] = ()
+) -> Block:
     cells = {name: batch.column(name) for name in columns}
     return Block(
         rows,
@@ -280,6 +294,7 @@ def _block(rows: NDArray[np.int64], columns: list[str], batch: Any) -> Block:
             name: cell.dictionary_decode() if hasattr(cell, "dictionary_decode") else cell
             for name, cell in cells.items()
         },
+        list(malformed),
     )
 
 

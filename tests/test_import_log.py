@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections import namedtuple
 from pathlib import Path
 
 import minari
@@ -392,12 +394,30 @@ def test_rows_have_the_files_numbers(tmp_path, monkeypatch):
     good = generator.random(400) < 0.6
     lines = [f"{k + 1},1" if good[k] else "x" for k in range(400)]
     path = write(tmp_path / "log.csv", lines, "a,b\n")
-    bad: list[int] = []
-    blocks = list(open_log_table(path).blocks(["a"], lambda row, *_: bad.append(row)))
+    blocks = list(open_log_table(path).blocks(["a"]))
+    bad = [row for block in blocks for row, *_ in block.malformed]
     assert len(blocks) > 10
     for block in blocks:
         assert block.cells["a"].to_pylist() == [str(row) for row in block.rows]
     assert bad == (np.flatnonzero(~good) + 1).tolist()
+
+
+def test_a_full_disk_is_seen_before_any_work(minari_root, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 10**6))
+    rows = [f"10,1,0.5,{k % 10},phone,1" for k in range(1000)]
+    with pytest.raises(OSError, match=r"about 1,0\d\d rounds need about .* GB and 0\.00 GB"):
+        load(write(tmp_path / "log.csv", rows))
+    assert nothing_is_left(minari_root)
+
+
+def test_a_file_that_is_no_table_is_given_up(minari_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(log_table, "_MAX_MALFORMED", 50)
+    load(write(tmp_path / "log.csv", ["x"] * 49 + GOOD))
+    minari.delete_dataset("own/log-v0")
+    with pytest.raises(ValueError, match=r"damaged .*Expected 6 columns, got 1"):
+        load(write(tmp_path / "log.csv", ["x"] * 50 + GOOD))
+    assert not minari.list_local_datasets()
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError(28, "No space left on device")])
