@@ -76,9 +76,10 @@ def open_bandit(
 def _items(path: Path) -> Embeddings:
     table = open_log_table(path)
     features = [f"item_feature_{number}" for number in range(4)]
-    blocks = list(table.blocks(["item_id", *features], _no_row))
-    if not blocks:
-        raise ValueError(f"{path.name!r} has a header and no row.")
+    blocks = list(table.blocks(["item_id", *features]))
+    malformed = [f"row {row}: {what}" for block in blocks for row, what, _ in block.malformed]
+    if not blocks or malformed:
+        raise ValueError(f"{path.name!r} is damaged ({'; '.join(malformed) or 'it has no row'}).")
     ids = np.concatenate([numbers(block.cells["item_id"]) for block in blocks]).astype(np.int64)
     first = np.concatenate([numbers(block.cells[features[0]]) for block in blocks])
     hashed = [
@@ -91,7 +92,3 @@ def _items(path: Path) -> Embeddings:
     order = np.argsort(ids)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / lengths)[order].astype(np.float32), ids[order]
-
-
-def _no_row(row: int, reason: str, _: str) -> None:
-    raise ValueError(f"row {row}: {reason}")

@@ -42,6 +42,7 @@ class HeldOut:
             means little below some tens of rewards. NaN where there is no match, or where the
             log has no propensities.
         matches: rounds in which the log shows the policy's item.
+        reward: sum of the rewards in them: of clicks, their number.
         effective: effective number of them, (Σ w)² / Σ w²; NaN as ``value``.
         nonfinite_share: share of actions with a NaN or infinite component: they match nothing.
         num_rounds: rounds held out.
@@ -49,6 +50,7 @@ class HeldOut:
 
     value: Estimate
     matches: int
+    reward: float
     effective: float
     nonfinite_share: float
     num_rounds: int
@@ -121,6 +123,7 @@ class LogEvaluator:
         return HeldOut(
             value,
             int(match.sum()),
+            float(self._rounds.rewards[match].sum()),
             effective,
             float((items < 0).to(torch.float64).mean()),
             len(items),

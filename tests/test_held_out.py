@@ -46,7 +46,8 @@ def test_value_is_snips_over_the_rounds_that_match():
     # Item 0 was logged in rounds 0, 3 and 4, of weight 2, 4 and 10.
     assert found.value.value == pytest.approx((2 + 10) / 16)
     assert found.effective == pytest.approx(16**2 / (4 + 16 + 100))
-    assert (found.matches, found.num_rounds, found.nonfinite_share) == (3, 5, 0.0)
+    assert (found.matches, found.reward) == (3, 2.0)
+    assert (found.num_rounds, found.nonfinite_share) == (5, 0.0)
     assert found.headline() == {
         "held_out_value": pytest.approx(0.75),
         "held_out_matches": 3.0,

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from recsim_drpo import load_transitions
+from recsim_drpo.benchmarks.open_bandit import as_markdown, click_rate, judged, study
 from recsim_drpo.cli import main
 from recsim_drpo.datasets.import_log import import_log, imported_items
 from recsim_drpo.datasets.open_bandit import open_bandit
+from recsim_drpo.held_out import HeldOut
+from recsim_drpo.statistics import Estimate
 
 pytest.importorskip("pyarrow")
 
@@ -88,3 +91,45 @@ def test_the_real_campaign_is_imported_whole(minari_root, capsys):
         np.testing.assert_array_equal(batch.actions, vectors[batch.infos["item_id"]])
         if policy == "random":
             np.testing.assert_allclose(batch.infos["propensity"], 1 / 34)
+
+
+def test_click_rates_have_exact_intervals():
+    # By hand: with no click of n the upper end is 1 - 0.025^(1/n); one of one mirrors it.
+    assert click_rate(0, 100).low == 0
+    assert click_rate(0, 100).high == pytest.approx(1 - 0.025 ** (1 / 100))
+    assert click_rate(1, 1).low == pytest.approx(0.025)
+    assert click_rate(1, 1).high == 1
+    assert click_rate(0, 0)[1:] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "verdict"), [(0, "undecidable"), (4, "undecidable"), (40, "better")]
+)
+def test_verdicts_need_intervals_apart(clicks, verdict):
+    value = Estimate(clicks / 300, 0, 0)
+    found = HeldOut(
+        value, matches=300, reward=clicks, effective=300, nonfinite_share=0, num_rounds=9
+    )
+    log_rate = click_rate(46, 10_000)
+    rate, found_verdict, decidable_from = judged(found, log_rate)
+    assert found_verdict == verdict
+    assert rate == click_rate(clicks, 300)
+    assert (rate.value >= decidable_from) == (verdict == "better")
+    # The rate from which on is that at which the intervals part.
+    assert click_rate(300 * decidable_from, 300).low == pytest.approx(log_rate.high, rel=1e-3)
+    worse = judged(HeldOut(Estimate(0, 0, 0), 9_000, 0, 9_000, 0, 9_000), click_rate(460, 10_000))
+    assert worse[1] == "worse"
+
+
+@needs_data
+@pytest.mark.slow
+def test_the_study_of_real_logs_runs():
+    rows = study(OBD, seeds=[0], steps=20)
+    assert [(row.policy, row.learnt_from) for row in rows] == [
+        (policy, log)
+        for log in ("random", "bts")
+        for policy in ("most clicked item", "bc", "awr", "iql", "drpo")
+    ]
+    # The most clicked item of the Thompson log is 13, shown 273 times by chance.
+    assert (rows[5].matches, rows[5].clicks, rows[5].effective) == (273, 1, pytest.approx(273))
+    assert "undecidable" in as_markdown(rows)
