@@ -387,11 +387,6 @@ def _train(options: argparse.Namespace) -> None:
     online = learns_online(first)
     if online and options.infos:
         raise ValueError(f"--infos: {options.agent} learns online and reads no column of a log.")
-    if online and is_imported(dataset):
-        raise ValueError(
-            f"{options.agent} learns online; the imported log {options.dataset!r} has no "
-            "environment to learn in."
-        )
     if online:
         source["online"] = True
 
