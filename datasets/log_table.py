@@ -234,8 +234,8 @@ class _ParquetTable(LogTable):
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
         from pyarrow import parquet
 
-        # Unbuffered: else a whole row group, which may be the whole file, is read at once.
-        with parquet.ParquetFile(self.path, pre_buffer=False) as file:
+        # Else a whole row group, which may be the whole file, is read at once.
+        with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
             for batch in file.iter_batches(_BLOCK_ROWS, columns=columns):
                 yield _block(self.done + 1 + np.arange(batch.num_rows), columns, batch)
                 self.done += batch.num_rows
