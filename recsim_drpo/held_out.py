@@ -21,8 +21,9 @@ from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_number
 from recsim_drpo.datasets.import_log import imported_items
 from recsim_drpo.datasets.load import Transitions, load_transitions
-from recsim_drpo.decoder import ExactDecoder
-from recsim_drpo.statistics import Estimate, ratio_interval
+from recsim_drpo.decoder import ExactDecoder, decode
+from recsim_drpo.ope import effective_sample_size, snips
+from recsim_drpo.statistics import Estimate
 
 if TYPE_CHECKING:
     from recsim_drpo.agents.fleet import Fleet
@@ -107,19 +108,17 @@ class LogEvaluator:
                 f"The policy returned actions of shape {tuple(actions.shape)} for "
                 f"{len(contexts)} rounds; these items take {expected}."
             )
-        queries = actions.to(contexts.device, torch.float32).flatten(0, -2)
-        return self._decoder.search(queries, 1)[1].reshape(expected[:-1])
+        found = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
+        return found.reshape(expected[:-1])
 
     def _summary(self, items: Tensor) -> HeldOut:
         infos = self._rounds.infos
         match = items == infos["item_id"]
         value, effective = Estimate(math.nan, math.nan, math.nan), math.nan
         if "propensity" in infos and bool(match.any()):
-            weights = match / infos["propensity"]
-            value = ratio_interval(
-                (weights * self._rounds.rewards).cpu().numpy(), weights.cpu().numpy()
-            )
-            effective = float(weights.sum() ** 2 / weights.square().sum())
+            weights = (match / infos["propensity"]).cpu()
+            value = snips(self._rounds.rewards.cpu(), weights)
+            effective = effective_sample_size(weights)
         return HeldOut(
             value,
             int(match.sum()),
