@@ -153,21 +153,21 @@ class Support:
     Attributes:
         kind: what is shown, ``"item"`` or ``"cluster"``.
         missing: the share of the policy's probability on those without a logged round.
-        examples: the worst of them as (number, share of the policy's probability).
+        examples: the worst of them as (name, share of the policy's probability).
         num_contexts: contexts in which the policy shows only such.
         contexts: the first of those, as numbers of rounds.
     """
 
     kind: str
     missing: float
-    examples: Sequence[tuple[int, float]] = ()
+    examples: Sequence[tuple[int | str, float]] = ()
     num_contexts: int = 0
     contexts: Sequence[int] = ()
 
     def __str__(self) -> str:
         text = f"{self.missing:.1%} of the policy's probability is on {self.kind}s never logged"
         if self.examples:
-            listed = ", ".join(f"{number} ({share:.1%})" for number, share in self.examples)
+            listed = ", ".join(f"{name} ({share:.1%})" for name, share in self.examples)
             text += f", first of all {listed}"
         if self.num_contexts:
             rounds = ", ".join(map(str, self.contexts))

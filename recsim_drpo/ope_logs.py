@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.checks import resolve_device, unknown_name
+from recsim_drpo.datasets.import_log import CATALOGUE
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.embeddings import load_embeddings
+from recsim_drpo.embeddings import Embeddings, load_embeddings
 from recsim_drpo.envs import ENV_ID
 from recsim_drpo.evaluation import world_of_spec
-
-ITEMS = "items.npz"
-"""What a dataset's folder may have beside its card: ``embeddings`` (N, d), row i of item i."""
 
 _SAME_DIRECTION = 0.999
 
@@ -33,7 +31,7 @@ class ItemLog:
         rewards: float32 (n,).
         propensities: float64 (n,), in (0, 1]; ``None`` where the log has none.
         embeddings: float32 (N, d) of the items that can be shown.
-        item_ids: int64 (N,), what the log calls them.
+        item_ids: (N,), integers or text, what messages call them.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -45,7 +43,7 @@ class ItemLog:
     rewards: Tensor
     propensities: Tensor | None
     embeddings: Tensor
-    item_ids: NDArray[np.int64]
+    item_ids: NDArray[np.generic]
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -97,8 +95,8 @@ def read_item_log(
         dataset: a dataset, or the id of a local one.
         embeddings: file of the catalogue, as :func:`recsim_drpo.embeddings.load_embeddings` reads
             it; row i is item i. ``None``: the catalogue of the dataset's environment if that is
-            ours, else :data:`ITEMS` if the dataset has it, else the items that the log shows, with
-            the actions that it shows them by.
+            ours, else the ``items.npz`` beside the dataset if there is one (of an imported log
+            there is), else the items that the log shows, with the actions that it shows them by.
         device: where the tensors are to be.
 
     Raises:
@@ -114,7 +112,8 @@ def read_item_log(
     items = np.empty(total, dtype=np.int64)
     propensities: NDArray[np.float64] | None = None
     contexts: NDArray[np.float32] | None = None
-    catalogue = _catalogue(dataset, embeddings)
+    items_and_ids = _catalogue(dataset, embeddings)
+    catalogue = None if items_and_ids is None else items_and_ids[0]
     shown: dict[int, NDArray[np.float32]] = {}
     done = 0
     for episode in dataset.iterate_episodes():
@@ -139,12 +138,12 @@ def read_item_log(
         done += length
     if contexts is None:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
-    if catalogue is None:
+    if items_and_ids is None:
         item_ids = np.array(sorted(shown), dtype=np.int64)
         catalogue = np.stack([shown[item] for item in item_ids.tolist()])
         items = np.searchsorted(item_ids, items)
     else:
-        item_ids = np.arange(len(catalogue))
+        catalogue, item_ids = items_and_ids
     return ItemLog(
         torch.from_numpy(contexts).to(resolved),
         torch.from_numpy(items).to(resolved),
@@ -169,16 +168,15 @@ def _columns(name: str, episode: EpisodeData) -> dict[str, NDArray[np.generic]]:
     return columns
 
 
-def _catalogue(
-    dataset: MinariDataset, embeddings: str | Path | None
-) -> NDArray[np.floating] | None:
+def _catalogue(dataset: MinariDataset, embeddings: str | Path | None) -> Embeddings | None:
     if embeddings is not None:
-        return load_embeddings(embeddings)[0]
+        return load_embeddings(embeddings)
     spec = dataset.spec.env_spec
     if spec is None or spec.id != ENV_ID:
-        beside = Path(dataset.spec.data_path).parent / ITEMS
-        return load_embeddings(beside)[0] if beside.is_file() else None
-    return world_of_spec(spec).catalogue.embeddings
+        beside = Path(dataset.spec.data_path).parent / CATALOGUE
+        return load_embeddings(beside) if beside.is_file() else None
+    catalogue = world_of_spec(spec).catalogue
+    return catalogue.embeddings, catalogue.item_ids
 
 
 def _check_catalogue(

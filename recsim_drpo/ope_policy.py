@@ -289,7 +289,7 @@ def _support(
     kind: str,
     shares: Floats,
     logged: Tensor,
-    names: NDArray[np.int64],
+    names: NDArray[np.generic],
     alone: Tensor | None = None,
 ) -> Support:
     """Support from the policy's shares (N,), which of them were logged, and their names."""
@@ -298,7 +298,7 @@ def _support(
     return Support(
         kind,
         float(missing.sum()),
-        [(int(names[k]), float(missing[k])) for k in worst if missing[k] > 0],
+        [(names[k].item(), float(missing[k])) for k in worst if missing[k] > 0],
         0 if alone is None else len(alone),
         [] if alone is None else alone[:_EXAMPLES].tolist(),
     )
