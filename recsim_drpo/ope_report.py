@@ -16,7 +16,7 @@ Results = Mapping[str, OffPolicyEvaluation]
 
 
 def as_text(results: Results) -> str:
-    """The table in Markdown, what it rests on, and a line for each refusal."""
+    """The table in Markdown, what it rests on, and a line for each reason to refuse."""
     first = next(iter(results.values()))
     header = [
         "policy",
@@ -27,22 +27,24 @@ def as_text(results: Results) -> str:
         "largest weight",
     ]
     rows = [["who logged", "mean", *_interval(first.logged), f"{first.num_rounds:,}", "1"]]
-    refusals = []
+    lines = []
     for policy, found in results.items():
+        refused: dict[str, list[str]] = {}
         for one in found.estimates:
             value = ["refused", ""] if one.value is None else _interval(one.value)
             largest = "" if one.largest_weight is None else f"{one.largest_weight:,.4g}"
             rows.append([policy, one.estimator, *value, f"{one.ess:,.0f}", largest])
             if one.refusal is not None:
-                refusals.append(f"- {policy}, {one.estimator} is refused: {one.refusal}.")
+                refused.setdefault(one.refusal, []).append(one.estimator)
+        lines += [f"- {policy}, refused: {', '.join(who)}: {why}." for why, who in refused.items()]
         if found.nothing_shown:
-            refusals.append(f"- {policy} shows no item in {found.nothing_shown:.1%} of contexts.")
+            lines.append(f"- {policy} shows no item in {found.nothing_shown:.1%} of contexts.")
     about = (
         f"{first.num_rounds:,} rounds; observed reward. Intervals are normal over rounds (snips, "
         f"mips: delta method); that of dm knows nothing of its model, whose R² is "
         f"{first.r_squared:.3f} on rounds it was not fitted on."
     )
-    parts = [markdown_table(header, rows), about, "\n".join(refusals)]
+    parts = [markdown_table(header, rows), about, "\n".join(lines)]
     return "\n\n".join(filter(None, parts))
 
 

@@ -281,8 +281,8 @@ def test_the_command(minari_root, tmp_path, capsys):
     (plain,) = json.loads((out / "ope.json").read_text()).values()
     assert [one["estimator"] for one in plain["estimates"]] == list(ESTIMATORS)
     for one in plain["estimates"]:
-        line = f"{one['estimator']} is refused: {one['refusal']}."
-        assert (line in text) == (one["value"] is None) == (one["refusal"] is not None)
+        assert (one["value"] is None) == (one["refusal"] is not None)
+        assert one["refusal"] is None or text.count(f": {one['refusal']}.") == 1
     assert plain["num_rounds"] == 3_000
 
     status, text, _ = run("ope", trained, "--dataset", "ope/log-v0", "--samples", 2)
