@@ -22,11 +22,11 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from recsim_drpo.catalogue import MAX_DIM, MIN_DIM, checked_unit_rows
+from recsim_drpo.catalogue import MAX_DIM, MIN_DIM, checked_unit_rows, checksum_of
 from recsim_drpo.checks import check_integer
 from recsim_drpo.datasets.generate import PACKING, ROUNDS_PER_EPISODE
 from recsim_drpo.datasets.log import info_column
-from recsim_drpo.datasets.log_columns import Columns, expanded, with_categories
+from recsim_drpo.datasets.log_columns import Columns, expanded, read_columns, with_categories
 from recsim_drpo.datasets.log_rounds import Refusals, Rounds, read_rounds
 from recsim_drpo.datasets.log_table import LogTable, open_log_table
 from recsim_drpo.datasets.staging import check_id, new_dataset
@@ -116,7 +116,8 @@ def import_log(
         tally.notes += table.notes
         if tally.num_rounds == 0:
             raise ValueError(_nothing_left(table, refusals, ids))
-        storage.update_metadata(_metadata(dataset_id, table, columns, tally, refusals))
+        metadata = _metadata(dataset_id, table, columns, tally, refusals)
+        storage.update_metadata(metadata | {"catalogue_checksum": checksum_of(vectors)})
         np.savez(staging / CATALOGUE, embeddings=vectors, item_ids=ids)
         coding = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
         (staging / COLUMNS).write_text(coding, encoding="utf-8")
@@ -134,6 +135,16 @@ def imported_items(dataset: MinariDataset) -> Embeddings:
     if not is_imported(dataset) or not path.is_file():
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
     return load_embeddings(path)
+
+
+def imported_context(dataset: MinariDataset) -> dict[str, Any]:
+    """How the contexts of an imported dataset are made: ``numbers`` and ``categories`` of it.
+
+    Raises:
+        FileNotFoundError, ValueError: its ``columns.json`` is not there or damaged.
+    """
+    columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
+    return {name: columns[name] for name in ("numbers", "categories")}
 
 
 def is_imported(dataset: MinariDataset) -> bool:

@@ -23,7 +23,7 @@ from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.checkpoints import flatten
 from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.import_log import is_imported
+from recsim_drpo.datasets.import_log import imported_context, is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
@@ -503,7 +503,16 @@ def _ope(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"{str(folder)!r} learnt on another catalogue than that of {dataset.id!r}."
             )
+        coding = config["source"].get("context")
+        if coding and is_imported(dataset) and coding != imported_context(dataset):
+            raise ValueError(
+                f"The contexts of {dataset.id!r} are not coded as those that {str(folder)!r} "
+                "learnt from; import the log with --columns and the columns.json of that dataset."
+            )
     agents = {f.as_posix(): runs.load_agent(f, device=options.device) for f in folders}
+    for name, agent in agents.items():
+        if options.samples and not callable(getattr(agent, "sample", None)):
+            raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
     evaluator = OffPolicyEvaluator(
         log, num_clusters=options.clusters, seed=options.seed, progress=True
     )

@@ -94,6 +94,9 @@ def export_run(
         difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0])
         np.save(partial / ITEMS, items.embeddings)
         np.save(partial / ITEM_IDS, items.item_ids)
+        inputs = {"dtype": "float32", "shape": ["batch", dims[0]]}
+        if "context" in config["source"]:  # of an imported log: what the dimensions are
+            inputs |= config["source"]["context"]
         outputs = {
             name: {"dtype": "float32", "shape": ["batch", dims[1]]} for name in _outputs(policy)
         }
@@ -104,7 +107,7 @@ def export_run(
             "policy": {
                 "file": POLICY,
                 "opset": _OPSET,
-                "inputs": {"observations": {"dtype": "float32", "shape": ["batch", dims[0]]}},
+                "inputs": {"observations": inputs},
                 "outputs": outputs,
                 "sigma": policy.sigma,
                 "largest_difference": difference,

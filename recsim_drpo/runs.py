@@ -26,6 +26,7 @@ from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.checkpoints import load_state, save_state
+from recsim_drpo.datasets.import_log import imported_context, is_imported
 from recsim_drpo.training import Row, Trained, TrainingConfig
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -79,7 +80,7 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
     """What a run remembers of the log that it was trained on."""
     metadata = dataset.storage.metadata
     spec = dataset.spec.env_spec
-    return {
+    source = {
         "dataset": dataset.id,
         "env_spec": None if spec is None else spec.to_json(),
         "catalogue_checksum": metadata.get("catalogue_checksum"),
@@ -87,6 +88,7 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
         "weights": metadata.get("weights"),
         "logging_config": metadata.get("logging_config"),
     }
+    return source | ({"context": imported_context(dataset)} if is_imported(dataset) else {})
 
 
 def check_new_folder(folder: Path, what: str = "folder") -> None:

@@ -17,8 +17,11 @@ from tqdm import tqdm
 
 from recsim_drpo import runs
 from recsim_drpo.agents.protocol import Agent, as_observations
-from recsim_drpo.catalogue import checked_unit_rows
+from recsim_drpo.catalogue import checked_unit_rows, checksum_of
 from recsim_drpo.checks import check_integer, resolve_device
+from recsim_drpo.datasets.import_log import imported_items
+from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.decoder import ExactDecoder, directions
 from recsim_drpo.embeddings import load_embeddings
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
@@ -49,11 +52,12 @@ def items_of_run(
     Args:
         config: of the run, by :func:`recsim_drpo.runs.load_config`.
         embeddings: a file (:func:`recsim_drpo.embeddings.load_embeddings`) in place of the
-            catalogue that the run's log was of: newer items, or those of a log from outside.
+            items of the run's log, which are its environment's catalogue or, of an imported log,
+            kept beside the dataset.
         normalize: scale that file's rows to unit length.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or the imported log is gone.
         ValueError: the log was of no catalogue of ours and no file is given; the file is faulty,
             has changed since, or is of another dimension than the policy's actions.
     """
@@ -62,6 +66,8 @@ def items_of_run(
         items = Items(checked_unit_rows(vectors, normalize), item_ids)
     elif normalize:
         raise ValueError("--normalize is about a file of vectors, and none is given.")
+    elif "context" in config["source"]:
+        items = _imported(config["source"])
     else:
         described = config["source"].get("env_spec")
         spec = None if described is None else EnvSpec.from_json(described)
@@ -83,6 +89,20 @@ def items_of_run(
     return items
 
 
+def _imported(source: Mapping[str, Any]) -> Items:
+    mend = "give its items' vectors by --embeddings FILE."
+    try:
+        dataset = open_dataset(source["dataset"])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"The run's log, {source['dataset']!r}, is gone; {mend}") from error
+    items = Items(*imported_items(dataset))
+    if checksum_of(items.embeddings) != source["catalogue_checksum"]:
+        raise ValueError(
+            f"The items of {source['dataset']!r} have changed since the run learnt from it; {mend}"
+        )
+    return items
+
+
 class Recommender:
     """A policy and the items that it chooses from.
 
@@ -91,9 +111,11 @@ class Recommender:
         items: what it chooses from.
         observation_dim: o ≥ 1, of a context.
         device: where items are looked up.
+        coding: how a context is made of a table's columns, where the policy learnt from an
+            imported log.
 
     Attributes:
-        agent, items, observation_dim, device: as given.
+        agent, items, observation_dim, device, coding: as given.
     """
 
     def __init__(
@@ -102,9 +124,10 @@ class Recommender:
         items: Items,
         observation_dim: int,
         device: str | torch.device = "cpu",
+        coding: Columns | None = None,
     ) -> None:
         self.agent, self.items, self.observation_dim = agent, items, observation_dim
-        self.device = resolve_device(device)
+        self.device, self.coding = resolve_device(device), coding
         with warnings.catch_warnings():
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
@@ -184,6 +207,7 @@ class Recommender:
                 columns=columns,
                 id_column=id_column,
                 rows=rows,
+                coding=self.coding,
             ) as table,
             open_recommendations(target, table.id_name, format=output_format) as write,
             tqdm(
@@ -223,4 +247,6 @@ def load_recommender(
     config = runs.load_config(run)
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
     agent = runs.load_agent(run, device=device)
-    return Recommender(agent, items, config["observation_dim"], device)
+    context = config["source"].get("context")
+    coding = None if context is None else Columns(**context)
+    return Recommender(agent, items, config["observation_dim"], device, coding)

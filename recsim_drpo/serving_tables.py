@@ -13,7 +13,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.checks import unknown_name
+from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.embeddings import parse_vector
 from recsim_drpo.runs import whole_file
 
@@ -105,6 +106,7 @@ def open_contexts(
     columns: Sequence[str] | None = None,
     id_column: str | None = None,
     rows: int = 4096,
+    coding: Columns | None = None,
 ) -> Iterator[ContextTable]:
     """Read contexts in pieces, of which one is held at a time.
 
@@ -114,15 +116,17 @@ def open_contexts(
         format: one of :data:`FORMATS`; ``None``: by the suffix, CSV of a stream.
         columns: names or shell patterns of the o columns, or of the one list column, in the order
             of the policy's input; a pattern stands for its columns in the table's order. ``None``:
-            the list column ``context`` if there is one, else ``context_0`` … ``context_{o-1}``.
+            those of ``coding``; without it, or where the table has none of them, the list column
+            ``context`` if there is one, else ``context_0`` … ``context_{o-1}``.
         id_column: the column of ids, integers or text; ``None`` numbers the rows.
         rows: of a piece, ≥ 1.
+        coding: numbers and categories of the log that the policy learnt from, coded as it was.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the format is unknown or the file is not of it, is empty or is cut off; columns
             are missing (the nearest is named) or not as many as the policy takes; a cell is not a
-            finite number (says where).
+            finite number, or is none of the categories (says where).
     """
     kind = format_of(path, format, "--input-format")
     file = "standard input" if path == STREAM else path.name
@@ -136,8 +140,15 @@ def open_contexts(
             raise _missing(file, [id_column], source.names, "")
         if id_column in _RESULTS:
             raise ValueError(f"The ids cannot be called {id_column!r}: results have that column.")
-        chosen = _chosen(file, source.names, dim, columns, id_column)
-        pieces = _pieces(file, source, chosen, dim, id_column, rows)
+        categories: Mapping[str, Sequence[str]] = {}
+        if columns is None and coding is not None and _has_coded(source.names, coding):
+            chosen, categories = [*coding.numbers, *coding.categories], coding.categories
+            missing = [name for name in chosen if name not in source.names]
+            if missing:
+                raise _missing(file, missing, source.names, " The policy learnt from that column.")
+        else:
+            chosen = _chosen(file, source.names, dim, columns, id_column)
+        pieces = _pieces(file, source, chosen, categories, dim, id_column, rows)
         yield ContextTable(id_column or ROW, source.num_rows, pieces)
 
 
@@ -169,6 +180,12 @@ def open_recommendations(path: Path, id_name: str, *, format: str | None = None)
         else:
             with partial.open("w", newline="", encoding="utf-8") as file:
                 yield _text_writer(file, kind, id_name)
+
+
+def _has_coded(names: Sequence[str], coding: Columns) -> bool:
+    """Whether a table is like the log that was imported, rather than of coded contexts."""
+    coded = {*coding.numbers, *coding.categories}
+    return not coded.isdisjoint(names) or {"context", "context_0"}.isdisjoint(names)
 
 
 def _chosen(
@@ -214,7 +231,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _pieces(
-    file: str, source: _Source, chosen: list[str], dim: int, id_column: str | None, rows: int
+    file: str,
+    source: _Source,
+    chosen: list[str],
+    categories: Mapping[str, Sequence[str]],
+    dim: int,
+    id_column: str | None,
+    rows: int,
 ) -> Iterator[Piece]:
     done, id_type = 0, None
     wanted = chosen if id_column is None or id_column in chosen else [id_column, *chosen]
@@ -226,7 +249,7 @@ def _pieces(
             ids = raw.columns[id_column]
             id_type = type(ids[0]) if id_type is None else id_type
             _check_ids(file, id_column, ids, id_type, raw.place)
-        yield Piece(ids, _vectors(file, raw, chosen, dim, source.cells))
+        yield Piece(ids, _vectors(file, raw, chosen, categories, dim, source.cells))
         done += size
     if done == 0:
         raise ValueError(f"{file!r} has no rows.")
@@ -245,10 +268,15 @@ def _check_ids(file: str, name: str, ids: Ids, expected: type, place: Callable[[
 
 
 def _vectors(
-    file: str, raw: _Raw, names: list[str], dim: int, cells: frozenset[type]
+    file: str,
+    raw: _Raw,
+    names: list[str],
+    categories: Mapping[str, Sequence[str]],
+    dim: int,
+    cells: frozenset[type],
 ) -> NDArray[np.float32]:
     """The contexts of a piece, float32 (n, dim); ``ValueError`` names the first faulty cell."""
-    if len(names) == 1 and dim > 1:
+    if len(names) == 1 and dim > 1 and not categories:
         rows = [parse_vector(cell) for cell in raw.columns[names[0]]]
         for row, vector in enumerate(rows):
             if vector is None or len(vector) != dim:
@@ -259,7 +287,13 @@ def _vectors(
                 )
         values = np.array(rows, dtype=np.float64)
     else:
-        values = np.stack([_numbers(raw.columns[name], cells) for name in names], axis=1)
+        parts = [
+            _one_hot(file, raw, name, categories[name])
+            if name in categories
+            else _numbers(raw.columns[name], cells)[:, None]
+            for name in names
+        ]
+        values = np.concatenate(parts, axis=1)
     with np.errstate(over="ignore"):
         contexts = values.astype(np.float32)
     faulty = ~np.isfinite(contexts)
@@ -271,6 +305,27 @@ def _vectors(
             "of single precision."
         )
     return contexts
+
+
+def _one_hot(file: str, raw: _Raw, name: str, known: Sequence[str]) -> NDArray[np.float64]:
+    """A column of categories as float64 (n, categories), coded as in an imported log."""
+    positions = {value: position for position, value in enumerate(known)}
+    found = [positions.get(_category(cell), -1) for cell in raw.columns[name]]
+    if -1 in found:
+        row = found.index(-1)
+        raise ValueError(
+            f"{file!r}, {raw.place(row)}: {name}={raw.columns[name][row]!r} is none of the "
+            f"categories that the policy learnt from: {_listed(known)}."
+        )
+    return np.asarray(np.eye(len(known))[found])
+
+
+def _category(cell: Any) -> str:
+    """A cell as text, as :func:`recsim_drpo.datasets.log_table.texts` has it."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    whole = isinstance(cell, float) and cell.is_integer()
+    return str(int(cell) if whole else cell).strip()
 
 
 def _numbers(cells: list[Any], types: frozenset[type]) -> NDArray[np.float64]:

@@ -1,0 +1,148 @@
+"""What comes after an import: train, evaluate from logs, recommend, export, on the same log."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import minari
+import numpy as np
+import pytest
+
+from recsim_drpo.cli import main
+from recsim_drpo.datasets.import_log import imported_items
+from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.ope_logs import read_item_log
+from recsim_drpo.runs import load_agent, load_config
+from recsim_drpo.serving import load_recommender
+
+pytest.importorskip("pyarrow")
+
+IDS = ["shirt", "shoe", "hat", "belt"]
+NUM_ROUNDS = 400
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def write_log(path: Path, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["sku", "clicked", "p", "age", "device"])
+        for age in generator.normal(size=NUM_ROUNDS):
+            item, device = generator.integers(4), generator.choice(["phone", "desk"])
+            clicked = int(generator.random() < (0.8 if (age > 0) == (item < 2) else 0.2))
+            writer.writerow([IDS[item], clicked, 0.25, f"{age:.4f}", device])
+
+
+@pytest.fixture
+def chain(minari_root, tmp_path, monkeypatch) -> Path:
+    """Two imported logs, shop/first-v0 and shop/later-v0, and a run on the first."""
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "items.npz", embeddings=np.eye(4, dtype=np.float32), item_ids=IDS)
+    columns = ["--item", "sku", "--reward", "clicked", "--propensity", "p"]
+    columns += ["--numbers", "age", "--categories", "device"]
+    for seed, name in enumerate(("first", "later")):
+        log = tmp_path / f"{name}.csv"
+        write_log(log, seed)
+        command = ["import", f"shop/{name}-v0", log, "--items", tmp_path / "items.npz"]
+        assert run(*command, *columns) == 0
+        columns = ["--columns", minari_root / "shop/first-v0/columns.json"]
+    train = ["train", "--dataset", "shop/first-v0", "--agent", "awr", "--steps", 40]
+    assert run(*train, "--log-every", 20, "--out", "runs") == 0
+    return Path("runs/seed-0")
+
+
+def test_recommend_codes_contexts_and_finds_items_as_the_import_did(chain, tmp_path):
+    dataset = minari.load_dataset("shop/later-v0")
+    vectors, ids = imported_items(dataset)
+    contexts = load_transitions(dataset).batch.observations
+    actions = load_agent(chain).act(contexts).numpy()
+    best = ids[(actions @ vectors.T).argmax(axis=1)].tolist()
+    table = pytest.importorskip("pyarrow.csv").read_csv(tmp_path / "later.csv")
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "later.parquet")
+    np.savetxt(
+        tmp_path / "coded.csv",
+        contexts.numpy(),
+        delimiter=",",
+        header="context_0,context_1,context_2",
+        comments="",
+    )
+    for name in ("later.csv", "later.parquet", "coded.csv"):
+        out = tmp_path / f"of-{name}.csv"
+        assert run("recommend", chain, "--contexts", tmp_path / name, "--out", out, "-k", 1) == 0
+        with out.open() as file:
+            assert [row["item_id"] for row in csv.DictReader(file)] == best
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("age,device\n0.5,phone\n0.5,tv\n", "line 3: device='tv' is none of the categories"),
+        ("age,device\n0.5,\n", "line 2: device='' is none of the categories"),
+        ("age,device\nold,phone\n", "line 2: age='old' is not a finite number"),
+        ("age,devise\n0.5,phone\n", "has no column 'device'. Did you mean 'devise'?"),
+    ],
+)
+def test_contexts_that_cannot_be_coded_are_one_line(chain, tmp_path, capsys, text, message):
+    (tmp_path / "users.csv").write_text(text)
+    out = tmp_path / "top.csv"
+    capsys.readouterr()
+    assert run("recommend", chain, "--contexts", tmp_path / "users.csv", "--out", out) == 2
+    # k is 10 by default, of 4 items.
+    assert "k=10 is not an integer from 1 to 4" in capsys.readouterr().err
+    command = ["recommend", chain, "--contexts", tmp_path / "users.csv", "--out", out, "-k", 2]
+    assert run(*command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not out.exists()
+
+
+def test_export_says_how_a_context_is_made(chain, tmp_path):
+    pytest.importorskip("onnxruntime")
+    assert run("export", chain, "--out", tmp_path / "exported") == 0
+    description = json.loads((tmp_path / "exported/export.json").read_text())
+    inputs = description["policy"]["inputs"]["observations"]
+    assert inputs["shape"] == ["batch", 3]
+    assert inputs["numbers"] == ["age"]
+    assert inputs["categories"] == {"device": ["desk", "phone"]}
+    assert np.load(tmp_path / "exported/item_ids.npy").tolist() == IDS
+
+
+def test_items_that_are_gone_or_others_are_refused(chain, minari_root, tmp_path, capsys):
+    (minari_root / "shop/first-v0").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match=r"'shop/first-v0', is gone; give .* --embeddings"):
+        load_recommender(chain)
+    assert load_recommender(chain, embeddings=tmp_path / "items.npz").coding.dim == 3
+    other = tmp_path / "other.npz"
+    np.savez(other, embeddings=np.eye(4, dtype=np.float32)[::-1], item_ids=IDS)
+    command = ["import", "shop/first-v0", tmp_path / "first.csv", "--items", other]
+    assert run(*command, "--columns", tmp_path / "away/columns.json") == 0
+    with pytest.raises(ValueError, match="have changed since the run learnt from it"):
+        load_recommender(chain)
+    capsys.readouterr()
+    assert run("ope", chain, "--dataset", "shop/first-v0") == 2
+    assert "learnt on another catalogue" in capsys.readouterr().err
+
+
+def test_ope_on_an_imported_log(chain, minari_root, tmp_path, capsys):
+    assert read_item_log("shop/later-v0").item_ids.tolist() == IDS
+    capsys.readouterr()
+    assert run("ope", chain, "--dataset", "shop/later-v0", "--out", tmp_path / "ope") == 0
+    (found,) = json.loads((tmp_path / "ope/ope.json").read_text()).values()
+    assert found["num_rounds"] == NUM_ROUNDS
+    assert found["unlogged"] == 0.0
+
+    path = minari_root / "shop/later-v0/columns.json"
+    columns = json.loads(path.read_text())
+    columns["categories"]["device"].reverse()
+    path.write_text(json.dumps(columns))
+    capsys.readouterr()
+    assert run("ope", chain, "--dataset", "shop/later-v0") == 2
+    error = capsys.readouterr().err
+    assert "are not coded as those that" in error
+    assert "columns.json" in error
+    assert load_config(chain)["source"]["context"]["categories"] == {"device": ["desk", "phone"]}
