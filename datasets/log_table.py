@@ -6,7 +6,6 @@ its own row and not the file.
 
 from __future__ import annotations
 
-import csv
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recsim_drpo.checks import unknown_name
+from recsim_drpo.headers import check_unique, split_header
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather")
-_DELIMITERS = (",", "\t", ";", "|")
 _BLOCK_BYTES = 2**20
 _BLOCK_ROWS = 10_000
 _SHOWN = 200
@@ -60,9 +59,7 @@ class LogTable(ABC):
     """
 
     def __init__(self, path: Path, columns: list[str], size: int, unit: str, num_rows: int) -> None:
-        repeated = sorted({name for name in columns if columns.count(name) > 1})
-        if repeated:
-            raise ValueError(f"{path.name!r} has more than one column {', '.join(repeated)}.")
+        check_unique(path.name, columns)
         self.path = path
         self.columns = columns
         self.size = size
@@ -133,11 +130,10 @@ class _TextTable(LogTable):
                 start = raw.read(_BLOCK_BYTES)
         except UnicodeDecodeError as error:
             raise ValueError(_damaged(path, error)) from error
-        by_delimiter = {d: next(csv.reader([header], delimiter=d), []) for d in _DELIMITERS}
-        self._delimiter = max(by_delimiter, key=lambda d: len(by_delimiter[d]))
+        self._delimiter, names = split_header(header)
         size = path.stat().st_size
         num_rows = size * start.count(b"\n") // len(start)
-        super().__init__(path, by_delimiter[self._delimiter], size, "B", num_rows)
+        super().__init__(path, names, size, "B", num_rows)
 
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
         import pyarrow

@@ -17,9 +17,14 @@ ConfigT = TypeVar("ConfigT")
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not among ``known``: says the nearest one and lists all."""
     choices = sorted(known)
-    nearest = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    hint = nearest_name(name, choices)
     return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+
+
+def nearest_name(name: object, known: Iterable[str]) -> str:
+    """A question for the nearest of ``known``, with a blank before it; nothing if none is near."""
+    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.headers import DELIMITERS, check_unique, listed, no_column, split_header
+
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv", ".txt")
 _ID_NAMES = ("item_id", "itemid", "item", "id")
-_DELIMITERS = (",", "\t", ";", "|", " ")
+_DELIMITERS = (*DELIMITERS, " ")
 
 Embeddings = tuple[NDArray[Any], NDArray[Any]]
 
@@ -142,7 +144,7 @@ def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:
         table = parquet.read_table(path)
     except Exception as error:
         raise ValueError(f"{path.name!r} is not a readable Parquet file ({error}).") from error
-    _check_names(path.name, table.column_names)
+    check_unique(path.name, table.column_names)
     if table.num_rows == 0:
         raise ValueError(f"{path.name!r} has no rows.")
     return {name: table[name].to_pylist() for name in table.column_names}
@@ -153,26 +155,19 @@ def _read_text(path: Path) -> dict[str, Sequence[Any]]:
         # utf-8-sig: a byte order mark is no part of the first column's name.
         with path.open(newline="", encoding="utf-8-sig") as file:
             header = file.readline().rstrip("\r\n")
-            delimiter = max(_DELIMITERS, key=lambda d: len(next(csv.reader([header], delimiter=d))))
-            names = next(csv.reader([header], delimiter=delimiter), [])
+            delimiter, names = split_header(header, _DELIMITERS)
             reader = csv.reader(file, delimiter=delimiter)
             rows = [(reader.line_num + 1, row) for row in reader if row]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path.name!r} is not UTF-8 text ({error}).") from error
     except csv.Error as error:
         raise ValueError(f"{path.name!r} is not a readable text table ({error}).") from error
-    _check_names(path.name, names)
+    check_unique(path.name, names)
     bad = [line for line, row in rows if len(row) != len(names)]
     if bad or not rows:
         what = f"{len(bad)} rows (first: line {bad[0]}) without" if bad else "no row with"
         raise ValueError(f"{path.name!r} has {what} the header's {len(names)} columns.")
     return {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
-
-
-def _check_names(file: str, names: Sequence[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
 
 
 def parse_vector(value: Any) -> list[float] | None:
@@ -196,7 +191,7 @@ def _from_columns(
     if id_column is None:
         id_column = next((name for name in columns if name.lower() in _ID_NAMES), None)
     elif id_column not in columns:
-        raise ValueError(f"{file!r} has no column {id_column!r}; it has {', '.join(columns)}.")
+        raise no_column(file, [id_column], list(columns))
     others = [name for name in columns if name != id_column]
     if not others:
         raise ValueError(f"{file!r} has item ids only ({id_column}); vectors are missing.")
@@ -204,7 +199,7 @@ def _from_columns(
         chosen = [name for name in others if fnmatch.fnmatch(name, vector_columns)]
         if not chosen:
             raise ValueError(
-                f"{file!r} has no column like {vector_columns!r}; it has {', '.join(columns)}."
+                f"{file!r} has no column like {vector_columns!r}; it has {listed(list(columns))}."
             )
     else:
         chosen = [n for n in others if len(columns[n]) and parse_vector(columns[n][0]) is not None]

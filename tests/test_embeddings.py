@@ -404,13 +404,13 @@ def test_two_columns_of_one_name(tmp_path):
 
 def test_no_such_id_column(tmp_path):
     path = write(tmp_path, "a.csv", "id,x,y\n1,2,3\n")
-    with pytest.raises(ValueError, match=r"no column 'sku'; it has id, x, y"):
+    with pytest.raises(ValueError, match=r"no column 'sku'\. It has 'id', 'x', 'y'"):
         load_embeddings(path, id_column="sku")
 
 
 def test_no_such_vector_column(tmp_path):
     path = write(tmp_path, "a.csv", "id,x,y\n1,2,3\n")
-    with pytest.raises(ValueError, match=r"no column like 'emb_\*'; it has id, x, y"):
+    with pytest.raises(ValueError, match=r"no column like 'emb_\*'; it has 'id', 'x', 'y'"):
         load_embeddings(path, vector_columns="emb_*")
 
 
