@@ -121,9 +121,9 @@ def expanded(columns: Columns, table: LogTable) -> Columns:
     ):
         for name in names:
             if name not in table.columns:
-                raise unknown_name(
-                    f"column of {table.path.name!r} for the {meaning}", name, table.columns
-                )
+                mend = " Or say --no-propensity." if meaning == "propensity" else ""
+                what = f"column of {table.path.name!r} for the {meaning}"
+                raise ValueError(f"{unknown_name(what, name, table.columns)}{mend}")
             if name in meanings:
                 raise ValueError(
                     f"Column {name!r} is the {meanings[name]} and {meaning}; give each one meaning."
