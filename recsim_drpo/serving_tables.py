@@ -7,7 +7,6 @@ of recommendations has a row an item: the context's id, ``rank`` from 1, ``item_
 from __future__ import annotations
 
 import csv
-import difflib
 import fnmatch
 import io
 import itertools
@@ -24,10 +23,11 @@ from numpy.typing import NDArray
 from recsim_drpo.checks import unknown_name
 from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.embeddings import parse_vector
+from recsim_drpo.headers import check_unique, listed, no_column, split_header
 from recsim_drpo.runs import whole_file
 
 FORMATS = ("csv", "jsonl", "parquet")
-SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 SUFFIXES |= {".parquet": "parquet"}
 STREAM = Path("-")
 """In place of a file: standard input, or standard output."""
@@ -36,8 +36,6 @@ ROW = "row"
 """The column of ids where no other is named: a context's number, from 0."""
 
 _RESULTS = ("rank", "item_id", "score")
-_DELIMITERS = (",", "\t", ";")
-_SHOWN = 12
 _BUFFER = 2**20
 
 Ids = list[int] | list[str]
@@ -133,19 +131,17 @@ def open_contexts(
     if path != STREAM and not path.is_file():
         raise FileNotFoundError(f"There is no file of contexts at {str(path)!r}.")
     with _opened(path, file, kind) as source:
-        repeated = sorted({name for name in source.names if source.names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
+        check_unique(file, source.names)
         if id_column is not None and id_column not in source.names:
-            raise _missing(file, [id_column], source.names, "")
+            raise no_column(file, [id_column], source.names)
         if id_column in _RESULTS:
             raise ValueError(f"The ids cannot be called {id_column!r}: results have that column.")
-        categories: Mapping[str, Sequence[str]] = {}
+        categories: Mapping[str, Sequence[str]] | None = None
         if columns is None and coding is not None and _has_coded(source.names, coding):
             chosen, categories = [*coding.numbers, *coding.categories], coding.categories
             missing = [name for name in chosen if name not in source.names]
             if missing:
-                raise _missing(file, missing, source.names, " The policy learnt from that column.")
+                raise no_column(file, missing, source.names, " The policy learnt from that column.")
         else:
             chosen = _chosen(file, source.names, dim, columns, id_column)
         pieces = _pieces(file, source, chosen, categories, dim, id_column, rows)
@@ -205,41 +201,29 @@ def _chosen(
             wanted += [column] if column in names else fnmatch.filter(others, column) or [column]
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise _missing(
+        raise no_column(
             file, missing, names, " Name the columns, in the policy's order, by --columns."
         )
     if len(wanted) not in (1, dim) or len(set(wanted)) < len(wanted):
         raise ValueError(
-            f"{len(wanted)} columns are named ({_listed(wanted)}); the policy takes {dim} "
+            f"{len(wanted)} columns are named ({listed(wanted)}); the policy takes {dim} "
             "different ones, or one of lists."
         )
     return wanted
-
-
-def _missing(file: str, missing: Sequence[str], names: Sequence[str], mend: str) -> ValueError:
-    nearest = difflib.get_close_matches(missing[0], names, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    many = f" ({len(missing)} are missing)" if len(missing) > 1 else ""
-    return ValueError(
-        f"{file!r} has no column {missing[0]!r}{many}.{hint} It has {_listed(names)}.{mend}"
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f", … ({len(names)})" if len(names) > _SHOWN else ""
-    return ", ".join(map(repr, names[:_SHOWN])) + more
 
 
 def _pieces(
     file: str,
     source: _Source,
     chosen: list[str],
-    categories: Mapping[str, Sequence[str]],
+    categories: Mapping[str, Sequence[str]] | None,
     dim: int,
     id_column: str | None,
     rows: int,
 ) -> Iterator[Piece]:
     done, id_type = 0, None
+    # An import takes true and false for 1 and 0.
+    cells = source.cells if categories is None else source.cells | {bool}
     wanted = chosen if id_column is None or id_column in chosen else [id_column, *chosen]
     for raw in source.pieces(wanted, rows):
         size = len(raw.columns[chosen[0]])
@@ -249,7 +233,7 @@ def _pieces(
             ids = raw.columns[id_column]
             id_type = type(ids[0]) if id_type is None else id_type
             _check_ids(file, id_column, ids, id_type, raw.place)
-        yield Piece(ids, _vectors(file, raw, chosen, categories, dim, source.cells))
+        yield Piece(ids, _vectors(file, raw, chosen, categories or {}, dim, cells))
         done += size
     if done == 0:
         raise ValueError(f"{file!r} has no rows.")
@@ -315,7 +299,7 @@ def _one_hot(file: str, raw: _Raw, name: str, known: Sequence[str]) -> NDArray[n
         row = found.index(-1)
         raise ValueError(
             f"{file!r}, {raw.place(row)}: {name}={raw.columns[name][row]!r} is none of the "
-            f"categories that the policy learnt from: {_listed(known)}."
+            f"categories that the policy learnt from: {listed(known)}."
         )
     return np.asarray(np.eye(len(known))[found])
 
@@ -374,8 +358,7 @@ class _CsvSource:
             header = text.readline().rstrip("\r\n")
             if not header:
                 raise ValueError(f"{file!r} has no header line; its first line names the columns.")
-            self._delimiter = max(_DELIMITERS, key=header.count)
-            self.names = next(csv.reader([header], delimiter=self._delimiter))
+            self._delimiter, self.names = split_header(header)
 
     def pieces(self, names: Sequence[str], rows: int) -> Iterator[_Raw]:
         width, where = len(self.names), {name: self.names.index(name) for name in names}
@@ -431,7 +414,7 @@ class _JsonLinesSource:
             for line, row in some:
                 missing = [name for name in names if name not in row]
                 if missing:
-                    raise _missing(f"{self._file}, line {line}", missing, list(row), "")
+                    raise no_column(f"{self._file}, line {line}", missing, list(row))
             columns = {name: [row[name] for _, row in some] for name in names}
             yield _Raw(columns, _line_of([line for line, _ in some]))
 

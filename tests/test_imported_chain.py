@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from recsim_drpo.cli import main
-from recsim_drpo.datasets.import_log import imported_items
+from recsim_drpo.datasets.import_log import imported_context, imported_items
 from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.ope_logs import read_item_log
 from recsim_drpo.runs import load_agent, load_config
 from recsim_drpo.serving import load_recommender
+from recsim_drpo.serving_tables import open_contexts
 
 pytest.importorskip("pyarrow")
 
@@ -71,7 +73,9 @@ def test_recommend_codes_contexts_and_finds_items_as_the_import_did(chain, tmp_p
         header="context_0,context_1,context_2",
         comments="",
     )
-    for name in ("later.csv", "later.parquet", "coded.csv"):
+    piped = (tmp_path / "later.csv").read_text().replace(",", "|")
+    (tmp_path / "later.txt").write_text(piped)
+    for name in ("later.csv", "later.txt", "later.parquet", "coded.csv"):
         out = tmp_path / f"of-{name}.csv"
         assert run("recommend", chain, "--contexts", tmp_path / name, "--out", out, "-k", 1) == 0
         with out.open() as file:
@@ -99,6 +103,37 @@ def test_contexts_that_cannot_be_coded_are_one_line(chain, tmp_path, capsys, tex
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
     assert not out.exists()
+
+
+def test_a_parquet_log_is_coded_alike_whatever_its_types(minari_root, tmp_path):
+    pyarrow, n = pytest.importorskip("pyarrow"), 60
+    generator = np.random.default_rng(0)
+    table = pyarrow.table(
+        {
+            "item_id": generator.integers(4, size=n),
+            "reward": generator.integers(2, size=n).astype(bool),
+            "propensity": np.full(n, 0.25),
+            "member": generator.integers(2, size=n).astype(bool),
+            "hour": generator.integers(3, size=n).astype(np.float64),
+            "device": pyarrow.array(generator.choice(["a", "b"], size=n)).dictionary_encode(),
+            "new": generator.integers(2, size=n).astype(bool),
+        }
+    )
+    path = tmp_path / "log.parquet"
+    pytest.importorskip("pyarrow.parquet").write_table(table, path)
+    np.save(tmp_path / "items.npy", np.eye(4, dtype=np.float32))
+    columns = ["--numbers", "member", "--categories", "hour", "device", "new"]
+    assert run("import", "pq/log-v0", path, "--items", tmp_path / "items.npy", *columns) == 0
+    dataset = minari.load_dataset("pq/log-v0")
+    coding = Columns(**imported_context(dataset))
+    assert coding.categories == {
+        "hour": ["0", "1", "2"],
+        "device": ["a", "b"],
+        "new": ["false", "true"],
+    }
+    with open_contexts(path, coding.dim, coding=coding) as opened:
+        contexts = np.concatenate([piece.contexts for piece in opened.pieces])
+    np.testing.assert_array_equal(contexts, load_transitions(dataset).batch.observations)
 
 
 def test_export_says_how_a_context_is_made(chain, tmp_path):
