@@ -68,6 +68,26 @@ def check_agent(agent: object) -> None:
         raise TypeError(f"{type(agent).__name__} has no method {listed}, which an agent needs.")
 
 
+def check_acts(policy: object) -> None:
+    """Raise ``TypeError`` unless it has ``act``, all that evaluating it needs."""
+    if not callable(getattr(policy, "act", None)):
+        raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
+
+
+def checked_actions(given: Any, expected: tuple[int, ...], of: str = "users") -> Tensor:
+    """What a policy returned, detached; ``ValueError`` unless its shape (..., B, a) is expected.
+
+    ``of`` says what the B rows are, for the message.
+    """
+    actions = torch.as_tensor(given).detach()
+    if actions.shape != expected:
+        raise ValueError(
+            f"The policy returned actions of shape {tuple(actions.shape)} for "
+            f"{expected[-2]} {of}; this catalogue takes {expected}."
+        )
+    return actions
+
+
 def check_batch(
     batch: Batch, observation_dim: int, action_dim: int, axes: tuple[int, ...] = ()
 ) -> None:

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.agents.protocol import check_acts, checked_actions
 from recsim_drpo.checks import check_integer
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.rng import check_seed
@@ -181,8 +182,7 @@ class Evaluator:
         return self._evaluations(policies, (len(policies),))
 
     def _evaluations(self, policy: Policy, axes: tuple[int, ...]) -> list[Evaluation]:
-        if not callable(getattr(policy, "act", None)):
-            raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
+        check_acts(policy)
         rows = max(1, _ROWS // math.prod(axes))
         users = zip(
             torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
@@ -197,14 +197,8 @@ class Evaluator:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
         world = self.world
-        actions = torch.as_tensor(policy.act(contexts.clone())).detach()
         expected = (*axes, len(contexts), world.dim)
-        if actions.shape != expected:
-            raise ValueError(
-                f"The policy returned actions of shape {tuple(actions.shape)} for "
-                f"{len(contexts)} users; this catalogue takes {expected}."
-            )
-        actions = actions.to(world.device)
+        actions = checked_actions(policy.act(contexts.clone()), expected).to(world.device)
         items = world.decode(actions.flatten(0, -2))
         repeated = interests.expand(*axes, *interests.shape)
         rewards = world.reward_of_items(items, repeated.reshape(-1, world.dim))
@@ -304,8 +298,7 @@ class SessionEvaluator:
     def _play(
         self, policy: object, act: Callable[[Tensor], Any], num_policies: int
     ) -> list[Played]:
-        if not callable(getattr(policy, "act", None)):
-            raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
+        check_acts(policy)
         sessions, world = self.sessions, self.sessions.world
         users = torch.arange(self.num_users, device=world.device)
         first = sessions.begin(self._split, self._seed, users)

@@ -17,7 +17,7 @@ import torch
 from minari import MinariDataset
 from torch import Tensor
 
-from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.agents.protocol import Batch, check_acts, checked_actions
 from recsim_drpo.checks import check_number
 from recsim_drpo.datasets.import_log import imported_items
 from recsim_drpo.datasets.load import Transitions, load_transitions
@@ -93,21 +93,15 @@ class LogEvaluator:
         return self._measured(policies, (len(policies),))
 
     def _measured(self, policy: Policy, axes: tuple[int, ...]) -> list[HeldOut]:
-        if not callable(getattr(policy, "act", None)):
-            raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
+        check_acts(policy)
         rows = max(1, _ROWS // math.prod(axes))
         contexts = torch.split(self._rounds.observations, rows)
         items = torch.cat([self._items(policy, axes, some) for some in contexts], dim=-1)
         return [self._summary(each) for each in items.reshape(-1, items.shape[-1])]
 
     def _items(self, policy: Policy, axes: tuple[int, ...], contexts: Tensor) -> Tensor:
-        actions = torch.as_tensor(policy.act(contexts.clone())).detach()
         expected = (*axes, len(contexts), self._dim)
-        if actions.shape != expected:
-            raise ValueError(
-                f"The policy returned actions of shape {tuple(actions.shape)} for "
-                f"{len(contexts)} rounds; these items take {expected}."
-            )
+        actions = checked_actions(policy.act(contexts.clone()), expected, "rounds")
         found = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
         return found.reshape(expected[:-1])
 

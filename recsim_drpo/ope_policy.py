@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo import ope
+from recsim_drpo.agents.protocol import check_acts, checked_actions
 from recsim_drpo.catalogue import spherical_k_means
 from recsim_drpo.checks import check_integer
 from recsim_drpo.decoder import ExactDecoder, decode
@@ -216,23 +217,19 @@ class OffPolicyEvaluator:
 
     def _drawing(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
         """From contexts (B, o) to the items, int64 (B, max(1, K)), that the policy shows."""
-        method = getattr(policy, "sample" if samples else "act", None)
-        if not callable(method):
-            needs = (
-                "'sample', which samples > 0 needs" if samples else "'act', which a policy needs"
+        method: Any = getattr(policy, "sample" if samples else "act", None)
+        if not samples:
+            check_acts(policy)
+        elif not callable(method):
+            raise TypeError(
+                f"{type(policy).__name__} has no method 'sample', which samples > 0 needs."
             )
-            raise TypeError(f"{type(policy).__name__} has no method {needs}.")
         generator = torch.Generator(self.log.items.device).manual_seed(self._seed)
-        expected = self.log.embeddings.shape[1]
+        dim = self.log.embeddings.shape[1]
 
         def shown(contexts: Tensor) -> Tensor:
             given = method(contexts, generator) if samples else method(contexts)
-            actions = torch.as_tensor(given).detach()
-            if actions.shape != (len(contexts), expected):
-                raise ValueError(
-                    f"The policy returned actions of shape {tuple(actions.shape)} for "
-                    f"{len(contexts)} contexts; this catalogue takes {(len(contexts), expected)}."
-                )
+            actions = checked_actions(given, (len(contexts), dim), "contexts")
             return decode(self._decoder, actions.to(self.log.items.device))
 
         return lambda contexts: torch.stack(

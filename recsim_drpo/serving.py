@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo import runs
-from recsim_drpo.agents.protocol import Agent, as_observations
+from recsim_drpo.agents.protocol import Agent, as_observations, checked_actions
 from recsim_drpo.catalogue import checked_unit_rows, checksum_of
 from recsim_drpo.checks import check_integer, resolve_device
 from recsim_drpo.datasets.import_log import imported_items
@@ -150,12 +150,8 @@ class Recommender:
         """
         check_integer("k", k, 1, len(self.items.item_ids))
         inputs = as_observations(contexts, self.observation_dim, self.device)
-        actions = torch.as_tensor(self.agent.act(inputs)).detach().to(self.device)
         expected = (len(inputs), self.items.embeddings.shape[1])
-        if tuple(actions.shape) != expected:
-            raise ValueError(
-                f"The policy returned actions of shape {tuple(actions.shape)}; expected {expected}."
-            )
+        actions = checked_actions(self.agent.act(inputs), expected, "contexts").to(self.device)
         found = torch.isfinite(actions).all(dim=1)
         if not bool(found.all()):
             row = int((~found).to(torch.uint8).argmax())
