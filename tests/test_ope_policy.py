@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import minari
 import numpy as np
 import pytest
 import torch
 
-from recsim_drpo import generate_dataset, make_world, reference_policy
+from recsim_drpo import generate_dataset, make_world, reference_policy, runs
 from recsim_drpo.benchmarks import ope_accuracy
 from recsim_drpo.benchmarks.ope_accuracy import SyntheticPolicy, clipped_mean
 from recsim_drpo.cli import main
@@ -257,7 +258,7 @@ def _buffer(episode, length, alone=True):
     )
 
 
-def test_the_command(minari_root, tmp_path, capsys):
+def test_the_command(minari_root, tmp_path, capsys, monkeypatch):
     world = ["--world", *(f"{name}={value}" for name, value in KWARGS.items())]
     logs = ["--weights", "expert=0.5", "random=0.5", "--no-card", *world]
 
@@ -288,6 +289,10 @@ def test_the_command(minari_root, tmp_path, capsys):
     status, text, _ = run("ope", trained, "--dataset", "ope/log-v0", "--samples", 2)
     assert status == 0
     assert "learnt from this very log" in text
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "load_agent", lambda *_, **__: SimpleNamespace(act=None))
+        status, _, error = run("ope", trained, "--dataset", "ope/log-v1", "--samples", 2)
+        assert (status, "has no method 'sample' to draw by; leave out" in error) == (2, True)
     status, _, error = run("ope", trained, "--dataset", "ope/log-v1", "--out", out)
     assert (status, "is there already" in error) == (2, True)
     assert run("generate", "ope/other-v0", "--rounds", 100, "--no-card")[0] == 0
