@@ -28,6 +28,7 @@ from recsim_drpo.evaluation import Policy
 from recsim_drpo.ope import ESTIMATORS, Floats, OffPolicyEstimate, Support
 from recsim_drpo.ope_logs import ItemLog
 from recsim_drpo.ope_models import ClusterModel, CrossFitted, RewardModel
+from recsim_drpo.precision import matrix_precision
 from recsim_drpo.rng import check_seed
 from recsim_drpo.statistics import Estimate, mean_interval
 
@@ -230,7 +231,9 @@ class OffPolicyEvaluator:
         def shown(contexts: Tensor) -> Tensor:
             given = method(contexts, generator) if samples else method(contexts)
             actions = checked_actions(given, (len(contexts), dim), "contexts")
-            return decode(self._decoder, actions.to(self.log.items.device))
+            device = self.log.items.device
+            with matrix_precision("float32", device):  # most of the time goes into these products
+                return decode(self._decoder, actions.to(device))
 
         return lambda contexts: torch.stack(
             [shown(contexts.clone()) for _ in range(max(1, samples))], dim=1
