@@ -77,6 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except _MISTAKES as error:
         text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         if isinstance(error, OSError) and error.filename:
@@ -566,18 +569,15 @@ def _recommend(options: argparse.Namespace) -> None:
         normalize=options.normalize,
         device=options.device,
     )
-    try:
-        recommender.recommend(
-            options.contexts,
-            options.out,
-            k=options.k,
-            columns=options.columns,
-            id_column=options.id_column,
-            input_format=options.input_format,
-            output_format=options.output_format,
-        )
-    except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    recommender.recommend(
+        options.contexts,
+        options.out,
+        k=options.k,
+        columns=options.columns,
+        id_column=options.id_column,
+        input_format=options.input_format,
+        output_format=options.output_format,
+    )
 
 
 def _export(options: argparse.Namespace) -> None:
