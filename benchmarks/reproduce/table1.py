@@ -118,7 +118,7 @@ def run(settings: Settings) -> dict[str, Any]:
             for name in SCENARIOS
         ],
         {name: [{}] for name in some},
-        full=3,
+        full=2,
         quick=1,
     )
     records, elsewhere = settings.run(main), settings.run(worlds)
