@@ -9,7 +9,7 @@ import torch
 
 from recsim_drpo import cli, make_world, simulate_transitions
 from recsim_drpo.benchmarks.calibrate import admissible
-from recsim_drpo.benchmarks.reproduce import offline, runner, table1, table2
+from recsim_drpo.benchmarks.reproduce import offline, runner, table2, worlds
 from recsim_drpo.benchmarks.reproduce.conditions import (
     EXPERT_ONLY,
     Condition,
@@ -295,12 +295,12 @@ def tiny(monkeypatch, small_kwargs):
 
     monkeypatch.setattr(Settings, "study", study)
     world = OtherWorld(3, {"delta": 0.3}, {}, 400, {})
-    monkeypatch.setattr(table1, "other_worlds", lambda count: (world,))
+    monkeypatch.setattr(worlds, "other_worlds", lambda count: (world,))
     monkeypatch.setattr(offline, "_STEPS", 20)
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize("name", ["table1", "table2", "table6", "figure3"])
+@pytest.mark.parametrize("name", ["table1", "worlds", "table2", "table6", "figure3"])
 def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["reproduce", name, "--quick", "--processes", "1"]) == 0

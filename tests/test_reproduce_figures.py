@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsim_drpo import paper
-from recsim_drpo.benchmarks.reproduce import figure1, figure6, runner, table1
+from recsim_drpo.benchmarks.reproduce import figure1, figure6, runner, worlds
 from recsim_drpo.benchmarks.reproduce.claims import claims_page
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, OtherWorld, scenario
 from recsim_drpo.benchmarks.reproduce.results import Settings
@@ -226,7 +226,7 @@ def test_headlines_in_other_worlds_count_worlds():
     for number, drpo in ((1, 1.6), (2, 1.5), (4, 1.1)):
         scores[f"world {number}, medium"] = {**level, "drpo-exp": 1.5, "drpo": drpo}
         scores[f"world {number}, extreme"] = {**level, "drpo-exp": 1.7, "drpo": 1.7 + number}
-    found = {one.claim: one for one in table1.elsewhere_verdicts(records(scores))}
+    found = {one.claim: one for one in worlds.verdicts_of(records(scores))}
     head = "Table 1 in other worlds, medium: "
     beaten = found[f"{head}DRPO against bc"]
     assert beaten.ours == "ahead in 3 of 3 worlds, surely in 3; behind in 0, surely in 0"
@@ -245,7 +245,7 @@ def test_headlines_in_other_worlds_count_worlds():
     needed = found["Section 5.3 in other worlds: necessity"]
     assert needed.verdict == "holds"
     assert needed.ours == "the best soft method reaches 21% to 44% of DRPO's eCPM"
-    table = table1._leads(records(scores))
+    table = worlds._leads(records(scores))
     row = dict(zip(table.header, table.rows[0], strict=True))
     assert row["world"] == "world 1, medium"
     assert (row["best soft"], row["two best"]) == ("asymre", "drpo, drpo-exp")
@@ -258,5 +258,5 @@ def test_a_single_world_decides_nothing():
         | {"drpo-exp": 1.5, "drpo": 1.6}
         for name in ("medium", "extreme")
     }
-    found = table1.elsewhere_verdicts(records(scores))
+    found = worlds.verdicts_of(records(scores))
     assert {one.verdict for one in found if "against" in one.claim} == {"undecided"}

@@ -20,6 +20,7 @@ PLACES = {
     "theory": "Sections 3 and 4, Appendices A to F",
     "figure2": "Section 5.2 (RQ1), Figure 2",
     "table1": "Section 5.3 (RQ2), Table 1",
+    "worlds": "Section 5.3 (RQ2), beyond the paper",
     "figure3": "Sections 5.4 and 5.5 (RQ3), Figure 3",
     "table2": "Section 5.5 (RQ3), Table 2",
     "table6": "Section 5.5 (RQ3), Appendix K, Table 6",

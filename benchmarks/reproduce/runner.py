@@ -21,6 +21,7 @@ from recsim_drpo.benchmarks.reproduce import (
     table3,
     table6,
     theory,
+    worlds,
 )
 from recsim_drpo.benchmarks.reproduce.compact import expanded
 from recsim_drpo.benchmarks.reproduce.drawings import drawings
@@ -71,6 +72,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "items, what they are worth, who is shown them", figure6.run, figure6.draw
     ),
     "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
+    "worlds": Experiment("Table 1's headlines on eight other worlds", worlds.run, worlds.draw),
     "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
     "table3": Experiment("offline to online, with Figure 4", table3.run, table3.draw),
     "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),

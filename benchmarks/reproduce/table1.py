@@ -1,4 +1,4 @@
-"""Table 1: all agents in both scenarios, and on other worlds that meet the same facts.
+"""Table 1: all agents in both scenarios.
 
 Hyper-parameters are those of Appendix I's grids, chosen on validation users by their true reward as
 the paper's must have been, and, as the honest alternative, seed by seed on a held-out log. The
@@ -16,12 +16,11 @@ import numpy as np
 
 from recsim_drpo import comparison, plots
 from recsim_drpo.benchmarks.reproduce import performance_claims
-from recsim_drpo.benchmarks.reproduce.conditions import other_worlds, scenario
+from recsim_drpo.benchmarks.reproduce.conditions import scenario
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     Settings,
     Table,
-    best_of,
     best_variant,
     brief,
     by_sign,
@@ -31,7 +30,6 @@ from recsim_drpo.benchmarks.reproduce.results import (
     interval,
     mean_of,
     report_of,
-    select,
     signed,
     values,
 )
@@ -88,54 +86,25 @@ PAPER: dict[str, dict[str, float]] = {
 SOFT = ("awr", "asymre", "asymre-delta", "iql", "crr")
 """Agents that weigh samples softly, or by a critic, and reject none."""
 
-_FAILS = 0.75  # of DRPO's eCPM: less of it is failing
+FAILS = 0.75
+"""Of DRPO's eCPM: less of it is failing."""
 
 RIVALS = ("bc", "awr", "asymre", "iql")
 """Agents that DRPO is held against, by name."""
-
-ELSEWHERE = tuple(name for name in AGENTS if name not in ("crr", "bppo"))
-"""Agents trained on other worlds: two that cost as much as all the rest, and that no headline is
-about, are left out."""
-
-QUICK_ELSEWHERE = (*RIVALS, "apg", "drpo-exp", "drpo")
-"""Agents of a quick run on other worlds: those that a claim is about."""
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
     started = time.monotonic()
     agents = {n: v[:1] for n, v in AGENTS.items()} if settings.quick else AGENTS
-    main = settings.study(
+    study = settings.study(
         NAME, [scenario(name) for name in SCENARIOS], agents, full=20, quick=2, offline=True
     )
-    # Defaults only: a grid of its own for each world would be another experiment.
-    some = QUICK_ELSEWHERE if settings.quick else ELSEWHERE
-    worlds = settings.study(
-        f"{NAME}-worlds",
-        [
-            world.condition(name)
-            for world in other_worlds(1 if settings.quick else 8)
-            for name in SCENARIOS
-        ],
-        {name: [{}] for name in some},
-        full=2,
-        quick=1,
-    )
-    records, elsewhere = settings.run(main), settings.run(worlds)
+    records = settings.run(study)
     tables = [_table(records, name) for name in SCENARIOS]
-    tables += [_paired(records), _suite("Both scenarios together", records), _elsewhere(elsewhere)]
-    tables.append(_leads(elsewhere))
-    if elsewhere:
-        tables.append(_suite("All other worlds together, at the defaults", elsewhere))
-    return report_of(
-        NAME,
-        settings,
-        [main.plan(), worlds.plan()],
-        [*records, *elsewhere],
-        tables,
-        [*_verdicts(records), *elsewhere_verdicts(elsewhere)],
-        time.monotonic() - started,
-    )
+    tables += [_paired(records), suite("Both scenarios together", records)]
+    verdicts, seconds = _verdicts(records), time.monotonic() - started
+    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
 
 
 def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
@@ -144,7 +113,8 @@ def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "
     return values(records, metric, condition=condition, agent=agent, variant=variant)
 
 
-def _agents(records: Sequence[Record]) -> list[str]:
+def agents_of(records: Sequence[Record]) -> list[str]:
+    """Those that were run, in the order of :data:`AGENTS`."""
     return [name for name in AGENTS if any(record["agent"] == name for record in records)]
 
 
@@ -158,7 +128,7 @@ def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
 
 def _table(records: Sequence[Record], condition: str) -> Table:
     rows = []
-    for agent in _agents(records):
+    for agent in agents_of(records):
         ecpm = tuned(records, condition, agent)
         distance = tuned(records, condition, agent, "distance")
         diverged = sum(
@@ -201,7 +171,7 @@ def _table(records: Sequence[Record], condition: str) -> Table:
 
 
 def _paired(records: Sequence[Record]) -> Table:
-    others = [agent for agent in _agents(records) if agent != "drpo"]
+    others = [agent for agent in agents_of(records) if agent != "drpo"]
     raw = [
         comparison.sign_flip_p_value(tuned(records, c, "drpo"), tuned(records, c, agent))
         for c in SCENARIOS
@@ -240,11 +210,12 @@ def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
     conditions = dict.fromkeys(record["condition"] for record in records)
     return {
         agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
-        for agent in _agents(records)
+        for agent in agents_of(records)
     }
 
 
-def _suite(title: str, records: Sequence[Record]) -> Table:
+def suite(title: str, records: Sequence[Record]) -> Table:
+    """Statistics over all conditions together."""
     scores = suite_scores(records)
     rows = [
         [
@@ -273,52 +244,6 @@ def _suite(title: str, records: Sequence[Record]) -> Table:
 def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
     # A seed's logs of all conditions share their users and their noise.
     return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
-
-
-def _elsewhere(records: Sequence[Record]) -> Table:
-    conditions = list(dict.fromkeys(record["condition"] for record in records))
-    agents = list(dict.fromkeys(record["agent"] for record in records))
-    rows = [
-        [agent, *(mean_of(values(records, condition=c, agent=agent)) for c in conditions)]
-        for agent in agents
-    ]
-    return Table(
-        "Other worlds that meet the same facts, eCPM at the defaults",
-        ["agent", *conditions],
-        rows,
-        f"{len({record['seed'] for record in records})} paired seeds, 95 % intervals over them.",
-    )
-
-
-def lead(records: Sequence[Record], condition: str, agent: str) -> Floats:
-    """DRPO's eCPM above an agent's at the defaults, by seed."""
-    ours, theirs = (values(records, condition=condition, agent=a) for a in ("drpo", agent))
-    return ours - theirs
-
-
-def _leads(records: Sequence[Record]) -> Table:
-    rows = []
-    for condition in dict.fromkeys(record["condition"] for record in records):
-        soft = best_of(SOFT, records, condition)
-        rows.append(
-            [
-                condition,
-                mean_of(values(records, condition=condition, agent="drpo")),
-                signed(interval(lead(records, condition, "bc"))),
-                soft,
-                signed(interval(lead(records, condition, soft))),
-                ", ".join(_ranking(records, condition)[:2]),
-            ]
-        )
-    header = ["world", "DRPO", "minus bc", "best soft", "minus it", "two best"]
-    note = "The best soft method is the one of largest eCPM on validation users."
-    return Table("DRPO in other worlds, eCPM", header, rows, note)
-
-
-def _ranking(records: Sequence[Record], condition: str) -> list[str]:
-    """Agents by mean eCPM at the defaults, best first."""
-    found = _agents(select(records, condition=condition))
-    return sorted(found, key=lambda a: -float(values(records, condition=condition, agent=a).mean()))
 
 
 def _verdicts(records: Sequence[Record]) -> list[Verdict]:
@@ -366,96 +291,8 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 COMMAND,
             )
         )
-    ecpm = {c: {a: tuned(records, c, a) for a in _agents(records)} for c in SCENARIOS}
+    ecpm = {c: {a: tuned(records, c, a) for a in agents_of(records)} for c in SCENARIOS}
     return [*found, *performance_claims.verdicts(ecpm, PAPER, SOFT, COMMAND)]
-
-
-def elsewhere_verdicts(records: Sequence[Record]) -> list[Verdict]:
-    """The headlines, held against other worlds: the unit of an interval is a world."""
-    found = []
-    labels = list(dict.fromkeys(record["condition"] for record in records))
-    for name in SCENARIOS:
-        worlds = [label for label in labels if label.endswith(f", {name}")]
-        for rival in (*RIVALS, "the best soft method"):
-            leads = {
-                world: lead(
-                    records, world, rival if rival in AGENTS else best_of(SOFT, records, world)
-                )
-                for world in worlds
-            }
-            found.append(
-                by_sign(
-                    interval(np.array([one.mean() for one in leads.values()])),
-                    f"Table 1 in other worlds, {name}: DRPO against {rival}",
-                    f"DRPO earns more than {rival} in other worlds that meet the same facts.",
-                    "",
-                    _won(list(leads.values())),
-                    COMMAND,
-                )
-            )
-        best = {world: _ranking(records, world)[:2] for world in worlds}
-        found.append(
-            _by_count(
-                {world: set(two) == {"drpo", "drpo-exp"} for world, two in best.items()},
-                f"Table 1 in other worlds, {name}: the two best",
-                "DRPO and DRPO-Exp are the two best in other worlds.",
-                f"DRPO is among them in {sum('drpo' in two for two in best.values())} of "
-                f"{len(worlds)}, DRPO-Exp in {sum('drpo-exp' in two for two in best.values())}",
-            )
-        )
-        found.append(_collapse_elsewhere(records, name, worlds))
-    worlds = [label for label in labels if label.endswith(", extreme")]
-    shares = {world: _soft_share(records, world) for world in worlds}
-    found.append(
-        _by_count(
-            {world: share < _FAILS for world, share in shares.items()},
-            "Section 5.3 in other worlds: necessity",
-            "Hard filtering is necessary in extreme noise: soft weighting fails in other worlds.",
-            f"the best soft method reaches {min(shares.values()):.0%} to "
-            f"{max(shares.values()):.0%} of DRPO's eCPM",
-        )
-    )
-    return found
-
-
-def _won(leads: Sequence[Floats]) -> str:
-    """How many worlds are won, and how many surely: the interval over seeds has no 0."""
-    spread = [interval(one) for one in leads]
-    ahead = f"ahead in {sum(one.value > 0.0 for one in spread)} of {len(leads)} worlds, surely in "
-    behind = f"behind in {sum(one.value < 0.0 for one in spread)}, surely in "
-    return (
-        f"{ahead}{sum(one.low > 0.0 for one in spread)}; "
-        f"{behind}{sum(one.high < 0.0 for one in spread)}"
-    )
-
-
-def _by_count(met: dict[str, bool], claim: str, statement: str, ours: str) -> Verdict:
-    """The verdict on a claim that is met in each world or not."""
-    where = [world for world, one in met.items() if one]
-    verdict = "holds under a condition" if where else "does not hold"
-    if len(where) == len(met):
-        verdict = "holds"
-    because = f"met in {len(where)} of {len(met)}"
-    if verdict == "holds under a condition":
-        because += f": {'; '.join(where)}"
-    return Verdict(claim, statement, "", ours, verdict, because, COMMAND)
-
-
-def _collapse_elsewhere(records: Sequence[Record], name: str, worlds: Sequence[str]) -> Verdict:
-    scores = {world: values(records, condition=world, agent="apg") for world in worlds}
-    far = {world: values(records, "distance", condition=world, agent="apg") for world in worlds}
-    return _by_count(
-        {world: collapsed(scores[world], far[world]) for world in worlds},
-        f"Section 5.3 in other worlds, {name}: APG",
-        "APG fails catastrophically in other worlds, with Dist. above 3.8.",
-        f"largest eCPM {max(float(one.max()) for one in scores.values()):.2f}",
-    )
-
-
-def _soft_share(records: Sequence[Record], world: str) -> float:
-    soft = best_of(SOFT, records, world)
-    theirs, ours = (values(records, condition=world, agent=a).mean() for a in (soft, "drpo"))
-    return float(theirs / ours)
 
 
 def collapsed(ecpm: Floats, distance: Floats) -> bool:
@@ -464,18 +301,16 @@ def collapsed(ecpm: Floats, distance: Floats) -> bool:
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Bars for both scenarios, and performance profiles of the six best, there and elsewhere."""
-    records = [r for r in result["records"] if r["condition"] in SCENARIOS]
-    agents = _agents(records)
+    """Bars for both scenarios, and performance profiles of the six best."""
+    records = result["records"]
+    agents = agents_of(records)
     bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}
     plots.interval_bars(folder / NAME, agents, bars, "eCPM on test users, 95 % interval over seeds")
-    _draw_profiles(folder / f"{NAME}-profiles", records)
-    elsewhere = [r for r in result["records"] if r["condition"] not in SCENARIOS]
-    if elsewhere:
-        _draw_profiles(folder / f"{NAME}-worlds-profiles", elsewhere)
+    draw_profiles(folder / f"{NAME}-profiles", records)
 
 
-def _draw_profiles(path: Path, records: Sequence[Record]) -> None:
+def draw_profiles(path: Path, records: Sequence[Record]) -> None:
+    """Performance profiles of the six best of a suite."""
     thresholds = np.linspace(0.0, 1.0, 101)
     scores = suite_scores(records)
     best = sorted(scores, key=lambda agent: -float(scores[agent].mean()))[:6]
