@@ -1,8 +1,8 @@
 """The training step, written once for one learner and for many of one structure.
 
 Learners never meet: a batched step maps the loss over a leading axis, and the gradient of the sum
-of the losses is each learner's own. A learner whose loss or squared gradient is not finite keeps
-the state it had before, for good, with the number of the update at which that happened; its
+of the losses is each learner's own. A learner whose loss or sum of squared gradients is not finite
+keeps the state it had before, for good, with the number of the update at which that happened; its
 neighbours do not notice.
 """
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
-    brief,
     by_sign,
     difference,
     interval,
+    mean_of,
     signed,
 )
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer, answer_within
@@ -64,7 +64,7 @@ def _any_weight(ecpm: Scores, command: str) -> Verdict:
     answers = [answer(interval(FAILS - scores["asymre"])) for scores in ecpm.values()]
     # Of "any", one counter-example is enough.
     worst = next((v for v in ("does not hold", "undecided") if v in answers), "holds")
-    shown = "; ".join(f"{name} {_mean(scores['asymre'])}" for name, scores in ecpm.items())
+    shown = "; ".join(f"{name} {mean_of(scores['asymre'])}" for name, scores in ecpm.items())
     return Verdict(
         "Section 5.2, any weight",
         "Any non-zero weight on noise meets an infinite multiplier 1/σ², so soft weighting fails.",
@@ -86,8 +86,8 @@ def _top_two(
         f"Table 1, {scenario}: the two best",
         "DRPO and DRPO-Exp are the two best.",
         f"DRPO {paper['drpo']:.2f}, DRPO-Exp {paper['drpo-exp']:.2f}",
-        f"DRPO {_mean(ecpm['drpo'])}, DRPO-Exp {_mean(ecpm['drpo-exp'])}; the best other, {rival}, "
-        f"{_mean(ecpm[rival])}",
+        f"DRPO {mean_of(ecpm['drpo'])}, DRPO-Exp {mean_of(ecpm['drpo-exp'])}; the best "
+        f"other, {rival}, {mean_of(ecpm[rival])}",
         command,
     )
 
@@ -102,7 +102,7 @@ def _runner_up(
         "Adaptive BC, filtering alone, outperforms all other baselines.",
         f"{paper['adaptive-bc']:.2f}, the best other baseline "
         f"{max(v for k, v in paper.items() if k not in (*OURS, 'adaptive-bc')):.2f}",
-        f"{_mean(ecpm['adaptive-bc'])} against {rival}'s {_mean(ecpm[rival])}",
+        f"{mean_of(ecpm['adaptive-bc'])} against {rival}'s {mean_of(ecpm[rival])}",
         command,
     )
 
@@ -114,7 +114,7 @@ def _adequate(
         f"Section 5.3, {agent} in medium quality",
         f"{agent} performs adequately in medium quality.",
         f"{paper['medium'][agent]:.2f}",
-        _mean(ecpm[agent]),
+        mean_of(ecpm[agent]),
         answer(interval(ecpm[agent] - TEACHER)),
         f"adequate is above the logging teacher's {TEACHER:g}",
         command,
@@ -130,7 +130,7 @@ def _clones_noise(
         f"Section 5.3, noise cloning by {agent}",
         f"In extreme noise {agent} clones the noise: it earns less than BC, which clones the log.",
         f"{published[agent]:.2f} against {published['bc']:.2f}" if agent in published else "",
-        f"{_mean(ecpm[agent])} against {_mean(ecpm['bc'])}",
+        f"{mean_of(ecpm[agent])} against {mean_of(ecpm['bc'])}",
         command,
     )
 
@@ -142,7 +142,7 @@ def _best_in_noise(ecpm: Mapping[str, Floats], command: str) -> Verdict:
         "Section 5.3, DRPO-Exp in extreme noise",
         "DRPO-Exp is the best of all methods in extreme noise.",
         "1.59, DRPO 1.54",
-        f"{_mean(ecpm['drpo-exp'])} against {rival}'s {_mean(ecpm[rival])}",
+        f"{mean_of(ecpm['drpo-exp'])} against {rival}'s {mean_of(ecpm[rival])}",
         command,
     )
 
@@ -155,7 +155,7 @@ def _indistinguishable(ecpm: Scores, command: str) -> Verdict:
         "Section 5.3, DRPO-Exp",
         "DRPO-Exp in extreme noise is indistinguishable from medium quality.",
         "reward 0.379 in the text, 0.318 in Table 1, against 0.372",
-        f"extreme {_mean(extreme)}, medium {_mean(medium)}",
+        f"extreme {mean_of(extreme)}, medium {mean_of(medium)}",
         answer_within(gap, limit),
         f"medium minus extreme is {signed(gap)}; 5 % of medium's is {limit:.2f}",
         command,
@@ -170,13 +170,9 @@ def _necessary(ecpm: Mapping[str, Floats], soft: Sequence[str], command: str) ->
         "Section 5.3, necessity",
         "Hard filtering is necessary in extreme noise: soft weighting fails there.",
         "AWR 1.27 against DRPO 1.54",
-        f"{rival} {_mean(ecpm[rival])} against DRPO {_mean(ecpm['drpo'])}",
+        f"{rival} {mean_of(ecpm[rival])} against DRPO {mean_of(ecpm['drpo'])}",
         answer(margin),
         f"{rival}, which rejects nobody, reaches {share:.0%} of DRPO's eCPM; below "
         f"{NECESSARY:.0%} it would be necessary",
         command,
     )
-
-
-def _mean(scores: Floats) -> str:
-    return brief(interval(scores))

@@ -234,7 +234,7 @@ def _curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
                 claim,
                 statement,
                 "0.02 to 0.99 admitted" if name == "admitted" else "",
-                f"{brief(interval(first))} to {brief(interval(last))}",
+                f"{mean_of(first)} to {mean_of(last)}",
                 COMMAND,
             )
         )
