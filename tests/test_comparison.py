@@ -17,6 +17,7 @@ from recsim_drpo.comparison import (
     interquartile_mean,
     mean,
     median,
+    moderated_p_values,
     optimality_gap,
     paired_difference,
     performance_profile,
@@ -313,6 +314,61 @@ def test_holm_by_hand():
     assert holm([0.02]) == pytest.approx([0.02])
     assert holm([]).shape == (0,)
     assert holm([[0.01, 0.04], [0.03, 0.2]]) == pytest.approx(np.array([[0.04, 0.09], [0.09, 0.2]]))
+
+
+def test_moderated_p_values_of_one_row_are_students():
+    row = [[0.1, 0.2, 0.4]]
+    expected = stats.ttest_1samp(row[0], 0.0).pvalue
+    assert moderated_p_values(row) == pytest.approx([expected])
+
+
+def test_moderated_p_values_pool_rows_of_equal_variances():
+    rows = np.array([[-0.1, 0.0, 0.1], [0.9, 1.0, 1.1], [0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])
+    z = rows.mean(axis=1) * math.sqrt(3) / 0.1
+    # The law fitted has s_0² = exp(log s² - ψ(1) + log 1) = s² exp(γ): the mean of log χ² is small.
+    expected = 2 * stats.norm.sf(z / math.exp(np.euler_gamma / 2))
+    np.testing.assert_allclose(moderated_p_values(rows), expected, rtol=1e-9)
+
+
+def test_moderated_p_values_by_the_closed_forms_of_smyth():
+    """With d = 2, ψ'(1) = π²/6 and ψ(1) = -γ; ψ'(1/2) = π²/2 makes d_0 = 1 and ψ(1/2) known."""
+    # log s² of two rows at ±w have the sample variance 2 w², here π²/6 + π²/2.
+    w = math.pi / math.sqrt(3)
+    variances = np.exp([-w, w])
+    unit = np.array([-1.0, 0.0, 1.0])  # of variance 1
+    rows = 0.7 + unit * np.sqrt(variances)[:, None]
+    # log s_0² = mean + γ + ψ(1/2) - log(1/2) = γ + (-γ - 2 log 2) + log 2 = -log 2
+    moderated = (1 * 0.5 + 2 * variances) / 3
+    expected = 2 * stats.t.sf(0.7 * np.sqrt(3 / moderated), 3)
+    np.testing.assert_allclose(moderated_p_values(rows), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [2.0, 50.0])
+def test_moderated_p_values_are_uniform_without_a_difference(shape):
+    """Rows whose variances are as the model says, spread widely or hardly at all."""
+    rng = np.random.default_rng(1)
+    sigma = np.sqrt(0.3 / rng.gamma(shape, 1 / shape, size=(4_000, 1)))
+    found = moderated_p_values(sigma * rng.normal(size=(4_000, 3)))
+    for level in (0.01, 0.05, 0.5):
+        error = math.sqrt(level * (1 - level) / len(found))
+        assert abs((found < level).mean() - level) < 4 * error
+
+
+def test_moderated_p_values_find_more_than_students():
+    rng = np.random.default_rng(2)
+    rows = 0.2 + 0.1 * rng.normal(size=(200, 3))
+    student = stats.ttest_1samp(rows, 0.0, axis=1).pvalue
+    assert (holm(moderated_p_values(rows)) < 0.05).mean() > (holm(student) < 0.05).mean() + 0.2
+
+
+def test_moderated_p_values_where_there_is_no_variance():
+    assert moderated_p_values([[0.5], [0.0]]).tolist() == [1.0, 1.0]
+    assert moderated_p_values([[0.5, 0.5], [0.0, 0.0]]).tolist() == [0.0, 1.0]
+    found = moderated_p_values([[0.0, 0.0, 0.0], [0.1, 0.2, 0.4], [0.5, 0.5, 0.5]])
+    assert found[0] == 1.0
+    assert 0 < found[2] < found[1]
+    with pytest.raises(ValueError, match="1 of 4 values are not finite"):
+        moderated_p_values([[0.5, math.nan], [0.0, 0.0]])
 
 
 @quick

@@ -76,7 +76,7 @@ def run(settings: Settings) -> dict[str, Any]:
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
     some = ("bc", "awr", "asymre", "drpo") if settings.quick else tuple(AGENTS)
     agents = {name: AGENTS[name] for name in some}
-    study = settings.study(NAME, conditions, agents, full=20, quick=2)
+    study = settings.study(NAME, conditions, agents, full=20, quick=2, curves=False)
     return report_of_study(
         settings,
         study,

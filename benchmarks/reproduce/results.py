@@ -62,15 +62,23 @@ class Settings:
         quick: int,
         offline: bool = False,
         steps: int = TrainingConfig.steps,
+        curves: bool = True,
         kind: type[Study] = Study,
     ) -> Study:
-        """A study of ``full`` seeds, or ``quick`` ones, trained as Table 5 says, or shorter."""
+        """A study of ``full`` seeds, or ``quick`` ones, trained as Table 5 says, or shorter.
+
+        ``curves``: follow the learning on validation users, a quarter of the time; without, they
+        see the start and the end.
+        """
+        steps = _QUICK_STEPS if self.quick else steps
         return kind(
             name,
             [self.condition(one) for one in conditions],
             agents,
             self.seeds(full, quick),
-            TrainingConfig(steps=_QUICK_STEPS if self.quick else steps),
+            TrainingConfig(
+                steps=steps, evaluate_every=TrainingConfig.evaluate_every if curves else steps
+            ),
             offline=offline,
             execution=self.execution,
             device=self.device,

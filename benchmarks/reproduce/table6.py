@@ -79,7 +79,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for noise in REWARD_NOISES
         for policy in POLICY_NOISES
     ]
-    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2)
+    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2, curves=False)
     return report_of_study(
         settings,
         study,
