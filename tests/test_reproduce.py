@@ -183,6 +183,22 @@ def test_processes_change_nothing(small_kwargs, tmp_path):
     assert_alike(study.run(tmp_path / "many", processes=2, progress=False), alone)
 
 
+def test_seeds_can_be_added_without_repeating_a_run(small_kwargs, tmp_path):
+    few, all_four = (
+        study_of(small_kwargs, agents={"bc": [{"hidden_dim": 4}]}, seeds=tuple(range(count)))
+        for count in (2, 4)
+    )
+    first = few.run(tmp_path, progress=False)
+    kept = {path: path.read_bytes() for path in (tmp_path / "records").iterdir()}
+    assert len(kept) == 2
+    found = all_four.run(tmp_path, progress=False)
+    assert [r for r in found if r["seed"] < 2] == first
+    assert sorted(r["seed"] for r in found) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(path.read_bytes() == text for path, text in kept.items())
+    assert len(list((tmp_path / "records").iterdir())) == 4
+    assert few.run(tmp_path, progress=False) == first
+
+
 def test_results_of_another_configuration_are_refused_with_the_difference(small_kwargs, tmp_path):
     study_of(small_kwargs, conditions=[small("one", small_kwargs)]).run(tmp_path, progress=False)
     other = study_of(

@@ -67,15 +67,14 @@ class Study:
     def plan(self) -> dict[str, Any]:
         """What was run, for readers: the settings, and how many seeds the full setting has."""
         full = len(self.seeds) if self.full_seeds is None else self.full_seeds
-        return {**self.settings(), "full_seeds": full}
+        return {**self.settings(), "seeds": list(self.seeds), "full_seeds": full}
 
     def settings(self) -> dict[str, Any]:
-        """Everything that the numbers depend on."""
+        """Everything that the numbers of a run depend on, besides its own seed."""
         return {
             "name": self.name,
             "conditions": [condition.as_dict() for condition in self.conditions],
             "agents": {name: [dict(v) for v in variants] for name, variants in self.agents.items()},
-            "seeds": list(self.seeds),
             "training": asdict(self.training),
             "num_test_users": self.num_test_users,
             "num_validation_users": self.num_validation_users,
@@ -87,6 +86,8 @@ class Study:
 
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
         """Train and measure what is not finished yet.
+
+        Seeds can be added later: what a folder holds of the same seeds together counts as finished.
 
         Args:
             folder: where finished pieces are kept; a stopped study goes on from there.
@@ -159,7 +160,7 @@ class Study:
             for start in range(0, len(self.seeds), self.seeds_at_once):
                 seeds = tuple(self.seeds[start : start + self.seeds_at_once])
                 for agent in self.agents:
-                    key = f"{number:03d}-{slug}-{agent}-seeds-{seeds[0]}-{seeds[-1]}"
+                    key = f"{number:03d}-{slug}-{agent}-seeds-{_together(seeds)}"
                     yield _Piece(key, number, seeds, agent)
 
     def _finished(
@@ -191,6 +192,13 @@ class _Piece:
     condition: int
     seeds: tuple[int, ...]
     agent: str
+
+
+def _together(seeds: Sequence[int]) -> str:
+    """All of a fleet's seeds: its members' numbers depend on one another in the last digits."""
+    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}to{seeds[-1]}"
+    return "-".join(map(str, seeds))
 
 
 def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> list[str]:
