@@ -158,32 +158,44 @@ def test_logs_without_contrast_have_features_all_the_same():
 
 def test_a_stump_finds_the_threshold_and_says_when_there_is_none():
     x = np.array([[5.0, 0.1], [1.0, 0.2], [4.0, 0.6], [2.0, 0.9], [3.0, 0.4]])
-    wins = np.array([True, True, False, False, True])
-    stump = fit_stump(x, wins)
+    gains = np.array([1.0, 1.0, -1.0, -1.0, 1.0])
+    stump = fit_stump(x, gains)
     assert (stump.feature, stump.threshold, stump.above) == (1, 0.5, False)
-    assert stump(x).tolist() == wins.tolist()
+    assert stump(x).tolist() == [True, True, False, False, True]
     assert stump.describe(("a", "b")) == "where b ≤ 0.5"
     # Without the row of 0.6 the threshold is 0.65: that row alone is told wrong.
-    assert leave_one_out(x, wins) == 0.8
-    # Of a constant, the answer that is more frequent among the others.
-    assert leave_one_out(x[:, :0], wins) == 0.6
-    assert fit_stump(np.ones((3, 1)), wins[:3]).describe(("a",)) == "always"
+    assert leave_one_out(x, gains).tolist() == [True, True, True, False, True]
+    # Without features, what the others gain decides.
+    assert leave_one_out(x[:, :0], gains).tolist() == [True] * 5
+    assert not leave_one_out(x[:, :0], gains - 0.6).any()
+    assert fit_stump(np.ones((3, 1)), gains[:3]).describe(("a",)) == "always"
+    # A great loss is avoided at the price of small gains.
+    assert fit_stump(x, gains * [1, 1, 9, 1, 1]).describe(("a", "b")) == "where b ≤ 0.5"
+    assert fit_stump(x[:, :1], gains * [1, 1, 9, 1, 1]).describe(("a",)) == "where a > 4.5"
 
 
 def test_a_stump_is_the_best_of_all_thresholds():
     generator = np.random.default_rng(1)
     for _ in range(20):
-        x, wins = generator.integers(4, size=(12, 2)).astype(float), generator.random(12) < 0.5
+        x, gains = generator.integers(4, size=(12, 2)).astype(float), generator.normal(size=12)
         best = max(
-            [max(wins.mean(), 1 - wins.mean())]
+            [gains.sum(), 0.0]
             + [
-                (((x[:, k] > t) == says) == wins).mean()
+                gains[(x[:, k] > t) == says].sum()
                 for k in (0, 1)
                 for t in (0.5, 1.5, 2.5)
                 for says in (True, False)
             ]
         )
-        assert (fit_stump(x, wins)(x) == wins).mean() == pytest.approx(best)
+        assert gains[fit_stump(x, gains)(x)].sum() == pytest.approx(best)
+
+
+def test_what_answers_lose_against_knowing():
+    gains = np.array([0.4, -0.2, 0.1, -0.3])
+    assert phase_map.lost(gains, gains > 0) == 0.0
+    assert phase_map.lost(gains, np.array([True] * 4)) == pytest.approx(0.5 / 4)
+    assert phase_map.lost(gains, np.array([False] * 4)) == pytest.approx(0.5 / 4)
+    assert phase_map.lost(gains, np.array([True, True, False, False])) == pytest.approx(0.3 / 4)
 
 
 def test_a_map_averages_over_the_other_axes():

@@ -109,32 +109,34 @@ class Stump:
         return f"where {names[self.feature]} {side} {self.threshold:.4g}"
 
 
-def fit_stump(x: NDArray[np.float64], wins: NDArray[np.bool_]) -> Stump:
-    """The stump that is right most often; of equally good ones the first, a constant before all.
+def fit_stump(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Stump:
+    """The stump that gains most by saying yes; of equal ones the first, a constant before all.
 
     Args:
         x: (n, k) features.
-        wins: (n,) what is to be told.
+        gains: (n,) what yes is worth above no, of either sign.
     """
-    above = bool(wins.mean() >= 0.5)
-    best, most = Stump(-1, 0.0, above), int((wins == above).sum())
+    total = float(gains.sum())
+    best = Stump(-1, 0.0, total >= 0)
+    # Sums that are equal on paper differ by rounding.
+    most = max(total, 0.0) + 1e-12 * float(np.abs(gains).sum())
     for feature in range(x.shape[1]):
         order = np.argsort(x[:, feature], kind="stable")
-        column, won = x[order, feature], wins[order]
-        # Of a cut after i rows: right if those say no and the rest says yes.
-        right = np.cumsum(~won)[:-1] + (won.sum() - np.cumsum(won)[:-1])
+        column = x[order, feature]
+        below = np.cumsum(gains[order])[:-1]  # of a cut after i rows
         cuts = np.flatnonzero(column[1:] > column[:-1])
-        for says, scores in ((True, right[cuts]), (False, len(won) - right[cuts])):
-            if len(cuts) and scores.max() > most:
-                cut, most = cuts[scores.argmax()], int(scores.max())
+        for says, sums in ((True, total - below[cuts]), (False, below[cuts])):
+            if len(cuts) and sums.max() > most:
+                cut, most = cuts[sums.argmax()], float(sums.max())
                 best = Stump(feature, float((column[cut] + column[cut + 1]) / 2), says)
     return best
 
 
-def leave_one_out(x: NDArray[np.float64], wins: NDArray[np.bool_]) -> float:
-    """Share of rows that a stump fitted on all the others is right about."""
-    hits = [
-        fit_stump(np.delete(x, i, axis=0), np.delete(wins, i))(x[i : i + 1])[0] == wins[i]
-        for i in range(len(wins))
-    ]
-    return float(np.mean(hits))
+def leave_one_out(x: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """What a stump fitted on all the others says of each row: (n, k), (n,) to (n,)."""
+    return np.array(
+        [
+            fit_stump(np.delete(x, i, axis=0), np.delete(gains, i))(x[i : i + 1])[0]
+            for i in range(len(gains))
+        ]
+    )

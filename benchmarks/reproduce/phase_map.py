@@ -291,24 +291,42 @@ def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats
     grid = np.array([[point[axis] for axis in AXES] for point in points])
     rows = []
     for name, lead in leads.items():
-        wins = lead.mean(axis=1) > 0
+        first, second = PAIRS[name]
+        gains = lead.mean(axis=1)
         for sees, x, names in (("the axes", grid, tuple(AXES)), ("the log", measured, FEATURES)):
+            says = leave_one_out(x, gains)
+            constant = (np.full(len(gains), answer) for answer in (True, False))
+            losses = [f"{lost(gains, answers):.3f}" for answers in (says, *constant)]
             rows.append(
                 [
-                    _title(name),
+                    f"{first}, or {second}",
                     sees,
-                    fit_stump(x, wins).describe(names),
-                    f"{leave_one_out(x, wins):.0%}",
-                    f"{max(wins.mean(), 1.0 - wins.mean()):.0%}",
+                    f"the first {fit_stump(x, gains).describe(names)}",
+                    losses[0],
+                    f"{(says == (gains > 0)).mean():.0%}",
+                    *losses[1:],
                 ]
             )
-    header = ["positive", "by", "the rule", "right, left out", "always the same answer"]
+    header = [
+        "choose",
+        "by",
+        "the rule",
+        "it loses",
+        "right",
+        "always the first loses",
+        "always the second loses",
+    ]
     note = (
-        "One threshold, fitted to the sign of the mean difference. Accuracy on each condition by a "
-        "rule fitted on the others; neighbours on the grid are alike, so that a log from elsewhere "
-        "will be told worse."
+        "One threshold, fitted to lose the least. Losses are of eCPM against knowing the better of "
+        "the two, averaged over conditions, each told by a rule fitted on the others; neighbours "
+        "on the grid are alike, so that a log from elsewhere will be told worse."
     )
     return Table("Rules of thumb", header, rows, note)
+
+
+def lost(gains: Floats, says: NDArray[np.bool_]) -> float:
+    """What answers lose on average against always knowing whether a gain is positive."""
+    return float((np.maximum(gains, 0.0) - np.where(says, gains, 0.0)).mean())
 
 
 def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
