@@ -261,6 +261,15 @@ def _parser() -> argparse.ArgumentParser:
     reproduction.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
     _add_device(reproduction)
 
+    location = commands.add_parser(
+        "locate", help="where a log lies on the phase map: filter, weigh or clone"
+    )
+    location.set_defaults(command=_locate)
+    location.add_argument("dataset", help="id of a local Minari dataset with item_id")
+    location.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="another map than the published one"
+    )
+
     report = commands.add_parser("report", help="one HTML page of what reproduce left")
     report.set_defaults(command=_report)
     report.add_argument(
@@ -669,6 +678,16 @@ def _reproduce(options: argparse.Namespace) -> None:
     for result in runner.reproduce(options.names, settings):
         print(runner.as_markdown(result))
     print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")
+
+
+def _locate(options: argparse.Namespace) -> None:
+    from recsim_drpo.benchmarks.reproduce import locate, runner
+    from recsim_drpo.benchmarks.reproduce.log_features import log_features
+
+    points = locate.points_of(runner.load_results(options.results or locate.PUBLISHED))
+    batch = load_transitions(options.dataset, infos=["item_id"]).batch
+    features = log_features(batch.rewards.numpy(), batch.infos["item_id"].numpy())
+    print("\n\n".join(table.markdown() for table in locate.locate(features, points)))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -98,6 +98,7 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
                 assert f"recsim_drpo/{folder}/{module}" in names
         for data in ("report.css", "report.js"):
             assert f"recsim_drpo/benchmarks/reproduce/{data}" in names
+        assert "recsim_drpo/benchmarks/results/reproduce/table1.json" in names
     assert "recsim_drpo/py.typed" in in_wheel
     # A top-level `datasets` or `agents` in site-packages would shadow other people's.
     tops = {name.split("/")[0] for name in in_wheel}

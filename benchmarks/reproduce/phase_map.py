@@ -295,8 +295,7 @@ def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats
         gains = lead.mean(axis=1)
         for sees, x, names in (("the axes", grid, tuple(AXES)), ("the log", measured, FEATURES)):
             says = leave_one_out(x, gains)
-            constant = (np.full(len(gains), answer) for answer in (True, False))
-            losses = [f"{lost(gains, answers):.3f}" for answers in (says, *constant)]
+            losses = [f"{loss:.3f}" for loss in rule_losses(gains, says)]
             rows.append(
                 [
                     f"{first}, or {second}",
@@ -322,6 +321,12 @@ def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats
         "on the grid are alike, so that a log from elsewhere will be told worse."
     )
     return Table("Rules of thumb", header, rows, note)
+
+
+def rule_losses(gains: Floats, says: NDArray[np.bool_]) -> list[float]:
+    """What a rule's answers lose, and what always the first and always the second would."""
+    constant = (np.full(len(gains), answer) for answer in (True, False))
+    return [lost(gains, answers) for answers in (says, *constant)]
 
 
 def lost(gains: Floats, says: NDArray[np.bool_]) -> float:
