@@ -14,6 +14,7 @@ from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.benchmarks.reproduce import online, phase_map, runner, table3
 from recsim_drpo.benchmarks.reproduce.log_features import (
     FEATURES,
+    fit_pair,
     fit_stump,
     leave_one_out,
     log_features,
@@ -188,6 +189,29 @@ def test_a_stump_is_the_best_of_all_thresholds():
             ]
         )
         assert gains[fit_stump(x, gains)(x)].sum() == pytest.approx(best)
+
+
+def test_a_pair_is_the_best_of_all_pairs():
+    generator = np.random.default_rng(2)
+    for _ in range(10):
+        x, gains = generator.integers(3, size=(10, 2)).astype(float), generator.normal(size=10)
+        single = [
+            (x[:, k] > t) == says for k in (0, 1) for t in (0.5, 1.5) for says in (True, False)
+        ]
+        single += [np.full(10, True), np.full(10, False)]
+        best = max(gains[found].sum() for a in single for b in single for found in (a & b, a | b))
+        assert gains[fit_pair(x, gains)(x)].sum() == pytest.approx(best)
+
+
+def test_a_pair_says_what_it_is_and_yields_to_a_stump():
+    x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    pair = fit_pair(x, np.array([-1.0, -1.0, -1.0, 1.0]))
+    assert pair.describe(("a", "b")) == "where a > 0.5 and b > 0.5"
+    assert pair(x).tolist() == [False, False, False, True]
+    pair = fit_pair(x, np.array([-1.0, 1.0, 1.0, 1.0]))
+    assert pair.describe(("a", "b")) == "where a > 0.5 or b > 0.5"
+    assert fit_pair(x, np.array([-1.0, -1.0, 1.0, 1.0])).describe(("a", "b")) == "where a > 0.5"
+    assert fit_pair(x[:, :0], np.ones(4)).describe(()) == "always"
 
 
 def test_what_answers_lose_against_knowing():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce import phase_map
-from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, fit_stump, leave_one_out
+from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, leave_one_out
 from recsim_drpo.benchmarks.reproduce.results import Floats, Table
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "reproduce"
@@ -92,16 +92,17 @@ def _answers(features: Mapping[str, float], points: Sequence[Mapping[str, Any]])
     rows = []
     for name, (first, second) in phase_map.PAIRS.items():
         gains = np.array([np.mean(point["leads"][name]) for point in points])
-        rule = fit_stump(measured, gains)
-        losses = phase_map.rule_losses(gains, leave_one_out(measured, gains))
-        rows.append(
-            [
-                f"{first}, or {second}",
-                first if rule(here)[0] else second,
-                f"{first} {rule.describe(FEATURES)}",
-                *(f"{loss:.3f}" for loss in losses),
-            ]
-        )
+        for fit in phase_map.RULES:
+            rule = fit(measured, gains)
+            losses = phase_map.rule_losses(gains, leave_one_out(measured, gains, fit))
+            rows.append(
+                [
+                    f"{first}, or {second}",
+                    first if rule(here)[0] else second,
+                    f"{first} {rule.describe(FEATURES)}",
+                    *(f"{loss:.3f}" for loss in losses),
+                ]
+            )
     header = ["choose", "here", "by the rule", "it loses", "the first loses", "the second loses"]
     note = "Losses on the map: eCPM against knowing the better of the two, as phase-map has them."
     return Table("What the rules of thumb say", header, rows, note)

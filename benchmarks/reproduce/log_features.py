@@ -1,4 +1,4 @@
-"""What a practitioner can measure on a log, and the simplest rule that can be fitted on it.
+"""What a practitioner can measure on a log, and the simplest rules that can be fitted on it.
 
 A log has contexts, items and rewards; who logged what, the noise in the rewards and the users'
 interests are not in it. The features use no more than that.
@@ -6,6 +6,7 @@ interests are not in it. The features use no more than that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,11 +133,76 @@ def fit_stump(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Stump:
     return best
 
 
-def leave_one_out(x: NDArray[np.float64], gains: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """What a stump fitted on all the others says of each row: (n, k), (n,) to (n,)."""
+@dataclass(frozen=True)
+class Pair:
+    """A rule of two thresholds: yes where both stumps say so, or where either does.
+
+    Attributes:
+        stumps: the two.
+        either: whether one of them is enough.
+    """
+
+    stumps: tuple[Stump, Stump]
+    either: bool
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Its answers for rows of features: (n, k) to (n,)."""
+        first, second = (stump(x) for stump in self.stumps)
+        answers: NDArray[np.bool_] = first | second if self.either else first & second
+        return answers
+
+    def describe(self, names: tuple[str, ...]) -> str:
+        """The rule in words."""
+        first, second = (stump.describe(names) for stump in self.stumps)
+        return f"{first} {'or' if self.either else 'and'} {second.removeprefix('where ')}"
+
+
+Rule = Stump | Pair
+
+
+def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
+    """The rule of two thresholds that gains most by saying yes, or a stump that gains as much.
+
+    Args:
+        x: (n, k) features.
+        gains: (n,) what yes is worth above no, of either sign.
+    """
+    stumps = _all_stumps(x)
+    alone = fit_stump(x, gains)
+    if not stumps:
+        return alone
+    says = np.array([stump(x) for stump in stumps])
+    each = says @ gains
+    both = (says * gains) @ says.T.astype(np.float64)
+    either = each[:, None] + each - both
+    most = gains[alone(x)].sum() + 1e-9 * np.abs(gains).sum()
+    found = max(both.max(), either.max())
+    if found <= most:
+        return alone
+    is_either = bool(either.max() > both.max())
+    i, j = np.unravel_index((either if is_either else both).argmax(), both.shape)
+    return Pair((stumps[i], stumps[j]), is_either)
+
+
+def _all_stumps(x: NDArray[np.float64]) -> list[Stump]:
+    """A stump between any two neighbouring values of any feature, in both directions."""
+    found = []
+    for feature in range(x.shape[1]):
+        known = np.unique(x[:, feature])
+        for threshold in (known[1:] + known[:-1]) / 2:
+            found += [Stump(feature, float(threshold), above) for above in (True, False)]
+    return found
+
+
+def leave_one_out(
+    x: NDArray[np.float64],
+    gains: NDArray[np.float64],
+    fit: Callable[[NDArray[np.float64], NDArray[np.float64]], Rule] = fit_stump,
+) -> NDArray[np.bool_]:
+    """What a rule fitted on all the others says of each row: (n, k), (n,) to (n,)."""
     return np.array(
         [
-            fit_stump(np.delete(x, i, axis=0), np.delete(gains, i))(x[i : i + 1])[0]
+            fit(np.delete(x, i, axis=0), np.delete(gains, i))(x[i : i + 1])[0]
             for i in range(len(gains))
         ]
     )
