@@ -51,7 +51,7 @@ def test_the_rules_answer_and_neighbours_come_in_order():
     facts, answers, neighbours = locate.locate(POINTS[1]["log"] | {"above_mean": 0.33}, POINTS)
     assert [row["inside"] for row in cells(facts)] == ["yes"] * len(FEATURES)
     assert facts.note == ""
-    soft, _, bc, _, hard, _ = cells(answers)
+    soft, bc, hard = cells(answers)
     assert soft["by the rule"] == "DRPO where above_mean ≤ 0.35"
     assert soft["here"] == "DRPO"
     # Without the condition of 0.4 the threshold is 0.4, and that one is told wrong.
