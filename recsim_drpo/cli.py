@@ -684,10 +684,11 @@ def _locate(options: argparse.Namespace) -> None:
     from recsim_drpo.benchmarks.reproduce import locate, runner
     from recsim_drpo.benchmarks.reproduce.log_features import log_features
 
-    points = locate.points_of(runner.load_results(options.results or locate.PUBLISHED))
+    points, elsewhere = locate.points_of(runner.load_results(options.results or locate.PUBLISHED))
     batch = load_transitions(options.dataset, infos=["item_id"]).batch
     features = log_features(batch.rewards.numpy(), batch.infos["item_id"].numpy())
-    print("\n\n".join(table.markdown() for table in locate.locate(features, points)))
+    tables = locate.locate(features, points, elsewhere)
+    print("\n\n".join(table.markdown() for table in tables))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import pytest
 from recsim_drpo import generate_dataset, load_transitions
 from recsim_drpo.benchmarks.reproduce import locate, phase_map
 from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, log_features
+from recsim_drpo.benchmarks.reproduce.rules import best_judged, judge
 from recsim_drpo.cli import main
 
 
@@ -48,21 +49,44 @@ def cells(table):
 
 
 def test_the_rules_answer_and_neighbours_come_in_order():
-    facts, answers, neighbours = locate.locate(POINTS[1]["log"] | {"above_mean": 0.33}, POINTS)
+    facts, answers, neighbours = locate.locate(POINTS[1]["log"] | {"above_mean": 0.33}, POINTS, [])
     assert [row["inside"] for row in cells(facts)] == ["yes"] * len(FEATURES)
     assert facts.note == ""
     soft, bc, hard = cells(answers)
     assert soft["by the rule"] == "DRPO where above_mean ≤ 0.35"
     assert soft["here"] == "DRPO"
     # Without the condition of 0.4 the threshold is 0.4, and that one is told wrong.
-    assert float(soft["it loses"]) == 0.3 / 4
-    assert float(soft["the first loses"]) == pytest.approx((0.1 + 0.3) / 4, abs=6e-4)
-    assert float(soft["the second loses"]) == pytest.approx((0.3 + 0.5) / 4, abs=6e-4)
-    assert (bc["here"], bc["by the rule"], bc["it loses"]) == ("DRPO", "DRPO always", "0.000")
-    assert (hard["here"], hard["it loses"]) == ("the best soft method", "0.000")
+    assert answers.rows[0][3:] == ["0.075", "0.100", "0.200", "", "", ""]
+    assert (bc["here"], bc["by the rule"], bc["map: rule"]) == (
+        "DRPO",
+        "DRPO always",
+        "0.000",
+    )
+    assert (hard["here"], hard["map: rule"]) == ("the best soft method", "0.000")
     shares = [row[phase_map.LABELS["noise_share"]] for row in cells(neighbours)]
     assert shares == ["0.8", "0.4", "0.95", "0"]
     assert cells(neighbours)[0]["DRPO minus the best soft method"] == "+0.300"
+
+
+def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
+    """A threshold that the map suggests, and that is wrong everywhere else, is not taken."""
+    elsewhere = [point(0.0, above_mean, [-1.0, -1.0]) for above_mean in (0.1, 0.2, 0.3)]
+    never, stump, pair = judge(POINTS, elsewhere, "soft")
+    assert never.rule.describe(FEATURES) == "always"  # the map's sum is +0.4
+    assert never.elsewhere == pytest.approx([1.0, 1.0, 0.0])
+    assert stump.elsewhere == pytest.approx([1.0, 1.0, 0.0])
+    assert pair.rule == stump.rule
+    elsewhere = [point(0.0, above_mean, [-1.0, -1.0]) for above_mean in (0.6, 0.7)]
+    never, stump, _ = found = judge(POINTS, elsewhere, "soft")
+    assert (never.elsewhere[0], stump.elsewhere[0]) == (1.0, 0.0)
+    assert best_judged(found) is stump
+    # On the map alone "always" and the threshold are told apart by conditions left out.
+    assert stump.on_the_map[0] == pytest.approx(0.075)
+    rows = cells(locate.rules_table(POINTS, elsewhere))
+    bold = [row["rule"] for row in rows if row["rule"].startswith("**")]
+    assert len(rows) == 3 * len(phase_map.PAIRS)
+    assert bold[0] == "**DRPO where above_mean ≤ 0.35**"
+    assert len(bold) == len(phase_map.PAIRS)
 
 
 def test_a_log_of_another_kind_is_told_to_be_outside():
@@ -70,7 +94,7 @@ def test_a_log_of_another_kind_is_told_to_be_outside():
     assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.52}, POINTS) == []
     assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.16}, POINTS) == ["above_mean"]
     strange = POINTS[0]["log"] | {"rounds": 2_000.0, "skewness": 9.0}
-    facts = locate.locate(strange, POINTS)[0]
+    facts = locate.locate(strange, POINTS, [])[0]
     assert facts.note.startswith("Outside of the map in rounds, skewness:")
     assert [row["inside"] for row in cells(facts)].count("no") == 2
 
@@ -79,7 +103,7 @@ def test_rounds_and_items_are_compared_by_ratio():
     wide = [point(0.0, 0.3, [0.1, 0.1], rounds=float(n)) for n in (1_000, 10_000, 100_000)]
     for k, one in enumerate(wide):
         one["noise_share"] = float(k)
-    near = locate.locate(wide[0]["log"] | {"rounds": 40_000.0}, wide)[2]
+    near = locate.locate(wide[0]["log"] | {"rounds": 40_000.0}, wide, [])[2]
     shares = [row[phase_map.LABELS["noise_share"]] for row in cells(near)]
     assert shares == ["2", "1", "0"]
 

@@ -339,6 +339,14 @@ def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path, capsy
     pictures = {path.suffix for path in folder.iterdir() if name in path.name and path.is_file()}
     assert pictures == {".png", ".svg"}
     assert runner.as_markdown(result) == text
+    if name == "worlds":
+        assert [point["label"] for point in result["data"]["points"]] == [
+            plan["label"] for plan in result["plans"][0]["conditions"]
+        ]
+        for point, plan in zip(
+            result["data"]["points"], result["plans"][0]["conditions"], strict=True
+        ):
+            assert point["log"]["rounds"] == plan["num_rounds"]
 
 
 def test_table_2_names_its_rows_rightly():

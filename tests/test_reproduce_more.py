@@ -14,13 +14,11 @@ from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.benchmarks.reproduce import online, phase_map, runner, table3
 from recsim_drpo.benchmarks.reproduce.log_features import (
     FEATURES,
-    fit_pair,
-    fit_stump,
-    leave_one_out,
     log_features,
     signal_to_noise,
 )
 from recsim_drpo.benchmarks.reproduce.results import Settings
+from recsim_drpo.benchmarks.reproduce.rules import fit_pair, fit_stump, leave_one_out, lost
 from recsim_drpo.training import TrainingConfig
 from tests.conftest import SMALL_WORLD
 
@@ -216,10 +214,10 @@ def test_a_pair_says_what_it_is_and_yields_to_a_stump():
 
 def test_what_answers_lose_against_knowing():
     gains = np.array([0.4, -0.2, 0.1, -0.3])
-    assert phase_map.lost(gains, gains > 0) == 0.0
-    assert phase_map.lost(gains, np.array([True] * 4)) == pytest.approx(0.5 / 4)
-    assert phase_map.lost(gains, np.array([False] * 4)) == pytest.approx(0.5 / 4)
-    assert phase_map.lost(gains, np.array([True, True, False, False])) == pytest.approx(0.3 / 4)
+    assert lost(gains, gains > 0) == 0.0
+    assert lost(gains, np.array([True] * 4)) == pytest.approx(0.5 / 4)
+    assert lost(gains, np.array([False] * 4)) == pytest.approx(0.5 / 4)
+    assert lost(gains, np.array([True, True, False, False])) == pytest.approx(0.3 / 4)
 
 
 def test_a_map_averages_over_the_other_axes():

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce import phase_map
-from recsim_drpo.benchmarks.reproduce.log_features import (
-    FEATURES,
-    Rule,
-    fit_stump,
-    leave_one_out,
-)
+from recsim_drpo.benchmarks.reproduce import phase_map, worlds
+from recsim_drpo.benchmarks.reproduce.log_features import FEATURES
 from recsim_drpo.benchmarks.reproduce.results import Floats, Table
+from recsim_drpo.benchmarks.reproduce.rules import (
+    Judged,
+    Point,
+    best_judged,
+    features_of,
+    judge,
+)
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "results" / "reproduce"
 """Results of full runs, which come with the package."""
@@ -25,23 +28,23 @@ _SCALED = ("rounds", "effective_items")  # compared by ratio
 _OUTSIDE = 0.1  # of the map's range, beyond either end
 
 
-def points_of(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The conditions of the phase map among results.
+def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[Point]]:
+    """The conditions of the phase map among results, and those of other worlds, if any.
 
     Raises:
-        ValueError: it is not among them.
+        ValueError: the map is not among them.
     """
-    for result in results:
-        if result["experiment"] == phase_map.NAME:
-            points: list[dict[str, Any]] = result["data"]["points"]
-            return points
-    raise ValueError(
-        f"There is no {phase_map.NAME} among the results; make it: {phase_map.COMMAND}, "
-        "then name its folder by --results."
-    )
+    found = {result["experiment"]: result for result in results}
+    if phase_map.NAME not in found:
+        raise ValueError(
+            f"There is no {phase_map.NAME} among the results; make it: {phase_map.COMMAND}, "
+            "then name its folder by --results."
+        )
+    others = found[worlds.NAME]["data"]["points"] if worlds.NAME in found else []
+    return found[phase_map.NAME]["data"]["points"], others
 
 
-def outside(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> list[str]:
+def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]:
     """Features that lie beyond the map's, by more than a tenth of their range there."""
     here, there = _row(features), _rows(points)
     low, high = there.min(axis=0), there.max(axis=0)
@@ -50,14 +53,47 @@ def outside(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) 
     return [name for name, is_beyond in zip(FEATURES, beyond, strict=True) if is_beyond]
 
 
-def locate(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> list[Table]:
+def locate(
+    features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
+) -> list[Table]:
     """Facts of a log beside those of the map's logs, what the rules say, and its neighbours.
 
     Args:
         features: of :func:`.log_features.log_features`.
-        points: of :func:`points_of`.
+        points: conditions of the map.
+        elsewhere: conditions of other worlds, on which rules are tried; may be empty.
     """
-    return [_facts(features, points), _answers(features, points), _neighbours(features, points)]
+    return [
+        _facts(features, points),
+        _answers(features, points, elsewhere),
+        _neighbours(features, points),
+    ]
+
+
+def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
+    """All rules by what can be measured on a log, with what they lose; the better ones in bold."""
+    rows = []
+    for name, (first, second) in phase_map.PAIRS.items():
+        found = judge(points, elsewhere, name)
+        for one in found:
+            rule = f"{first} {one.rule.describe(FEATURES)}"
+            shown = f"**{rule}**" if one is best_judged(found) else rule
+            rows.append([f"{first}, or {second}", shown, *_losses(one)])
+    return Table("Rules by the log alone", ["choose", "rule", *_LOSSES], rows, _NOTE)
+
+
+_LOSSES = tuple(
+    f"{place}: {who}" for place in ("map", "elsewhere") for who in ("rule", "first", "second")
+)
+_NOTE = (
+    "Losses of eCPM against knowing the better of the two: by the rule, by always choosing the "
+    "first, by always choosing the second. On the map, of conditions that the rule was not fitted "
+    "on; elsewhere, in other worlds. Taken is the rule that loses least, both places alike."
+)
+
+
+def _losses(one: Judged) -> list[str]:
+    return ["" if math.isnan(loss) else f"{loss:.3f}" for loss in (*one.on_the_map, *one.elsewhere)]
 
 
 def _row(features: Mapping[str, float]) -> Floats:
@@ -71,11 +107,11 @@ def _row(features: Mapping[str, float]) -> Floats:
     )
 
 
-def _rows(points: Sequence[Mapping[str, Any]]) -> Floats:
+def _rows(points: Sequence[Point]) -> Floats:
     return np.array([_row(point["log"]) for point in points])
 
 
-def _facts(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> Table:
+def _facts(features: Mapping[str, float], points: Sequence[Point]) -> Table:
     beyond = outside(features, points)
     rows = []
     for name in FEATURES:
@@ -91,40 +127,21 @@ def _facts(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -
     return Table("The log", header, rows, note)
 
 
-def _answers(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> Table:
-    measured = np.array([[point["log"][name] for name in FEATURES] for point in points])
-    here = np.array([[features[name] for name in FEATURES]])
+def _answers(
+    features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
+) -> Table:
+    here = features_of([features])
     rows = []
     for name, (first, second) in phase_map.PAIRS.items():
-        gains = np.array([np.mean(point["leads"][name]) for point in points])
-        rule, losses = _best_rule(measured, gains)
-        rows.append(
-            [
-                f"{first}, or {second}",
-                first if rule(here)[0] else second,
-                f"{first} {rule.describe(FEATURES)}",
-                *(f"{loss:.3f}" for loss in losses),
-            ]
-        )
-    header = ["choose", "here", "by the rule", "it loses", "the first loses", "the second loses"]
-    note = (
-        "Losses of eCPM on the map against knowing the better of the two, the rule's on conditions "
-        "that it was not fitted on. Of rules with no, one and two thresholds the one that loses "
-        "least."
-    )
-    return Table("What the rules of thumb say", header, rows, note)
+        one = best_judged(judge(points, elsewhere, name))
+        answer = first if one.rule(here)[0] else second
+        rule = f"{first} {one.rule.describe(FEATURES)}"
+        rows.append([f"{first}, or {second}", answer, rule, *_losses(one)])
+    header = ["choose", "here", "by the rule", *_LOSSES]
+    return Table("What the rules of thumb say", header, rows, _NOTE)
 
 
-def _best_rule(x: Floats, gains: Floats) -> tuple[Rule, list[float]]:
-    """The rule that loses least where it was not fitted, the simplest of equals; and its losses."""
-    found = [
-        (fit(seen, gains), phase_map.rule_losses(gains, leave_one_out(seen, gains, fit)))
-        for seen, fit in ((x[:, :0], fit_stump), *((x, fit) for fit in phase_map.RULES))
-    ]
-    return min(found, key=lambda one: one[1][0])
-
-
-def _neighbours(features: Mapping[str, float], points: Sequence[Mapping[str, Any]]) -> Table:
+def _neighbours(features: Mapping[str, float], points: Sequence[Point]) -> Table:
     there = _rows(points)
     spread = there.std(axis=0)
     apart = (there - _row(features)) / np.where(spread > 0, spread, 1.0)

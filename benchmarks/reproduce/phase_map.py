@@ -28,14 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo import comparison, plots
+from recsim_drpo.benchmarks.reproduce import rules
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, noise_injected, scenario
-from recsim_drpo.benchmarks.reproduce.log_features import (
-    FEATURES,
-    fit_pair,
-    fit_stump,
-    leave_one_out,
-    log_features,
-)
+from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, log_features
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     Settings,
@@ -103,9 +98,6 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 }
 """Who is held against whom."""
 
-RULES = (fit_stump, fit_pair)
-"""How rules of thumb are fitted: with one threshold, and with two."""
-
 _LEVEL = 0.05
 
 
@@ -143,30 +135,10 @@ def run(settings: Settings) -> dict[str, Any]:
     study = settings.study(NAME, conditions, agents, full=3, quick=2, curves=False, kind=LogStudy)
     records = settings.run(study)
     labels = [condition.label for condition in conditions]
-    rivals = [best_of(SOFT, records, label) for label in labels]
-    filters = [best_of(HARD, records, label) for label in labels]
-    against = {
-        "soft": [("drpo", rival) for rival in rivals],
-        "bc": [("drpo", "bc") for _ in labels],
-        "hard": list(zip(filters, rivals, strict=True)),
-    }
-    leads = {
-        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
-        for name, pairs in against.items()
-    }
-    measured = np.array([_measured(records, label) for label in labels])
-    data = {
-        "points": [
-            {
-                **point,
-                "label": label,
-                "best_soft": rival,
-                "leads": {name: lead[k].tolist() for name, lead in leads.items()},
-                "log": dict(zip(FEATURES, measured[k].tolist(), strict=True)),
-            }
-            for k, (point, label, rival) in enumerate(zip(points, labels, rivals, strict=True))
-        ]
-    }
+    rivals, leads = compared(records, labels)
+    measured = [_measured(records, label) for label in labels]
+    found = places(labels, rivals, leads, measured)
+    data = {"points": [point | place for point, place in zip(points, found, strict=True)]}
     return report_of(
         NAME,
         settings,
@@ -182,6 +154,42 @@ def run(settings: Settings) -> dict[str, Any]:
         time.monotonic() - started,
         data,
     )
+
+
+def compared(
+    records: Sequence[Record], labels: Sequence[str]
+) -> tuple[list[str], dict[str, Floats]]:
+    """The best soft method of each condition, and leads (n, num_seeds) by :data:`PAIRS`."""
+    rivals = [best_of(SOFT, records, label) for label in labels]
+    filters = [best_of(HARD, records, label) for label in labels]
+    against = {
+        "soft": [("drpo", rival) for rival in rivals],
+        "bc": [("drpo", "bc") for _ in labels],
+        "hard": list(zip(filters, rivals, strict=True)),
+    }
+    leads = {
+        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
+        for name, pairs in against.items()
+    }
+    return rivals, leads
+
+
+def places(
+    labels: Sequence[str],
+    rivals: Sequence[str],
+    leads: Mapping[str, Floats],
+    logs: Sequence[Mapping[str, float]],
+) -> list[dict[str, Any]]:
+    """What :mod:`.rules` needs to know of each condition, as JSON can hold it."""
+    return [
+        {
+            "label": label,
+            "best_soft": rival,
+            "leads": {name: lead[k].tolist() for name, lead in leads.items()},
+            "log": dict(logs[k]),
+        }
+        for k, (label, rival) in enumerate(zip(labels, rivals, strict=True))
+    ]
 
 
 def cells(
@@ -232,11 +240,10 @@ def _title(name: str) -> str:
     return " minus ".join(PAIRS[name])
 
 
-def _measured(records: Sequence[Record], label: str) -> Floats:
-    """Features of a condition's logs, averaged over seeds: (len(FEATURES),)."""
+def _measured(records: Sequence[Record], label: str) -> dict[str, float]:
+    """Features of a condition's logs, averaged over seeds."""
     logs = [record["log"] for record in select(records, condition=label, agent="drpo")]
-    means: Floats = np.array([[log[name] for name in FEATURES] for log in logs]).mean(axis=0)
-    return means
+    return {name: float(np.mean([log[name] for log in logs])) for name in FEATURES}
 
 
 def _varied(points: Sequence[Mapping[str, float]]) -> list[str]:
@@ -291,21 +298,24 @@ def _every(points: Sequence[Point], rivals: Sequence[str], leads: Mapping[str, F
     return Table("Every condition", header, rows, note)
 
 
-def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats]) -> Table:
+def _rules(
+    points: Sequence[Point], logs: Sequence[Mapping[str, float]], leads: Mapping[str, Floats]
+) -> Table:
     grid = np.array([[point[axis] for axis in AXES] for point in points])
+    seen = (("the axes", grid, tuple(AXES)), ("the log", rules.features_of(logs), FEATURES))
     rows = []
     for name, lead in leads.items():
         first, second = PAIRS[name]
         gains = lead.mean(axis=1)
-        for sees, x, names in (("the axes", grid, tuple(AXES)), ("the log", measured, FEATURES)):
-            for fit in RULES:
-                says = leave_one_out(x, gains, fit)
+        for sees, x, names in seen:
+            for fit in rules.FITS[1:]:
+                says = rules.leave_one_out(x, gains, fit)
                 rows.append(
                     [
                         f"{first}, or {second}",
                         sees,
                         f"the first {fit(x, gains).describe(names)}",
-                        *(f"{loss:.3f}" for loss in rule_losses(gains, says)),
+                        *(f"{loss:.3f}" for loss in rules.losses(gains, says)),
                         f"{(says == (gains > 0)).mean():.0%}",
                     ]
                 )
@@ -324,17 +334,6 @@ def _rules(points: Sequence[Point], measured: Floats, leads: Mapping[str, Floats
         "neighbours on the grid are alike, so that a log from elsewhere will be told worse."
     )
     return Table("Rules of thumb", header, rows, note)
-
-
-def rule_losses(gains: Floats, says: NDArray[np.bool_]) -> list[float]:
-    """What a rule's answers lose, and what always the first and always the second would."""
-    constant = (np.full(len(gains), answer) for answer in (True, False))
-    return [lost(gains, answers) for answers in (says, *constant)]
-
-
-def lost(gains: Floats, says: NDArray[np.bool_]) -> float:
-    """What answers lose on average against always knowing whether a gain is positive."""
-    return float((np.maximum(gains, 0.0) - np.where(says, gains, 0.0)).mean())
 
 
 def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:

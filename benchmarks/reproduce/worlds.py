@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.conditions import other_worlds
+from recsim_drpo.benchmarks.reproduce.conditions import Condition, other_worlds
+from recsim_drpo.benchmarks.reproduce.log_features import log_features
+from recsim_drpo.benchmarks.reproduce.phase_map import compared, places
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     Settings,
@@ -68,9 +70,18 @@ def run(settings: Settings) -> dict[str, Any]:
         quick=1,
     )
     records = settings.run(study)
+    labels = [condition.label for condition in study.conditions]
+    logs = [_measured(condition, settings.device) for condition in study.conditions]
+    data = {"points": places(labels, *compared(records, labels), logs)}
     tables = [_leads(records), _table(records), suite("All worlds together", records)]
     verdicts, seconds = verdicts_of(records), time.monotonic() - started
-    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
+    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds, data)
+
+
+def _measured(condition: Condition, device: str) -> dict[str, float]:
+    """Features of the first seed's log."""
+    batch = condition.log(0, device=device).batch
+    return log_features(batch.rewards.cpu().numpy(), batch.infos["item_id"].cpu().numpy())
 
 
 def _table(records: Sequence[Record]) -> Table:
