@@ -35,11 +35,10 @@ from recsim_drpo.benchmarks.reproduce.results import (
     Table,
     interval,
     mean_of,
-    positive,
     report_of,
 )
 from recsim_drpo.benchmarks.reproduce.store import Store
-from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 from recsim_drpo.logging_agent import POLICIES, LoggingAgent, LoggingConfig
 from recsim_drpo.threads import threads
 from recsim_drpo.world import ECPM_PER_REWARD, make_world
@@ -376,7 +375,7 @@ def _baseline_verdict(name: str, below: Mapping[str, Floats]) -> Verdict:
 
 
 def _at_least(scores: Floats, bound: float) -> str:
-    return positive(interval(scores - bound))
+    return answer(interval(scores - bound))
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> None:

@@ -48,11 +48,10 @@ from recsim_drpo.benchmarks.reproduce.results import (
     difference,
     interval,
     mean_of,
-    positive,
     report_of,
 )
 from recsim_drpo.benchmarks.reproduce.store import Store
-from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 from recsim_drpo.datasets.card import draw_map
 from recsim_drpo.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
 from recsim_drpo.statistics import counts_by_rank, zipf_exponent
@@ -365,7 +364,7 @@ def _law_verdict(found: Sequence[Measured]) -> Verdict:
         "Values of items to a user have a power-law distribution.",
         f"its ten points: R² {theirs[0]:.2f} of a power law, {theirs[2]:.2f} of an exponential",
         f"R² {mean_of(ours[:, 0])} of a power law, {mean_of(ours[:, 2])} of an exponential",
-        positive(interval(ours[:, 0] - ours[:, 2])),
+        answer(interval(ours[:, 0] - ours[:, 2])),
         "a power law of the rank is to explain more than an exponential does; of the paper's own "
         "points it does not either",
         COMMAND,
@@ -381,7 +380,7 @@ def _tail_verdicts(found: Sequence[Measured]) -> list[Verdict]:
             "High-quality items occupy only the thin tail.",
             f"{TYPES['Expert']:.0%} of the items are worth {expert:.0%} of the best",
             mean_of(high),
-            positive(interval(THIN_TAIL - high)),
+            answer(interval(THIN_TAIL - high)),
             f"at most {THIN_TAIL:.0%} of the items are to be worth as much",
             COMMAND,
         ),
@@ -391,7 +390,7 @@ def _tail_verdicts(found: Sequence[Measured]) -> list[Verdict]:
             f"{1 - TYPES['Transition']:.0%} of the items are worth less than {transition:.0%} of "
             "the best",
             mean_of(low),
-            positive(interval(low - VAST_MAJORITY)),
+            answer(interval(low - VAST_MAJORITY)),
             f"at least {VAST_MAJORITY:.0%} of the items are to be worth less",
             COMMAND,
         ),
@@ -407,7 +406,7 @@ def _shape_verdict(found: Sequence[Measured]) -> Verdict:
         "The simulator has the published value of items by rank.",
         " / ".join(f"{value:.2g}" for value in paper.FIGURE_6B / paper.FIGURE_6B[0]),
         " / ".join(f"{value:.2g}" for value in relative),
-        positive(interval(MISFIT - misfit)),
+        answer(interval(MISFIT - misfit)),
         f"root mean square of the log ratio: {mean_of(misfit)}, to be at most {MISFIT:.2f}. The "
         "mean of the published curve is 21 % of its best, and 21 % of an optimum of 2.0 would be "
         "0.43 for an untrained network, which the paper has at 0.15 to 0.25: the figure and the "
@@ -427,7 +426,7 @@ def _zipf_verdict(found: Sequence[Measured], scenario: str) -> Verdict:
         )
         for reading in RANDOM
     }
-    answers = {reading: positive(interval(margin)) for reading, margin in margins.items()}
+    answers = {reading: answer(interval(margin)) for reading, margin in margins.items()}
     met = [reading for reading, answer in answers.items() if answer == "holds"]
     if met:
         verdict = "holds" if len(met) == len(RANDOM) else "holds under a condition"

@@ -285,13 +285,6 @@ def by_sign(
     return Verdict(claim, statement, paper, ours, verdict, because, command)
 
 
-def positive(margin: Estimate) -> str:
-    """Whether a margin is above 0, as a verdict; undecided where its interval has 0 or is NaN."""
-    if margin.low > 0.0:
-        return "holds"
-    return "does not hold" if margin.high < 0.0 else "undecided"
-
-
 def earns_more(
     ours: Floats, theirs: Floats, claim: str, statement: str, paper: str, command: str
 ) -> Verdict:
