@@ -15,8 +15,11 @@ from recsim_drpo.benchmarks.reproduce.claims import (
     claims_page,
     with_headline,
     with_link,
+    with_rules,
 )
 from recsim_drpo.benchmarks.reproduce.compact import METRICS, compacted, expanded
+from recsim_drpo.benchmarks.reproduce.log_features import FEATURES
+from recsim_drpo.benchmarks.reproduce.phase_map import PAIRS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
@@ -91,6 +94,7 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "checkout" / "docs").mkdir(parents=True)
     (tmp_path / "checkout" / "README.md").write_text(README)
     (tmp_path / "checkout" / "docs" / "reproduction.md").write_text(GUIDE)
+    (tmp_path / "checkout" / "docs" / "when_to_filter.md").write_text(GUIDE)
     return tmp_path / "checkout"
 
 
@@ -297,3 +301,25 @@ def test_pages_have_a_place_for_what_is_published():
     table1 = result("table1") | {"pictures": []}
     assert "1.5 [1.4, 1.6]" in with_headline((ROOT / "README.md").read_text(), [table1])
     assert "(claims.md)" in with_link((ROOT / "docs/reproduction.md").read_text())
+    page = (ROOT / "docs/when_to_filter.md").read_text()
+    assert with_rules(page, [table1]) == page
+
+
+def test_the_rules_of_the_map_are_published(tmp_path, checkout):
+    """With the picture that is there, and refused where the page has no place for them."""
+    log = dict.fromkeys(FEATURES, 2.0)
+    points = [
+        {"leads": {name: [lead] for name in PAIRS}, "log": log | {"skewness": skewness}}
+        for lead, skewness in ((0.5, 1.5), (0.25, 1.25), (-0.5, 0.5), (-0.25, 0.75))
+    ]
+    folder = left(tmp_path / "one", result("phase-map") | {"data": {"points": points}})
+    picture = "phase-map-soft-noise-share-reward-noise.png"
+    (folder / "phase-map" / picture).write_bytes(b"map")
+    publish.publish(folder, checkout)
+    page = (checkout / "docs/when_to_filter.md").read_text()
+    assert "**DRPO where skewness > 1**" in page
+    assert f"(images/reproduce/{picture})" in page
+    disagreements(checkout)
+    (checkout / "docs/when_to_filter.md").write_text("# No markers\n")
+    with pytest.raises(ValueError, match="No markers"):
+        publish.publish(folder, checkout)

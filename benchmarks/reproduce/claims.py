@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from recsim_drpo.benchmarks.reproduce import phase_map
+from recsim_drpo.benchmarks.reproduce.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.results import Table
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
 from recsim_drpo.benchmarks.reproduce.table1 import SCENARIOS
@@ -13,7 +15,8 @@ from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 from recsim_drpo.tables import markdown_table
 
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
-"""What stands between them in a page is written by :func:`with_headline` or :func:`with_link`."""
+"""What stands between them in a page is written by :func:`with_headline`, :func:`with_link` or
+:func:`with_rules`."""
 
 PLACES = {
     "figure1": "Figure 1",
@@ -38,6 +41,15 @@ _HEADLINE_PICTURES = {
         "DRPO minus the best soft method, over the share of random rounds and reward noise",
     ),
 }
+_MAPS = {
+    "phase-map-soft-noise-share-reward-noise.png": (
+        "DRPO minus the best soft method, over the share of random rounds and reward noise"
+    ),
+    "phase-map-soft-reward-noise-popularity-bias.png": (
+        "DRPO minus the best soft method, over reward noise and the logger's popularity bias"
+    ),
+}
+"""Pictures of ``docs/when_to_filter.md``."""
 _MOST_ROWS = 60  # of a table on the page: longer ones are in the results
 
 
@@ -172,6 +184,25 @@ def with_link(guide: str) -> str:
         ValueError: it has no markers.
     """
     return _between(guide, "[claims.md](claims.md) has every claim and what became of it.")
+
+
+def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """``docs/when_to_filter.md`` with the rules that the phase map gives; as it is without a map.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    by_name = {result["experiment"]: result for result in results}
+    if phase_map.NAME not in by_name:
+        return page
+    parts = [rules_table(*points_of(results)).markdown()]
+    there = by_name[phase_map.NAME]["pictures"]
+    parts += [
+        _picture(picture, text, there, "images/reproduce")
+        for picture, text in _MAPS.items()
+        if picture in there
+    ]
+    return _between(page, "\n\n".join(parts))
 
 
 def _between(page: str, text: str) -> str:

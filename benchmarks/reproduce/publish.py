@@ -1,9 +1,9 @@
 """Put full results where they are committed: ``python -m …reproduce.publish FOLDER``.
 
 Numbers go into ``benchmarks/results/reproduce/NAME.json``, without learning curves; pictures into
-``docs/images/reproduce``. ``docs/claims.md``, the link to it in ``docs/reproduction.md`` and the
-README's headline are written anew from all results that are there then, so that experiments can be
-published one at a time.
+``docs/images/reproduce``. ``docs/claims.md``, the link to it in ``docs/reproduction.md``, the rules
+in ``docs/when_to_filter.md`` and the README's headline are written anew from all results that are
+there then, so that experiments can be published one at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.claims import claims_page, with_headline, with_link
+from recsim_drpo.benchmarks.reproduce.claims import (
+    claims_page,
+    with_headline,
+    with_link,
+    with_rules,
+)
 from recsim_drpo.benchmarks.reproduce.compact import compacted
 from recsim_drpo.benchmarks.reproduce.results import rounded
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
@@ -27,6 +32,7 @@ PICTURES = Path("docs/images/reproduce")
 CLAIMS = Path("docs/claims.md")
 README = Path("README.md")
 GUIDE = Path("docs/reproduction.md")
+RULES = Path("docs/when_to_filter.md")
 
 MOST_BYTES = 150_000
 """Of a picture: a larger SVG is left out; a larger PNG has 256 colours, or is refused."""
@@ -88,10 +94,13 @@ def published(root: Path) -> list[dict[str, Any]]:
 
 def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
     """What README, guide and claims page of a checkout say where these results are published."""
-    readme, guide = ((root / page).read_text(encoding="utf-8") for page in (README, GUIDE))
+    readme, guide, rules = (
+        (root / page).read_text(encoding="utf-8") for page in (README, GUIDE, RULES)
+    )
     return {
         root / README: with_headline(readme, results),
         root / GUIDE: with_link(guide),
+        root / RULES: with_rules(rules, results),
         root / CLAIMS: claims_page(results),
     }
 
