@@ -51,6 +51,7 @@ def cells(table):
 def test_the_rules_answer_and_neighbours_come_in_order():
     facts, answers, neighbours = locate.locate(POINTS[1]["log"] | {"above_mean": 0.33}, POINTS, [])
     assert [row["inside"] for row in cells(facts)] == ["yes"] * len(FEATURES)
+    assert facts.rows[0] == ["rounds", "1,000", "1,000", "1,000", "yes"]
     assert facts.note == ""
     soft, bc, hard = cells(answers)
     assert soft["by the rule"] == "DRPO where above_mean ≤ 0.35"
@@ -118,7 +119,7 @@ def test_the_command_reads_a_dataset(small_kwargs, tmp_path, monkeypatch, capsys
     printed = capsys.readouterr().out
     batch = load_transitions("try/log-v0", infos=["item_id"]).batch
     facts = log_features(np.asarray(batch.rewards), np.asarray(batch.infos["item_id"]))
-    assert f"{facts['above_mean']:,.4g}" in printed
+    assert f"{facts['above_mean']:.4g}" in printed
     assert "What the rules of thumb say" in printed
 
     other = PUBLISHED | {"experiment": "table1"}

@@ -116,7 +116,7 @@ def _facts(features: Mapping[str, float], points: Sequence[Point]) -> Table:
     rows = []
     for name in FEATURES:
         there = [point["log"][name] for point in points]
-        row = (f"{value:,.4g}" for value in (features[name], min(there), max(there)))
+        row = (_short(value) for value in (features[name], min(there), max(there)))
         rows.append([name, *row, "no" if name in beyond else "yes"])
     header = ["measured on the log", "this log", "least on the map", "most on the map", "inside"]
     note = (
@@ -125,6 +125,10 @@ def _facts(features: Mapping[str, float], points: Sequence[Point]) -> Table:
         else ""
     )
     return Table("The log", header, rows, note)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
 
 
 def _answers(
