@@ -39,6 +39,7 @@ _VALUES_AT_ONCE = 2**20
 _EXACT_FLIPS = 12  # seeds up to which all sign flips are tried
 _RANDOM_FLIPS = 20_000
 _LEAST_VARIANCE = 1e-5  # by the median one
+_LEAST_EXCESS = 1e-6  # of the variance of log s²: d_0 is then 2,000,000 or more
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """From scores (..., num_seeds, num_tasks) to values (...)."""
@@ -161,9 +162,9 @@ def moderated_p_values(differences: ArrayLike) -> NDArray[np.float64]:
     scaled inverse χ² law of :math:`d_0` degrees of freedom and scale :math:`s_0^2`, fitted to the
     mean and variance of :math:`\log s_i^2`; then :math:`\bar x_i \sqrt n / \tilde s_i` with
     :math:`\tilde s_i^2 = (d_0 s_0^2 + d s_i^2) / (d_0 + d)`, :math:`d = n - 1`, has a t
-    distribution of :math:`d_0 + d` degrees of freedom where the mean is 0. Rows of equal variances
-    are pooled (:math:`d_0 = \infty`), and a single row has Student's own t. Variances below
-    1e-5 of the median one are raised to that.
+    distribution of :math:`d_0 + d` degrees of freedom, at most the :math:`m d` that all rows have
+    together, where the mean is 0. Rows of equal variances are pooled (:math:`d_0 = \infty`), and a
+    single row has Student's own t. Variances below 1e-5 of the median one are raised to that.
 
     Args:
         differences: (m, n), rows of n seeds each.
@@ -192,7 +193,7 @@ def moderated_p_values(differences: ArrayLike) -> NDArray[np.float64]:
     else:
         moderated = (prior * scale + freedom * variances) / (prior + freedom)
     t = mean * np.sqrt(rows.shape[1] / moderated)
-    found: NDArray[np.float64] = 2.0 * stats.t.sf(t, prior + freedom)
+    found: NDArray[np.float64] = 2.0 * stats.t.sf(t, min(prior + freedom, freedom * len(rows)))
     return found
 
 
@@ -205,8 +206,8 @@ def _variance_prior(variances: NDArray[np.float64], freedom: int) -> tuple[float
     half = freedom / 2
     logs = np.log(variances) - special.digamma(half) + math.log(half)
     excess = float(logs.var(ddof=1) - special.polygamma(1, half))
-    if excess <= 0:
-        return math.inf, float(np.exp(logs.mean()))
+    if excess < _LEAST_EXCESS:
+        return math.inf, float(variances.mean())
     # The trigamma function at y lies between 1/y + 1/(2 y²) and 1/y + 1/y².
     low, high = ((1 + math.sqrt(1 + c * excess)) / (2 * excess) for c in (2, 4))
     prior = 2 * optimize.brentq(lambda y: float(special.polygamma(1, y)) - excess, low, high)
