@@ -72,14 +72,15 @@ def test_the_rules_answer_and_neighbours_come_in_order():
 def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
     """A threshold that the map suggests, and that is wrong everywhere else, is not taken."""
     elsewhere = [point(0.0, above_mean, [-1.0, -1.0]) for above_mean in (0.1, 0.2, 0.3)]
-    never, stump, pair = judge(POINTS, elsewhere, "soft")
+    never, stump, pair = judge(POINTS, list("abcd"), elsewhere, "soft")
     assert never.rule.describe(FEATURES) == "always"  # the map's sum is +0.4
     assert never.elsewhere == pytest.approx([1.0, 1.0, 0.0])
     assert stump.elsewhere == pytest.approx([1.0, 1.0, 0.0])
     assert pair.rule == stump.rule
     elsewhere = [point(0.0, above_mean, [-1.0, -1.0]) for above_mean in (0.6, 0.7)]
-    never, stump, _ = found = judge(POINTS, elsewhere, "soft")
+    never, stump, _ = found = judge(POINTS, list("abcd"), elsewhere, "soft")
     assert (never.elsewhere[0], stump.elsewhere[0]) == (1.0, 0.0)
+    assert (never.chosen, stump.chosen) == ((2, 0), (0, 0))
     assert best_judged(found) is stump
     # On the map alone "always" and the threshold are told apart by conditions left out.
     assert stump.on_the_map[0] == pytest.approx(0.075)
@@ -88,6 +89,7 @@ def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
     assert len(rows) == 3 * len(phase_map.PAIRS)
     assert bold[0] == "**DRPO where above_mean ≤ 0.35**"
     assert len(bold) == len(phase_map.PAIRS)
+    assert rows[1]["elsewhere it chooses the first"] == "0 of 2, 0 rightly"
 
 
 def test_a_log_of_another_kind_is_told_to_be_outside():

@@ -179,7 +179,7 @@ def test_table_6_where_one_ratio_is_best_throughout_and_the_filter_collapses():
     # It costs 0.02 of 1.94, and the top 5 % had nothing to lose.
     assert found["policy noise without a filter"].verdict == "does not hold"
     assert found["filtering against policy noise"].verdict == "undecided"
-    assert "have collapsed before" in found["filtering against policy noise"].because
+    assert "have collapsed at policy noise 0.1" in found["filtering against policy noise"].because
 
 
 def test_the_curriculum_goes_by_the_filters_first_and_last_step():

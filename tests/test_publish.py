@@ -19,7 +19,7 @@ from recsim_drpo.benchmarks.reproduce.claims import (
 )
 from recsim_drpo.benchmarks.reproduce.compact import METRICS, compacted, expanded
 from recsim_drpo.benchmarks.reproduce.log_features import FEATURES
-from recsim_drpo.benchmarks.reproduce.phase_map import PAIRS
+from recsim_drpo.benchmarks.reproduce.phase_map import AXES, PAIRS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
@@ -309,7 +309,8 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
     """With the picture that is there, and refused where the page has no place for them."""
     log = dict.fromkeys(FEATURES, 2.0)
     points = [
-        {"leads": {name: [lead] for name in PAIRS}, "log": log | {"skewness": skewness}}
+        dict.fromkeys(AXES, skewness)
+        | {"leads": {name: [lead] for name in PAIRS}, "log": log | {"skewness": skewness}}
         for lead, skewness in ((0.5, 1.5), (0.25, 1.25), (-0.5, 0.5), (-0.25, 0.75))
     ]
     folder = left(tmp_path / "one", result("phase-map") | {"data": {"points": points}})

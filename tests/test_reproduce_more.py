@@ -18,7 +18,13 @@ from recsim_drpo.benchmarks.reproduce.log_features import (
     signal_to_noise,
 )
 from recsim_drpo.benchmarks.reproduce.results import Settings
-from recsim_drpo.benchmarks.reproduce.rules import fit_pair, fit_stump, leave_one_out, lost
+from recsim_drpo.benchmarks.reproduce.rules import (
+    fit_constant,
+    fit_pair,
+    fit_stump,
+    leave_out,
+    lost,
+)
 from recsim_drpo.training import TrainingConfig
 from tests.conftest import SMALL_WORLD
 
@@ -163,10 +169,14 @@ def test_a_stump_finds_the_threshold_and_says_when_there_is_none():
     assert stump(x).tolist() == [True, True, False, False, True]
     assert stump.describe(("a", "b")) == "where b ≤ 0.5"
     # Without the row of 0.6 the threshold is 0.65: that row alone is told wrong.
-    assert leave_one_out(x, gains).tolist() == [True, True, True, False, True]
+    each = list("abcde")
+    assert leave_out(x, gains, each, fit_stump).tolist() == [True, True, True, False, True]
+    # Without both that lose, all that is left says yes.
+    pairs = list("abccd")
+    assert leave_out(x, gains, pairs, fit_stump).all()
     # Without features, what the others gain decides.
-    assert leave_one_out(x[:, :0], gains).tolist() == [True] * 5
-    assert not leave_one_out(x[:, :0], gains - 0.6).any()
+    assert leave_out(x, gains, each, fit_constant).tolist() == [True] * 5
+    assert not leave_out(x, gains - 0.6, each, fit_constant).any()
     assert fit_stump(np.ones((3, 1)), gains[:3]).describe(("a",)) == "always"
     # A great loss is avoided at the price of small gains.
     assert fit_stump(x, gains * [1, 1, 9, 1, 1]).describe(("a", "b")) == "where b ≤ 0.5"

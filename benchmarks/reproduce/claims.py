@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce import phase_map
+from recsim_drpo.benchmarks.reproduce import phase_map, worlds
 from recsim_drpo.benchmarks.reproduce.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.results import Table
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
@@ -195,7 +195,14 @@ def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
     by_name = {result["experiment"]: result for result in results}
     if phase_map.NAME not in by_name:
         return page
-    parts = [rules_table(*points_of(results)).markdown()]
+    singles = [
+        Table(f"{table['title']}: {name}", table["header"], table["rows"], table["note"])
+        for name in (phase_map.NAME, worlds.NAME)
+        if name in by_name
+        for table in by_name[name]["tables"]
+        if table["title"] == phase_map.SINGLE
+    ]
+    parts = [table.markdown() for table in (*singles, rules_table(*points_of(results)))]
     there = by_name[phase_map.NAME]["pictures"]
     parts += [
         _picture(picture, text, there, "images/reproduce")

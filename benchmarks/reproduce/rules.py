@@ -134,18 +134,16 @@ def _all_stumps(x: NDArray[np.float64]) -> list[Stump]:
     return found
 
 
-def leave_one_out(
-    x: NDArray[np.float64],
-    gains: NDArray[np.float64],
-    fit: Fit = fit_stump,
+def leave_out(
+    x: NDArray[np.float64], gains: NDArray[np.float64], groups: Sequence[str], fit: Fit
 ) -> NDArray[np.bool_]:
-    """What a rule fitted on all the others says of each row: (n, k), (n,) to (n,)."""
-    return np.array(
-        [
-            fit(np.delete(x, i, axis=0), np.delete(gains, i))(x[i : i + 1])[0]
-            for i in range(len(gains))
-        ]
-    )
+    """What a rule fitted on all other groups says of each row: (n, k), (n,), n names to (n,)."""
+    names = np.array(groups)
+    answers = np.empty(len(gains), dtype=np.bool_)
+    for name in set(groups):
+        mine = names == name
+        answers[mine] = fit(x[~mine], gains[~mine])(x[mine])
+    return answers
 
 
 def fit_constant(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
@@ -174,26 +172,39 @@ class Judged:
 
     Attributes:
         rule: fitted on the whole map.
-        on_the_map: :func:`losses` on conditions of the map, each by a rule fitted on the others.
+        on_the_map: :func:`losses` on conditions of the map, each by a rule fitted on other groups.
         elsewhere: :func:`losses` in other worlds; NaN where there are none.
+        chosen: on how many logs of other worlds it chooses the first, and on how many rightly.
     """
 
     rule: Rule
     on_the_map: Sequence[float]
     elsewhere: Sequence[float]
+    chosen: tuple[int, int]
 
 
-def judge(points: Sequence[Point], elsewhere: Sequence[Point], name: str) -> list[Judged]:
-    """Rules by :data:`FITS` for a lead of that name, fitted on points and tried elsewhere too."""
+def judge(
+    points: Sequence[Point], groups: Sequence[str], elsewhere: Sequence[Point], name: str
+) -> list[Judged]:
+    """Rules by :data:`FITS` for a lead of that name, fitted on points and tried elsewhere too.
+
+    Args:
+        points: conditions of a map.
+        groups: the group of each, which is left out as a whole.
+        elsewhere: conditions of other worlds, or none.
+        name: of the lead.
+    """
     x, gains = _seen(points, name)
     found = []
     for fit in FITS:
         rule = fit(x, gains)
-        others = [float("nan")] * 3
+        others, chosen = [float("nan")] * 3, (0, 0)
         if elsewhere:
             there, won = _seen(elsewhere, name)
-            others = losses(won, rule(there))
-        found.append(Judged(rule, losses(gains, leave_one_out(x, gains, fit)), others))
+            says = rule(there)
+            others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
+        left_out = losses(gains, leave_out(x, gains, groups, fit))
+        found.append(Judged(rule, left_out, others, chosen))
     return found
 
 

@@ -118,7 +118,7 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
     note = (
         "eCPM, 95 % intervals. Rewards are clipped at 1: where more than the ratio's share of "
         "rounds is there, the admitted tie with the threshold, have no advantage over it, and "
-        "nothing is learnt; a quarter is what the untrained policy earns."
+        "nothing is learnt; 0.24 is what the untrained policy earns."
     )
     return Table(f"Table 6, {base.label}", header, rows, note)
 
@@ -241,7 +241,7 @@ def _against_policy_noise(
     if filtered[0].mean() >= _COLLAPSED:
         return verdict
     because = (
-        f"the top 5 % have collapsed before policy noise sets in ({mean_of(filtered[0])}, less "
+        f"the top 5 % have collapsed at policy noise 0.1 already ({mean_of(filtered[0])}, less "
         f"than {_COLLAPSED:g}) and have nothing to lose"
     )
     return replace(verdict, verdict="undecided", because=because)

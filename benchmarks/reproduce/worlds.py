@@ -15,7 +15,7 @@ import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, other_worlds
 from recsim_drpo.benchmarks.reproduce.log_features import log_features
-from recsim_drpo.benchmarks.reproduce.phase_map import compared, places
+from recsim_drpo.benchmarks.reproduce.phase_map import compared, places, single_methods
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     Settings,
@@ -73,7 +73,12 @@ def run(settings: Settings) -> dict[str, Any]:
     labels = [condition.label for condition in study.conditions]
     logs = [_measured(condition, settings.device) for condition in study.conditions]
     data = {"points": places(labels, *compared(records, labels), logs)}
-    tables = [_leads(records), _table(records), suite("All worlds together", records)]
+    tables = [
+        _leads(records),
+        single_methods(records, labels),
+        _table(records),
+        suite("All worlds together", records),
+    ]
     verdicts, seconds = verdicts_of(records), time.monotonic() - started
     return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds, data)
 
