@@ -9,7 +9,9 @@ matters; π_rand's own exponent stays 1.)
 
 A condition's best soft method is the one of largest mean eCPM on validation users, and is measured
 on test users: what a method earns that is chosen by true reward, which a log cannot tell. So is the
-better of the two hard filters, DRPO and Adaptive BC. Significance is a moderated t on differences paired by seed, under Holm's correction
+better of the two hard filters, DRPO and Adaptive BC.
+
+Significance is a moderated t on differences paired by seed, under Holm's correction
 (:func:`recsim_drpo.comparison.moderated_p_values`): three seeds tell little about a condition's own
 variance, so that Student's t would ask for some 40 standard errors of the least of 72 conditions,
 and no p-value by flipping signs is below 0.25.

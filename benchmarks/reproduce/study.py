@@ -87,7 +87,8 @@ class Study:
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
         """Train and measure what is not finished yet.
 
-        Seeds can be added later: what a folder holds of the same seeds together counts as finished.
+        Seeds can be added later: what a folder holds of the same ``seeds_at_once`` seeds counts as
+        finished. An incomplete last group is trained anew with those that complete it.
 
         Args:
             folder: where finished pieces are kept; a stopped study goes on from there.
