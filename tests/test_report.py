@@ -20,6 +20,7 @@ from recsim_drpo.benchmarks.reproduce import report
 from recsim_drpo.benchmarks.reproduce.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.drawings import drawings
+from recsim_drpo.benchmarks.reproduce.locate import PUBLISHED
 from recsim_drpo.benchmarks.reproduce.runner import load_results
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 from recsim_drpo.statistics import seed_interval
@@ -349,8 +350,8 @@ READER = """
 """
 
 
-def browse(page: Path, profile: Path, *arguments: str) -> tuple[dict[str, Any], str]:
-    """What :data:`READER` found, and what the browser's console says."""
+def opened(page: Path, profile: Path, *arguments: str) -> tuple[str, str]:
+    """The page as it stands after its scripts, and what the browser's console says."""
     assert CHROMIUM is not None
     done = subprocess.run(
         [
@@ -360,13 +361,19 @@ def browse(page: Path, profile: Path, *arguments: str) -> tuple[dict[str, Any], 
         ],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    found = re.search(r'<pre id="outcome">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found is not None, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, "\n".join(lines)
+
+
+def browse(page: Path, profile: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """What :data:`READER` found, and what the browser's console says."""
+    shown, console = opened(page, profile, *arguments)
+    found = re.search(r'<pre id="outcome">(.*?)</pre>', shown, re.DOTALL)
+    assert found is not None, console
     reader = HTMLText()
     reader.feed(found[1])
     reader.close()
-    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads("".join(reader.parts)), "\n".join(lines)
+    return json.loads("".join(reader.parts)), console
 
 
 class HTMLText(HTMLParser):
@@ -451,3 +458,15 @@ def assert_csv(text: str, given: dict[str, Any]) -> None:
     for key, (value, overrides) in expected.items():
         assert found[key][1] == overrides
         assert found[key][0] == (None if value is None else pytest.approx(value, rel=1e-6))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_published_results_in_a_browser(tmp_path):
+    """All of them on one page: the map is the one whose conditions lie on axes."""
+    pytest.importorskip("plotly")
+    results = load_results(PUBLISHED)
+    report.write(tmp_path / "report.html", results)
+    shown, console = opened(tmp_path / "report.html", tmp_path / "profile")
+    assert console == ""
+    assert shown.count('<div class="map"') == 1
+    assert shown.count("js-plotly-plot") > len(results) / 2

@@ -249,7 +249,7 @@ def _experiment(number: int, result: Mapping[str, Any], panels: Sequence[Mapping
     )
     tables = "\n".join(_table(table) for table in result.get("tables", []))
     figures = [
-        _map(number, name, result["data"]) if result["data"].get("points") else "",
+        _map(number, name, result["data"]) if _axes(result["data"]) else "",
         _panels(number, name, panels) if panels else "",
         _figures(number, name, result["records"]) if result.get("records") else "",
     ]
@@ -337,9 +337,8 @@ def _panels(number: int, name: str, panels: Sequence[Mapping[str, Any]]) -> str:
 
 def _map(number: int, name: str, data: Mapping[str, Any]) -> str:
     """A place for a map of differences, and which axes it has; other axes can be held."""
-    first = data["points"][0]
-    axes = [(axis, label) for axis, label in LABELS.items() if axis in first]
-    leads = [(lead, " minus ".join(PAIRS[lead])) for lead in first["leads"]]
+    axes = _axes(data)
+    leads = [(lead, " minus ".join(PAIRS[lead])) for lead in data["points"][0]["leads"]]
     held = "".join(
         _select(
             f"held-{axis}",
@@ -357,6 +356,12 @@ def _map(number: int, name: str, data: Mapping[str, Any]) -> str:
 </form>
 {_place(number, "heat")}
 </div>"""
+
+
+def _axes(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Axes that a result's conditions lie on, with their labels; none where they are no map."""
+    first = (data.get("points") or [{}])[0]
+    return [(axis, label) for axis, label in LABELS.items() if axis in first]
 
 
 def _levels(data: Mapping[str, Any], axis: str) -> list[float]:
