@@ -22,9 +22,9 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from recsim_drpo.catalogue import MAX_DIM, MIN_DIM, checked_unit_rows, checksum_of
-from recsim_drpo.checks import check_integer
+from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.datasets.generate import PACKING, ROUNDS_PER_EPISODE
+from recsim_drpo.datasets.items import ITEMS_FILE, resolve_items
 from recsim_drpo.datasets.log import info_column
 from recsim_drpo.datasets.log_columns import Columns, expanded, read_columns, with_categories
 from recsim_drpo.datasets.log_rounds import Refusals, Rounds, read_rounds
@@ -33,8 +33,6 @@ from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.embeddings import Embeddings, load_embeddings, load_item_ids
 from recsim_drpo.tables import markdown_table
 
-CATALOGUE = "items.npz"
-"""Beside the card: ``embeddings`` (N, d) of unit length and ``item_ids`` (N,)."""
 COLUMNS = "columns.json"
 REFUSED = "refused.csv"
 _EXAMPLES = 3
@@ -92,8 +90,8 @@ def import_log(
     if isinstance(items, (str, Path)):
         items = load_embeddings(items, id_column=id_column, vector_columns=vector_columns)
     vectors, ids = items if item_ids is None else (items[0], load_item_ids(item_ids))
-    _check_items(vectors, ids)
-    vectors = checked_unit_rows(vectors, normalize)
+    catalogue = Catalogue.of_vectors(vectors, ids, normalize=normalize)
+    vectors, ids = catalogue.embeddings, catalogue.item_ids
     columns = with_categories(columns, table, progress)
     if columns.dim == 0:
         raise ValueError(f"{table.path.name!r} has a header and no row with a category.")
@@ -117,8 +115,8 @@ def import_log(
         if tally.num_rounds == 0:
             raise ValueError(_nothing_left(table, refusals, ids))
         metadata = _metadata(dataset_id, table, columns, tally, refusals)
-        storage.update_metadata(metadata | {"catalogue_checksum": checksum_of(vectors)})
-        np.savez(staging / CATALOGUE, embeddings=vectors, item_ids=ids)
+        storage.update_metadata(metadata | {"catalogue_checksum": catalogue.checksum})
+        np.savez(staging / ITEMS_FILE, embeddings=vectors, item_ids=ids)
         coding = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
         (staging / COLUMNS).write_text(coding, encoding="utf-8")
         _write_card(staging, storage.metadata, columns, ids, tally, refusals)
@@ -131,10 +129,10 @@ def imported_items(dataset: MinariDataset) -> Embeddings:
     Raises:
         ValueError: the dataset was not imported.
     """
-    path = Path(dataset.spec.data_path).parent / CATALOGUE
-    if not is_imported(dataset) or not path.is_file():
+    if not is_imported(dataset):
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
-    return load_embeddings(path)
+    items = resolve_items(dataset)
+    return items.embeddings, items.item_ids
 
 
 def imported_context(dataset: MinariDataset) -> dict[str, Any]:
@@ -150,20 +148,6 @@ def imported_context(dataset: MinariDataset) -> dict[str, Any]:
 def is_imported(dataset: MinariDataset) -> bool:
     """Whether :func:`import_log` made it."""
     return "import" in dataset.storage.metadata
-
-
-def _check_items(vectors: NDArray[Any], ids: NDArray[Any]) -> None:
-    if vectors.ndim != 2:
-        raise ValueError(f"Item vectors have shape {vectors.shape}; they are (items, dims).")
-    check_integer("embedding dimension", vectors.shape[1], MIN_DIM, MAX_DIM)
-    if ids.shape != (len(vectors),):
-        raise ValueError(f"{len(vectors):,} item vectors but ids of shape {ids.shape}.")
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
-        raise ValueError(
-            f"{int((counts > 1).sum()):,} item ids occur more than once, for example "
-            f"{str(values[counts > 1][0])!r}; ids must be unique."
-        )
 
 
 def _packs(blocks: Iterator[Rounds]) -> Iterator[Rounds]:
@@ -364,7 +348,7 @@ def _write_card(
                 for row in order
             ],
         ),
-        f"`{CATALOGUE}` has `embeddings` and the file's own `item_ids`; `{COLUMNS}` codes another "
+        f"`{ITEMS_FILE}` has `embeddings` and the file's own `item_ids`; `{COLUMNS}` codes another "
         "log alike (`recsim-drpo import … --columns`).",
     ]
     (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")

@@ -40,23 +40,15 @@ def interest_generator(catalogue_seed: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """Items with unit-length embeddings.
+    """Items with unit-length embeddings, whoever made them.
 
     Attributes:
         embeddings: float32 (N, d), rows of unit length, so that inner product is cosine.
         item_ids: (N,), integers or strings, the items' names outside; inside, an item is its row.
-        topics: int64 (N,) in [0, K), the topic that each item belongs to.
-        topic_centres: float32 (K, d), rows of unit length.
-        popularity: float64 (N,), positive, sums to 1: the share of organic traffic of each item.
-        popularity_exponent: exponent s of popularity ∝ rank^-s.
     """
 
     embeddings: NDArray[np.float32]
     item_ids: NDArray[np.generic]
-    topics: NDArray[np.int64]
-    topic_centres: NDArray[np.float32]
-    popularity: NDArray[np.float64]
-    popularity_exponent: float
 
     @property
     def num_items(self) -> int:
@@ -74,6 +66,52 @@ class Catalogue:
         return checksum_of(self.embeddings)
 
     @classmethod
+    def of_vectors(
+        cls, vectors: ArrayLike, item_ids: ArrayLike | None = None, *, normalize: bool = False
+    ) -> Catalogue:
+        """Check vectors and ids from outside: the one rule of what items are.
+
+        Args:
+            vectors: (N, d) numbers, d from 2 to 1,024. float32 rows of unit length are not copied:
+                do not change them afterwards.
+            item_ids: (N,) integers or strings, all different; ``None`` numbers the rows.
+            normalize: scale each row to unit length. ``False`` refuses rows of another length.
+
+        Raises:
+            ValueError: wrong shape; rows that are not finite, zero, or (without ``normalize``) not
+                of unit length, with their number; ids that are too many, too few or repeated.
+        """
+        array = np.asarray(vectors)
+        if array.ndim != 2 or array.dtype.kind not in "fiu":
+            raise ValueError(
+                f"Embeddings are a numeric array (items, dims); got {array.dtype} {array.shape}."
+            )
+        check_integer("number of items", len(array), 1)
+        check_integer("embedding dimension", array.shape[1], MIN_DIM, MAX_DIM)
+        rows = checked_unit_rows(array, normalize)
+        ids = np.arange(len(array), dtype=np.int64) if item_ids is None else np.asarray(item_ids)
+        check_ids(ids, len(array))
+        return Catalogue(rows, ids)
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCatalogue(Catalogue):
+    """Items of a simulated world: with topics and a popularity as well.
+
+    Attributes:
+        embeddings, item_ids: as of :class:`Catalogue`.
+        topics: int64 (N,) in [0, K), the topic that each item belongs to.
+        topic_centres: float32 (K, d), rows of unit length.
+        popularity: float64 (N,), positive, sums to 1: the share of organic traffic of each item.
+        popularity_exponent: exponent s of popularity ∝ rank^-s.
+    """
+
+    topics: NDArray[np.int64]
+    topic_centres: NDArray[np.float32]
+    popularity: NDArray[np.float64]
+    popularity_exponent: float
+
+    @classmethod
     def synthetic(
         cls,
         num_items: int,
@@ -84,7 +122,7 @@ class Catalogue:
         topic_size_exponent: float,
         popularity_exponent: float,
         catalogue_seed: int,
-    ) -> Catalogue:
+    ) -> SimulatedCatalogue:
         """Draw a catalogue: a mixture of Gaussians on the unit sphere (Appendix H.1).
 
         Item i of topic k is the direction of c_k + ``topic_spread`` · g / √d with g ~ N(0, I_d);
@@ -135,45 +173,43 @@ class Catalogue:
         num_topics: int,
         popularity_exponent: float,
         catalogue_seed: int,
-    ) -> Catalogue:
+    ) -> SimulatedCatalogue:
         """Make a catalogue of given vectors; spherical k-means finds its topics.
 
         Args:
-            embeddings: (N, d) numbers, d from 2 to 1,024. float32 rows of unit length are not
-                copied: do not change them afterwards.
-            item_ids: (N,) integers or strings, all different; ``None`` numbers the rows.
-            normalize: scale each row to unit length. ``False`` refuses rows of another length.
+            embeddings: as of :meth:`Catalogue.of_vectors`, and so are the next two.
+            item_ids: likewise.
+            normalize: likewise.
             num_topics: K ≥ 1, at most N.
             popularity_exponent: s from 0 to 20; ranks are dealt to items at random.
             catalogue_seed: integer in [0, 2**63); deals ranks and starts the clustering.
 
         Raises:
-            ValueError: wrong shape; rows that are not finite, zero, or (without ``normalize``) not
-                of unit length, with their number; more topics than items.
+            ValueError: as :meth:`Catalogue.of_vectors`, or more topics than items.
         """
-        array = np.asarray(embeddings)
-        if array.ndim != 2 or array.dtype.kind not in "fiu":
-            raise ValueError(
-                f"Embeddings are a numeric array (items, dims); got {array.dtype} {array.shape}."
-            )
-        num_items, dim = array.shape
-        check_integer("number of items", num_items, 1)
-        check_integer("embedding dimension", dim, MIN_DIM, MAX_DIM)
-        check_integer("num_topics", num_topics, 1, num_items)
-        vectors = checked_unit_rows(array, normalize)
-        ids = np.arange(num_items, dtype=np.int64) if item_ids is None else np.asarray(item_ids)
-        if ids.shape != (num_items,):
-            raise ValueError(f"item_ids has shape {ids.shape}; expected ({num_items},).")
-        if len(np.unique(ids)) != num_items:
-            raise ValueError(f"item_ids has {num_items - len(np.unique(ids))} repetitions.")
-        topics, centres = spherical_k_means(vectors, num_topics, catalogue_seed)
+        items = Catalogue.of_vectors(embeddings, item_ids, normalize=normalize)
+        check_integer("num_topics", num_topics, 1, items.num_items)
+        topics, centres = spherical_k_means(items.embeddings, num_topics, catalogue_seed)
         return cls(
-            embeddings=vectors,
-            item_ids=ids,
+            embeddings=items.embeddings,
+            item_ids=items.item_ids,
             topics=topics,
             topic_centres=centres,
-            popularity=_zipf(num_items, popularity_exponent, catalogue_seed),
+            popularity=_zipf(items.num_items, popularity_exponent, catalogue_seed),
             popularity_exponent=float(popularity_exponent),
+        )
+
+
+def check_ids(ids: NDArray[np.generic], num_items: int, file: str | None = None) -> None:
+    """Raise ``ValueError`` unless there is one id an item, and no id twice; names the file."""
+    where = "There are" if file is None else f"{file!r} has"
+    if ids.shape != (num_items,):
+        raise ValueError(f"{where} {num_items:,} item vectors but ids of shape {ids.shape}.")
+    values, counts = np.unique(ids, return_counts=True)
+    if len(values) < len(ids):
+        raise ValueError(
+            f"{where} {int((counts > 1).sum()):,} item ids more than once, for example "
+            f"{str(values[counts > 1][0])!r}; ids must be unique."
         )
 
 

@@ -236,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     off_policy.add_argument(
         "--embeddings", help="file of the catalogue, where the dataset's environment has none"
     )
+    off_policy.add_argument("--normalize", action="store_true", help="scale them to unit length")
     off_policy.add_argument("--seed", type=int, default=0, help="of models, clusters and draws")
     off_policy.add_argument("--out", type=Path, help="folder for ope.json, .md and .png")
     _add_device(off_policy)
@@ -500,7 +501,12 @@ def _ope(options: argparse.Namespace) -> None:
     folders = _run_folders(options.runs)
     configs = [runs.load_config(folder) for folder in folders]
     dataset = open_dataset(options.dataset)
-    log = read_item_log(dataset, embeddings=options.embeddings, device=options.device)
+    log = read_item_log(
+        dataset,
+        embeddings=options.embeddings,
+        normalize=options.normalize,
+        device=options.device,
+    )
     dims = log.contexts.shape[1], log.embeddings.shape[1]
     checksum = dataset.storage.metadata.get("catalogue_checksum")
     for folder, config in zip(folders, configs, strict=True):

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.catalogue import check_ids
 from recsim_drpo.headers import DELIMITERS, check_unique, listed, no_column, split_header
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv", ".txt")
@@ -70,14 +71,7 @@ def load_embeddings(
         )
     if ids is None:
         ids = np.arange(len(vectors), dtype=np.int64)
-    if ids.shape != (len(vectors),):
-        raise ValueError(f"{path.name!r} has {len(vectors)} vectors but ids of shape {ids.shape}.")
-    if len(np.unique(ids)) != len(ids):
-        values, counts = np.unique(ids, return_counts=True)
-        raise ValueError(
-            f"{path.name!r} has {int((counts > 1).sum())} item ids more than once, "
-            f"for example {values[counts > 1][0]!r}; ids must be unique."
-        )
+    check_ids(ids, len(vectors), path.name)
     return vectors, ids
 
 

@@ -21,7 +21,6 @@ from recsim_drpo import runs
 from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_moments
 from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.catalogue import checksum_of
 from recsim_drpo.serving import items_of_run
 
 POLICY, ITEMS, ITEM_IDS, DESCRIPTION = "policy.onnx", "items.npy", "item_ids.npy", "export.json"
@@ -118,7 +117,7 @@ def export_run(
                 "shape": list(items.embeddings.shape),
                 "ids": ITEM_IDS,
                 "ids_dtype": str(items.item_ids.dtype),
-                "checksum": checksum_of(items.embeddings),
+                "checksum": items.checksum,
             },
             "metric": "cosine",
             "decoding": "scores = items @ (action / ‖action‖); largest first, ties: smaller row",

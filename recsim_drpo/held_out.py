@@ -19,7 +19,8 @@ from torch import Tensor
 
 from recsim_drpo.agents.protocol import Batch, check_acts, checked_actions
 from recsim_drpo.checks import check_number
-from recsim_drpo.datasets.import_log import imported_items
+from recsim_drpo.datasets.import_log import is_imported
+from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import Transitions, load_transitions
 from recsim_drpo.decoder import ExactDecoder, decode
 from recsim_drpo.ope import effective_sample_size, snips
@@ -144,7 +145,9 @@ def load_and_hold_out(
             the two without a round.
     """
     check_number("held_out", share, 0.0, 1.0, include_high=False)
-    embeddings, _ = imported_items(dataset)
+    if not is_imported(dataset):
+        raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
+    items = resolve_items(dataset)
     if share == 0.0:
         return load_transitions(dataset, device=device, infos=infos), None
     known = dataset.storage.metadata["import"]["propensities"] is not None
@@ -158,5 +161,5 @@ def load_and_hold_out(
         )
     last: Any = whole.take(torch.arange(first, len(whole), device=whole.device))
     return whole.first(first, infos), LogEvaluator(
-        last, torch.from_numpy(embeddings).to(whole.device)
+        last, torch.from_numpy(items.embeddings).to(whole.device)
     )

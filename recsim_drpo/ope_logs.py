@@ -11,12 +11,10 @@ from minari import EpisodeData, MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.catalogue import UNIT_TOLERANCE, Catalogue
 from recsim_drpo.checks import resolve_device, unknown_name
-from recsim_drpo.datasets.import_log import CATALOGUE
+from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.embeddings import Embeddings, load_embeddings
-from recsim_drpo.envs import ENV_ID
-from recsim_drpo.evaluation import world_of_spec
 
 _SAME_DIRECTION = 0.999
 
@@ -30,12 +28,12 @@ class ItemLog:
         items: int64 (n,), rows of ``embeddings``.
         rewards: float32 (n,).
         propensities: float64 (n,), in (0, 1]; ``None`` where the log has none.
-        embeddings: float32 (N, d) of the items that can be shown.
+        embeddings: float32 (N, d) of the items that can be shown, rows of unit length.
         item_ids: (N,), integers or text, what messages call them.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
-            that is not finite; a propensity outside (0, 1].
+            that is not finite; embeddings not of unit length; a propensity outside (0, 1].
     """
 
     contexts: Tensor
@@ -58,6 +56,12 @@ class ItemLog:
             wrong = int((~torch.isfinite(column)).sum())
             if wrong:
                 raise ValueError(f"{wrong} {name} of the log are NaN or infinite.")
+        lengths = torch.linalg.vector_norm(self.embeddings, dim=1)
+        if bool(((lengths - 1.0).abs() > UNIT_TOLERANCE).any()):
+            raise ValueError(
+                "The items' embeddings are not of unit length, which decoding to the largest inner "
+                "product needs; scale them (Catalogue.of_vectors, normalize=True)."
+            )
         num_items = len(self.embeddings)
         beyond = (self.items < 0) | (self.items >= num_items)
         if beyond.any():
@@ -85,6 +89,7 @@ def read_item_log(
     dataset: str | MinariDataset,
     *,
     embeddings: str | Path | None = None,
+    normalize: bool = False,
     device: str | torch.device = "cpu",
 ) -> ItemLog:
     """Read a Minari dataset with the info column ``item_id``, and ``propensity`` if it has one.
@@ -93,16 +98,18 @@ def read_item_log(
 
     Args:
         dataset: a dataset, or the id of a local one.
-        embeddings: file of the catalogue, as :func:`recsim_drpo.embeddings.load_embeddings` reads
-            it; row i is item i. ``None``: the catalogue of the dataset's environment if that is
-            ours, else the ``items.npz`` beside the dataset if there is one (of an imported log
-            there is), else the items that the log shows, with the actions that it shows them by.
+        embeddings: file of the catalogue, row i is item i, see
+            :func:`recsim_drpo.datasets.items.resolve_items`. ``None``: what that makes of the
+            dataset, else the items that the log shows, with the directions of the actions that it
+            shows them by.
+        normalize: scale that file's rows to unit length.
         device: where the tensors are to be.
 
     Raises:
         FileNotFoundError: there is no local dataset, or no such file.
         ValueError: the dataset has no ``item_id``, is of sessions, has embeddings other than the
-            catalogue's, or is no :class:`ItemLog`; the device is not there.
+            catalogue's, or is no :class:`ItemLog`; a row of the file is not of unit length; the
+            device is not there.
     """
     resolved = resolve_device(device)
     if isinstance(dataset, str):
@@ -112,8 +119,7 @@ def read_item_log(
     items = np.empty(total, dtype=np.int64)
     propensities: NDArray[np.float64] | None = None
     contexts: NDArray[np.float32] | None = None
-    items_and_ids = _catalogue(dataset, embeddings)
-    catalogue = None if items_and_ids is None else items_and_ids[0]
+    catalogue = _catalogue(dataset, embeddings, normalize)
     shown: dict[int, NDArray[np.float32]] = {}
     done = 0
     for episode in dataset.iterate_episodes():
@@ -134,23 +140,22 @@ def read_item_log(
             for item, row in zip(found.tolist(), first.tolist(), strict=True):
                 shown.setdefault(item, actions[row].copy())
         elif done == 0:
-            _check_catalogue(dataset.id, catalogue, items[here], actions)
+            _check_catalogue(dataset.id, catalogue.embeddings, items[here], actions)
         done += length
     if contexts is None:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
-    if items_and_ids is None:
+    if catalogue is None:
         item_ids = np.array(sorted(shown), dtype=np.int64)
-        catalogue = np.stack([shown[item] for item in item_ids.tolist()])
+        vectors = np.stack([shown[item] for item in item_ids.tolist()])
+        catalogue = Catalogue.of_vectors(vectors, item_ids, normalize=True)
         items = np.searchsorted(item_ids, items)
-    else:
-        catalogue, item_ids = items_and_ids
     return ItemLog(
         torch.from_numpy(contexts).to(resolved),
         torch.from_numpy(items).to(resolved),
         torch.from_numpy(rewards).to(resolved),
         None if propensities is None else torch.from_numpy(propensities).to(resolved),
-        torch.from_numpy(np.array(catalogue, dtype=np.float32)).to(resolved),
-        item_ids,
+        torch.from_numpy(np.array(catalogue.embeddings)).to(resolved),
+        catalogue.item_ids,
     )
 
 
@@ -168,15 +173,14 @@ def _columns(name: str, episode: EpisodeData) -> dict[str, NDArray[np.generic]]:
     return columns
 
 
-def _catalogue(dataset: MinariDataset, embeddings: str | Path | None) -> Embeddings | None:
-    if embeddings is not None:
-        return load_embeddings(embeddings)
-    spec = dataset.spec.env_spec
-    if spec is None or spec.id != ENV_ID:
-        beside = Path(dataset.spec.data_path).parent / CATALOGUE
-        return load_embeddings(beside) if beside.is_file() else None
-    catalogue = world_of_spec(spec).catalogue
-    return catalogue.embeddings, catalogue.item_ids
+def _catalogue(
+    dataset: MinariDataset, embeddings: str | Path | None, normalize: bool
+) -> Catalogue | None:
+    try:
+        source = dataset if embeddings is None else Path(embeddings)
+        return resolve_items(source, normalize=normalize)
+    except NoItemsError:
+        return None
 
 
 def _check_catalogue(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.catalogue import SimulatedCatalogue
 
 _SIZE = 512
 _MARGIN = 40
@@ -26,7 +26,7 @@ class Renderer:
         catalogue: at most 5,000 of its items, evenly spaced rows, are drawn.
     """
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: SimulatedCatalogue) -> None:
         rows = np.linspace(0, catalogue.num_items - 1, min(catalogue.num_items, _MAX_POINTS))
         shown = rows.round().astype(np.int64)
         vectors = np.asarray(catalogue.embeddings[shown], dtype=np.float64)

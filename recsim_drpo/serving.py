@@ -4,101 +4,49 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo import runs
 from recsim_drpo.agents.protocol import Agent, as_observations, checked_actions
-from recsim_drpo.catalogue import checked_unit_rows, checksum_of
+from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.checks import check_integer, resolve_device
-from recsim_drpo.datasets.import_log import imported_items
-from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.decoder import ExactDecoder, directions
-from recsim_drpo.embeddings import load_embeddings
-from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.serving_tables import STREAM, open_contexts, open_recommendations
-from recsim_drpo.world import WorldConfig, make_catalogue
 
 _CELLS = 2**20
 _ROWS = 4096
 
 
-class Items(NamedTuple):
-    """What a policy chooses from.
-
-    Attributes:
-        embeddings: float32 (N, d), rows of unit length.
-        item_ids: (N,), integers or text.
-    """
-
-    embeddings: NDArray[np.float32]
-    item_ids: NDArray[np.generic]
-
-
 def items_of_run(
     config: Mapping[str, Any], *, embeddings: str | Path | None = None, normalize: bool = False
-) -> Items:
+) -> Catalogue:
     """The items that a run's policy chooses from.
 
     Args:
         config: of the run, by :func:`recsim_drpo.runs.load_config`.
-        embeddings: a file (:func:`recsim_drpo.embeddings.load_embeddings`) in place of the
-            items of the run's log, which are its environment's catalogue or, of an imported log,
-            kept beside the dataset.
+        embeddings: a file in place of the items of the run's log, see
+            :func:`recsim_drpo.datasets.items.resolve_items`.
         normalize: scale that file's rows to unit length.
 
     Raises:
-        FileNotFoundError: there is no such file, or the imported log is gone.
-        ValueError: the log was of no catalogue of ours and no file is given; the file is faulty,
-            has changed since, or is of another dimension than the policy's actions.
+        FileNotFoundError, ValueError: as :func:`resolve_items`, or the items are of another
+            dimension than the policy's actions.
     """
-    if embeddings is not None:
-        vectors, item_ids = load_embeddings(embeddings)
-        items = Items(checked_unit_rows(vectors, normalize), item_ids)
-    elif normalize:
-        raise ValueError("--normalize is about a file of vectors, and none is given.")
-    elif "context" in config["source"]:
-        items = _imported(config["source"])
-    else:
-        described = config["source"].get("env_spec")
-        spec = None if described is None else EnvSpec.from_json(described)
-        if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
-            raise ValueError(
-                f"The run's log, {config['source'].get('dataset')!r}, names no catalogue; give its "
-                "items' vectors by --embeddings FILE."
-            )
-        known = {field.name for field in fields(WorldConfig)}
-        world = {name: value for name, value in spec.kwargs.items() if name in known}
-        catalogue = make_catalogue(WorldConfig(**world))
-        items = Items(catalogue.embeddings, catalogue.item_ids)
-    dim = items.embeddings.shape[1]
-    if dim != config["action_dim"]:
+    source = config["source"] if embeddings is None else Path(embeddings)
+    items = resolve_items(source, normalize=normalize)
+    if items.dim != config["action_dim"]:
         raise ValueError(
-            f"The items' vectors have {dim} dimensions; the policy's actions have "
+            f"The items' vectors have {items.dim} dimensions; the policy's actions have "
             f"{config['action_dim']}."
-        )
-    return items
-
-
-def _imported(source: Mapping[str, Any]) -> Items:
-    mend = "give its items' vectors by --embeddings FILE."
-    try:
-        dataset = open_dataset(source["dataset"])
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"The run's log, {source['dataset']!r}, is gone; {mend}") from error
-    items = Items(*imported_items(dataset))
-    if checksum_of(items.embeddings) != source["catalogue_checksum"]:
-        raise ValueError(
-            f"The items of {source['dataset']!r} have changed since the run learnt from it; {mend}"
         )
     return items
 
@@ -121,7 +69,7 @@ class Recommender:
     def __init__(
         self,
         agent: Agent,
-        items: Items,
+        items: Catalogue,
         observation_dim: int,
         device: str | torch.device = "cpu",
         coding: Columns | None = None,
@@ -148,9 +96,9 @@ class Recommender:
         Raises:
             ValueError: another shape, k out of range, or an action that is not finite.
         """
-        check_integer("k", k, 1, len(self.items.item_ids))
+        check_integer("k", k, 1, self.items.num_items)
         inputs = as_observations(contexts, self.observation_dim, self.device)
-        expected = (len(inputs), self.items.embeddings.shape[1])
+        expected = (len(inputs), self.items.dim)
         actions = checked_actions(self.agent.act(inputs), expected, "contexts").to(self.device)
         found = torch.isfinite(actions).all(dim=1)
         if not bool(found.all()):
@@ -192,7 +140,7 @@ class Recommender:
             ValueError: as said there, and as for :meth:`top`.
         """
         source, target = Path(contexts), Path(out)
-        check_integer("k", k, 1, len(self.items.item_ids))
+        check_integer("k", k, 1, self.items.num_items)
         rows = max(1, min(_ROWS, _CELLS // k))
         count = 0
         with (

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from recsim_drpo import rng
-from recsim_drpo.catalogue import Catalogue, interest_generator
+from recsim_drpo.catalogue import SimulatedCatalogue, interest_generator
 from recsim_drpo.checks import (
     build_config,
     check_integer,
@@ -133,7 +133,7 @@ class World:
         self,
         config: WorldConfig,
         *,
-        catalogue: Catalogue | None = None,
+        catalogue: SimulatedCatalogue | None = None,
         decoder: Callable[[Tensor], Decoder] | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -288,12 +288,13 @@ def stream_of(split: str) -> Stream:
     return SPLITS[split]
 
 
-def make_catalogue(config: WorldConfig) -> Catalogue:
+def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
     """The catalogue that a configuration describes: drawn, or read from its embeddings file.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`load_embeddings` and :class:`Catalogue` say, and
-            where the file disagrees with ``num_items``, ``embedding_dim`` or the checksum.
+        FileNotFoundError, ValueError: as :func:`load_embeddings` and
+            :class:`SimulatedCatalogue` say, and where the file disagrees with
+            ``num_items``, ``embedding_dim`` or the checksum.
     """
     if config.embeddings is None:
         for name in ("embeddings_checksum", "normalize", "id_column", "vector_columns"):
@@ -302,7 +303,7 @@ def make_catalogue(config: WorldConfig) -> Catalogue:
                     f"{name}={getattr(config, name)!r} is about a file of embeddings, and none is "
                     "given; drawn embeddings have unit length already."
                 )
-        return Catalogue.synthetic(
+        return SimulatedCatalogue.synthetic(
             _DEFAULT_NUM_ITEMS if config.num_items is None else config.num_items,
             _DEFAULT_DIM if config.embedding_dim is None else config.embedding_dim,
             num_topics=config.num_topics,
@@ -325,7 +326,7 @@ def make_catalogue(config: WorldConfig) -> Catalogue:
 
 def catalogue_of_array(
     vectors: ArrayLike, config: WorldConfig, *, item_ids: ArrayLike | None = None
-) -> Catalogue:
+) -> SimulatedCatalogue:
     """A catalogue of given vectors (N, d) under the rest of a configuration; raises likewise."""
     array = np.asarray(vectors)
     for name, wanted, axis in (
@@ -334,7 +335,7 @@ def catalogue_of_array(
     ):
         if wanted is not None and array.ndim == 2 and array.shape[axis] != wanted:
             raise ValueError(f"{name}={wanted}, but the embeddings' shape is {array.shape}.")
-    return Catalogue.from_embeddings(
+    return SimulatedCatalogue.from_embeddings(
         array,
         item_ids=item_ids,
         normalize=config.normalize,

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from recsim_drpo.catalogue import Catalogue, catalogue_generator, interest_generator
+from recsim_drpo.catalogue import SimulatedCatalogue, catalogue_generator, interest_generator
 
 SYNTHETIC = {
     "num_items": 200,
@@ -20,12 +20,12 @@ SYNTHETIC = {
 
 
 def synthetic(**changes):
-    return Catalogue.synthetic(**{**SYNTHETIC, **changes})
+    return SimulatedCatalogue.synthetic(**{**SYNTHETIC, **changes})
 
 
 def from_embeddings(array, **changes):
     options = {"num_topics": 2, "popularity_exponent": 1.0, "catalogue_seed": 0}
-    return Catalogue.from_embeddings(array, **{**options, **changes})
+    return SimulatedCatalogue.from_embeddings(array, **{**options, **changes})
 
 
 def unit_vectors(num_items=40, dim=6, seed=0):
@@ -343,7 +343,7 @@ def test_ids_come_through_or_are_refused():
     names = [f"sku-{i}" for i in range(40)]
     assert from_embeddings(unit_vectors(), item_ids=names).item_ids.tolist() == names
     assert from_embeddings(unit_vectors()).item_ids.tolist() == list(range(40))
-    with pytest.raises(ValueError, match=re.escape("item_ids has shape (39,); expected (40,)")):
+    with pytest.raises(ValueError, match=re.escape("40 item vectors but ids of shape (39,)")):
         from_embeddings(unit_vectors(), item_ids=names[1:])
 
 
@@ -400,5 +400,5 @@ def test_as_many_topics_as_items():
 
 
 def test_repeated_item_ids_are_refused():
-    with pytest.raises(ValueError, match="item_ids has 2 repetitions"):
+    with pytest.raises(ValueError, match="item ids more than once"):
         from_embeddings(unit_vectors()[:4], item_ids=["a", "a", "b", "b"])

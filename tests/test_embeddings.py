@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.catalogue import SimulatedCatalogue
 from recsim_drpo.embeddings import load_embeddings
 
 RL4RS = Path(__file__).resolve().parents[1] / ".." / "shared/data/rl4rs/item_info.csv"
@@ -240,7 +240,7 @@ def test_real_items():
     lines = RL4RS.read_text(encoding="utf-8").splitlines()[1:]
     expected = [[float(x) for x in line.split(" ")[1].split(",")] for line in lines]
     np.testing.assert_allclose(vectors, expected, rtol=1e-6)
-    catalogue = Catalogue.from_embeddings(
+    catalogue = SimulatedCatalogue.from_embeddings(
         vectors,
         item_ids=ids,
         normalize=True,
@@ -348,7 +348,7 @@ def test_arrays_of_unclear_names(tmp_path, suffix, arrays):
 def test_ids_of_another_length(tmp_path, ids):
     path = tmp_path / "items.npz"
     np.savez(path, embeddings=VECTORS, item_ids=ids)
-    with pytest.raises(ValueError, match=re.escape(f"3 vectors but ids of shape {ids.shape}")):
+    with pytest.raises(ValueError, match=re.escape(f"3 item vectors but ids of shape {ids.shape}")):
         load_embeddings(path)
 
 

@@ -257,7 +257,7 @@ def test_item_files_with_ids_of_their_own(minari_root, tmp_path):
     with pytest.raises(ValueError, match=r"no embedding of that id .*ids are like '0', '1', '2'"):
         load(path, items=tmp_path / "vectors.npy", normalize=True)
     (tmp_path / "ids.txt").write_text("10\n11\n10\n13\n")
-    with pytest.raises(ValueError, match="1 item ids occur more than once, for example '10'"):
+    with pytest.raises(ValueError, match="1 item ids more than once, for example '10'"):
         load(path, items=tmp_path / "vectors.npy", item_ids=tmp_path / "ids.txt", normalize=True)
     assert not minari.list_local_datasets()
 

@@ -17,11 +17,11 @@ import torch
 
 import recsim_drpo  # noqa: F401 - registers the environment
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.catalogue import SimulatedCatalogue
 from recsim_drpo.cli import main
 from recsim_drpo.decoder import ExactDecoder
 from recsim_drpo.runs import CHECKPOINT, save_run
-from recsim_drpo.serving import Items, Recommender, items_of_run, load_recommender
+from recsim_drpo.serving import Recommender, items_of_run, load_recommender
 from recsim_drpo.world import make_world
 
 DIM = 4
@@ -323,7 +323,7 @@ def test_other_mistakes(run, contexts, tmp_path, monkeypatch, capsys):
     world = make_world(**WORLD)
     broken = SimpleNamespace(act=lambda x: torch.full((len(x), 8), torch.nan))
     narrow = SimpleNamespace(act=lambda x: torch.zeros(len(x), 3))
-    items = Items(world.catalogue.embeddings, world.catalogue.item_ids)
+    items = world.catalogue
     with pytest.raises(ValueError, match="not finite for 25 of 25 contexts"):
         Recommender(broken, items, DIM).recommend(path, tmp_path / "out.csv")
     with pytest.raises(ValueError, match=r"shape \(25, 3\) for 25 .* takes \(25, 8\)"):
@@ -367,7 +367,7 @@ def test_a_checkpoint_of_another_dimension(run, tmp_path, capsys):
 def test_a_changed_catalogue_is_noticed(tmp_path):
     path = tmp_path / "items.npy"
     np.save(path, np.eye(8, dtype=np.float32))
-    checksum = Catalogue.from_embeddings(
+    checksum = SimulatedCatalogue.from_embeddings(
         np.eye(8), num_topics=2, popularity_exponent=1.0, catalogue_seed=0
     ).checksum
     world = {"embeddings": str(path), "num_topics": 2, "context_dim": DIM}

@@ -29,7 +29,7 @@ from recsim_drpo import (
     make_sessions,
     session_reference_policy,
 )
-from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.catalogue import SimulatedCatalogue
 from recsim_drpo.cli import main
 from recsim_drpo.datasets import session_log
 from recsim_drpo.evaluation import Evaluator, evaluator_for
@@ -73,7 +73,7 @@ def tiny_sessions(**changes) -> Sessions:
     """Two topics at right angles, an item at each centre and one between, contexts that count 0."""
     unit = np.eye(2, dtype=np.float32)
     between = np.float32([[math.sqrt(0.5), math.sqrt(0.5)]])
-    catalogue = Catalogue(
+    catalogue = SimulatedCatalogue(
         embeddings=np.concatenate([unit, between]),
         item_ids=np.arange(3),
         topics=np.array([0, 1, 1]),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.catalogue import SimulatedCatalogue
 from recsim_drpo.world import (
     ECPM_PER_REWARD,
     SPLITS,
@@ -555,7 +555,7 @@ def test_world_of_an_array_that_is_none():
 
 
 def test_a_catalogue_of_the_callers():
-    catalogue = Catalogue.from_embeddings(
+    catalogue = SimulatedCatalogue.from_embeddings(
         unit_vectors(),
         item_ids=[f"i{i}" for i in range(30)],
         num_topics=4,

@@ -1,0 +1,94 @@
+"""Which items a dataset, a run or a file has: one answer, with one rule of unit length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from gymnasium.envs.registration import EnvSpec
+from minari import MinariDataset
+
+from recsim_drpo.catalogue import Catalogue
+from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.embeddings import load_embeddings
+from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.world import WorldConfig, make_catalogue
+
+ITEMS_FILE = "items.npz"
+"""Beside an imported dataset's card: ``embeddings`` (N, d) of unit length, ``item_ids`` (N,)."""
+
+MEND = "give its items' vectors by --embeddings FILE."
+
+
+class NoItemsError(ValueError):
+    """Raised where a log names no catalogue: of no environment of ours, and not imported."""
+
+
+def resolve_items(
+    source: MinariDataset | Mapping[str, Any] | str | Path, *, normalize: bool = False
+) -> Catalogue:
+    """The items that policies choose from.
+
+    Args:
+        source: a dataset; what a run remembers of its log (``load_config(run)["source"]``); or the
+            path of a file for :func:`recsim_drpo.embeddings.load_embeddings`.
+        normalize: scale a file's rows to unit length. ``False`` refuses rows of another length.
+
+    Returns:
+        of a dataset, or of a run, the catalogue of its environment, or of an imported log the
+        vectors that are kept beside it.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the imported log of a run is gone.
+        NoItemsError: the log names no catalogue.
+        ValueError: a row that is not of unit length, as :meth:`Catalogue.of_vectors` says; the
+            items have changed since a run learnt from them; ``normalize`` where there is no file.
+    """
+    if isinstance(source, (str, Path)):
+        return Catalogue.of_vectors(*load_embeddings(source), normalize=normalize)
+    if normalize:
+        raise ValueError("--normalize is about a file of vectors, and none is given.")
+    if isinstance(source, MinariDataset):
+        return _items_of_dataset(source)
+    return _items_of_run(source)
+
+
+def _items_of_dataset(dataset: MinariDataset) -> Catalogue:
+    spec = dataset.spec.env_spec
+    if _is_ours(spec):
+        return _items_of_env(spec)
+    beside = Path(dataset.spec.data_path).parent / ITEMS_FILE
+    if not beside.is_file():
+        raise NoItemsError(f"Dataset {dataset.id!r} names no catalogue; {MEND}")
+    return resolve_items(beside)
+
+
+def _items_of_run(source: Mapping[str, Any]) -> Catalogue:
+    described = source.get("env_spec")
+    spec = None if described is None else EnvSpec.from_json(described)
+    if _is_ours(spec):
+        return _items_of_env(spec)
+    if "context" not in source:
+        raise NoItemsError(f"The run's log, {source.get('dataset')!r}, names no catalogue; {MEND}")
+    try:
+        dataset = open_dataset(source["dataset"])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"The run's log, {source['dataset']!r}, is gone; {MEND}") from error
+    items = _items_of_dataset(dataset)
+    if items.checksum != source["catalogue_checksum"]:
+        raise ValueError(
+            f"The items of {source['dataset']!r} have changed since the run learnt from it; {MEND}"
+        )
+    return items
+
+
+def _is_ours(spec: EnvSpec | None) -> TypeGuard[EnvSpec]:
+    return spec is not None and spec.id in (ENV_ID, SESSION_ENV_ID)
+
+
+def _items_of_env(spec: EnvSpec) -> Catalogue:
+    known = {field.name for field in fields(WorldConfig)}
+    world = {name: value for name, value in spec.kwargs.items() if name in known}
+    return make_catalogue(WorldConfig(**world))
