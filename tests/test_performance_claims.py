@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from recsim_drpo.benchmarks.reproduce import figure3, performance_claims, table1, table3, table6
+from recsim_drpo.benchmarks.reproduce import (
+    agent_suite,
+    figure3,
+    performance_claims,
+    table1,
+    table3,
+    table6,
+)
 from recsim_drpo.benchmarks.reproduce.conditions import noise_injected
 from recsim_drpo.benchmarks.reproduce.verdicts import answer, answer_within
 from recsim_drpo.statistics import Estimate
@@ -43,12 +50,12 @@ def as_the_paper():
                 {**published, "apg": 0.05, "asymre": 1.2, "asymre-delta": 0.9}.items()
             )
         }
-        for scenario, published in table1.PAPER.items()
+        for scenario, published in agent_suite.PAPER_TABLE_1.items()
     }
 
 
 def verdicts_of(ecpm):
-    found = performance_claims.verdicts(ecpm, table1.PAPER, table1.SOFT, table1.COMMAND)
+    found = performance_claims.verdicts(ecpm, table1.COMMAND)
     assert len({one.claim for one in found}) == len(found)
     return {one.claim: one for one in found}
 
@@ -77,7 +84,7 @@ def test_the_papers_own_table_1_answers_its_claims():
 def test_claims_hold_where_soft_weighting_fails():
     ecpm = as_the_paper()
     for scenario in ecpm.values():
-        for agent in table1.SOFT:
+        for agent in agent_suite.SOFT:
             scenario[agent] = 0.2 + WOBBLE
     ecpm["extreme"]["drpo-exp"] = ecpm["medium"]["drpo-exp"] + 0.01 * WOBBLE
     answers = {claim: one.verdict for claim, one in verdicts_of(ecpm).items()}

@@ -11,7 +11,7 @@ from scipy import stats
 
 from recsim_drpo.agents import Fleet
 from recsim_drpo.agents.protocol import Batch
-from recsim_drpo.benchmarks.reproduce import online, phase_map, runner, table3
+from recsim_drpo.benchmarks.reproduce import agent_suite, online, phase_map, runner, table3
 from recsim_drpo.benchmarks.reproduce.log_features import (
     FEATURES,
     log_features,
@@ -269,7 +269,7 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
         assert point["best_soft"] == "asymre"
         hard = {
             agent: sum(r["validation"] for r in result["records"] if _at(r, point, agent))
-            for agent in phase_map.HARD
+            for agent in agent_suite.HARD
         }
         ours = {"soft": "drpo", "bc": "drpo", "hard": max(hard, key=lambda agent: hard[agent])}
         for name, rival in (("soft", "asymre"), ("bc", "bc"), ("hard", "asymre")):
@@ -282,4 +282,4 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
         {"condition": "c", "agent": agent, "validation": value}
         for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))
     ]
-    assert phase_map.best_of(phase_map.SOFT, records, "c") == "awr"
+    assert phase_map.best_of(agent_suite.SOFT, records, "c") == "awr"

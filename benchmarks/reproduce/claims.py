@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce import phase_map, worlds
+from recsim_drpo.benchmarks.reproduce.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.results import Table
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
-from recsim_drpo.benchmarks.reproduce.table1 import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 from recsim_drpo.tables import markdown_table
 

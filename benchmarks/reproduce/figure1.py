@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from recsim_drpo import paper, plots
 from recsim_drpo.benchmarks.calibrate import log_misfit
+from recsim_drpo.benchmarks.reproduce.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, other_worlds, scenario
 from recsim_drpo.benchmarks.reproduce.results import (
     Settings,
@@ -45,7 +46,6 @@ from recsim_drpo.world import ECPM_PER_REWARD, make_world
 
 NAME = "figure1"
 COMMAND = "recsim-drpo reproduce figure1"
-SCENARIOS = ("medium", "extreme")
 SHARES = paper.FIGURE_1_SHARES
 READINGS = ("true, at the share", "true, mean of the tenth", "logged, at the share")
 BASELINES = ("logged below the log's mean", "true below the log's mean", "true below V(x)")

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo import plots
+from recsim_drpo.benchmarks.reproduce.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.experiments import Experiment, result
 from recsim_drpo.benchmarks.reproduce.phantom import (
     PROBES,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COMMAND = "recsim-drpo reproduce figure2"
-SCENARIOS = ("medium", "extreme")
 KAPPAS = (0.5, 0.05)
 PAPER_RATIOS = {"total": 9.0, "mu": 2.0, "log_sigma": 58.0}
 """Phantom over actual at step 2,000 in Figure 2: 84 / 9, 0.22 / 0.12, 15.8 / 0.27."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo import plots
+from recsim_drpo.benchmarks.reproduce.agent_suite import COLLAPSED_ECPM, UNTUNED
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, noise_injected, scenario
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
@@ -27,7 +28,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
     signed,
     values,
 )
-from recsim_drpo.benchmarks.reproduce.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.study import Record
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 
 NAME = "figure3"
@@ -43,25 +44,24 @@ PAPER = {
 }
 """eCPM read off the figure; its "vanilla AsymRe" collapses as unweighted advantages do: our apg."""
 
-AGENTS: Variants = {
-    "bc": [{}],
-    "apg": [{}],
-    "crr": [{}],
-    "awr": [{"beta": 0.05, "standardize": False}],
-    "iql": [{}],
-    "asymre": [{}],
-    "asymre-delta": [{}],
-    "adaptive-bc": [{}],
-    "drpo-exp": [{}],
-    "drpo-boltzmann": [{}],
-    "drpo": [{}],
-}
+AGENTS = (
+    "bc",
+    "apg",
+    "crr",
+    "awr",
+    "iql",
+    "asymre",
+    "asymre-delta",
+    "adaptive-bc",
+    "drpo-exp",
+    "drpo-boltzmann",
+    "drpo",
+)
 
 _RIVALS = ("awr", "asymre", "iql", "crr")
 _KEPT = 0.9  # share of the performance without noise
 _NEAR = 0.9  # share of the optimum
 _LINEAR = 0.9  # of the variance
-_COLLAPSED = 0.5  # half of the logging teacher's eCPM
 
 
 def _bases() -> tuple[Condition, Condition]:
@@ -74,8 +74,8 @@ def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
     bases = _bases()[:1] if settings.quick else _bases()
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
-    some = ("bc", "awr", "asymre", "drpo") if settings.quick else tuple(AGENTS)
-    agents = {name: AGENTS[name] for name in some}
+    some = ("bc", "awr", "asymre", "drpo") if settings.quick else AGENTS
+    agents = {name: UNTUNED[name] for name in some}
     study = settings.study(NAME, conditions, agents, full=20, quick=2, curves=False)
     return report_of_study(
         settings,
@@ -194,8 +194,8 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
         "Unweighted advantages collapse at every noise ratio.",
         "0.05 at 0 %, then 0",
         f"at most {mean_of(best)}",
-        answer(interval(_COLLAPSED - best)),
-        f"to collapse is to earn less than {_COLLAPSED:g}",
+        answer(interval(COLLAPSED_ECPM - best)),
+        f"to collapse is to earn less than {COLLAPSED_ECPM:g}",
         COMMAND,
     )
 

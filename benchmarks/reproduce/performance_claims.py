@@ -1,15 +1,23 @@
 """What Sections 5.2 and 5.3 conclude from Table 1, as claims that an interval can answer.
 
-The paper's words are made numbers here: *fails* is an eCPM below 0.5, half of the logging teacher's
-1.0; *adequate* is above the teacher; *indistinguishable* is within 5 %; *necessary* is that what
-does without keeps less than three quarters. *Best* is of the paper's own methods by mean eCPM on
-test users, which makes the best rival look a little better than it is.
+The paper's words are made numbers in :mod:`.agent_suite`. *Best* is of the paper's own methods by
+mean eCPM on test users, which makes the best rival look a little better than it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from recsim_drpo.benchmarks.reproduce.agent_suite import (
+    COLLAPSED_ECPM,
+    INDISTINGUISHABLE_SHARE,
+    NECESSARY_SHARE,
+    PAPER_TABLE_1,
+    PAPERS_BASELINES,
+    PAPERS_OWN,
+    SOFT,
+    TEACHER_ECPM,
+)
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
     by_sign,
@@ -20,29 +28,18 @@ from recsim_drpo.benchmarks.reproduce.results import (
 )
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer, answer_within
 
-FAILS, TEACHER = 0.5, 1.0
-INDISTINGUISHABLE = 0.05
-NECESSARY = 0.75
-
-OURS = ("drpo-exp", "drpo")
-BASELINES = ("apg", "bc", "crr", "bppo", "awr", "iql", "asymre", "adaptive-bc")
-"""The paper's eight."""
-
 Scores = Mapping[str, Mapping[str, Floats]]
 """eCPM over seeds, by scenario and agent."""
 
 
-def verdicts(
-    ecpm: Scores, paper: Mapping[str, Mapping[str, float]], soft: Sequence[str], command: str
-) -> list[Verdict]:
+def verdicts(ecpm: Scores, command: str) -> list[Verdict]:
     """The verdicts.
 
     Args:
         ecpm: of ``"medium"`` and ``"extreme"``, paired by seed, of all agents of the paper.
-        paper: Table 1's eCPM, by scenario and agent.
-        soft: agents that reject no sample.
         command: what makes the numbers.
     """
+    paper = PAPER_TABLE_1
     return [
         _any_weight(ecpm, command),
         *(_top_two(ecpm[name], name, paper[name], command) for name in ecpm),
@@ -51,7 +48,7 @@ def verdicts(
         *(_clones_noise(ecpm["extreme"], agent, paper, command) for agent in ("awr", "asymre")),
         _best_in_noise(ecpm["extreme"], command),
         _indistinguishable(ecpm, command),
-        _necessary(ecpm["extreme"], soft, command),
+        _necessary(ecpm["extreme"], command),
     ]
 
 
@@ -61,7 +58,7 @@ def best(ecpm: Mapping[str, Floats], among: Sequence[str]) -> str:
 
 
 def _any_weight(ecpm: Scores, command: str) -> Verdict:
-    answers = [answer(interval(FAILS - scores["asymre"])) for scores in ecpm.values()]
+    answers = [answer(interval(COLLAPSED_ECPM - scores["asymre"])) for scores in ecpm.values()]
     # Of "any", one counter-example is enough.
     worst = next((v for v in ("does not hold", "undecided") if v in answers), "holds")
     shown = "; ".join(f"{name} {mean_of(scores['asymre'])}" for name, scores in ecpm.items())
@@ -71,7 +68,7 @@ def _any_weight(ecpm: Scores, command: str) -> Verdict:
         "",
         f"AsymRe, w⁻ = 0.1: eCPM {shown}",
         worst,
-        f"to fail is an eCPM below {FAILS:g}",
+        f"to fail is an eCPM below {COLLAPSED_ECPM:g}",
         command,
     )
 
@@ -79,8 +76,8 @@ def _any_weight(ecpm: Scores, command: str) -> Verdict:
 def _top_two(
     ecpm: Mapping[str, Floats], scenario: str, paper: Mapping[str, float], command: str
 ) -> Verdict:
-    last = min(OURS, key=lambda name: float(ecpm[name].mean()))
-    rival = best(ecpm, BASELINES)
+    last = min(PAPERS_OWN, key=lambda name: float(ecpm[name].mean()))
+    rival = best(ecpm, PAPERS_BASELINES)
     return by_sign(
         difference(ecpm[last], ecpm[rival]),
         f"Table 1, {scenario}: the two best",
@@ -95,13 +92,13 @@ def _top_two(
 def _runner_up(
     ecpm: Mapping[str, Floats], scenario: str, paper: Mapping[str, float], command: str
 ) -> Verdict:
-    rival = best(ecpm, [name for name in BASELINES if name != "adaptive-bc"])
+    rival = best(ecpm, [name for name in PAPERS_BASELINES if name != "adaptive-bc"])
     return by_sign(
         difference(ecpm["adaptive-bc"], ecpm[rival]),
         f"Section 5.3, Adaptive BC in {scenario}",
         "Adaptive BC, filtering alone, outperforms all other baselines.",
         f"{paper['adaptive-bc']:.2f}, the best other baseline "
-        f"{max(v for k, v in paper.items() if k not in (*OURS, 'adaptive-bc')):.2f}",
+        f"{max(v for k, v in paper.items() if k not in (*PAPERS_OWN, 'adaptive-bc')):.2f}",
         f"{mean_of(ecpm['adaptive-bc'])} against {rival}'s {mean_of(ecpm[rival])}",
         command,
     )
@@ -115,8 +112,8 @@ def _adequate(
         f"{agent} performs adequately in medium quality.",
         f"{paper['medium'][agent]:.2f}",
         mean_of(ecpm[agent]),
-        answer(interval(ecpm[agent] - TEACHER)),
-        f"adequate is above the logging teacher's {TEACHER:g}",
+        answer(interval(ecpm[agent] - TEACHER_ECPM)),
+        f"adequate is above the logging teacher's {TEACHER_ECPM:g}",
         command,
     )
 
@@ -136,7 +133,7 @@ def _clones_noise(
 
 
 def _best_in_noise(ecpm: Mapping[str, Floats], command: str) -> Verdict:
-    rival = best(ecpm, [*BASELINES, "drpo"])
+    rival = best(ecpm, [*PAPERS_BASELINES, "drpo"])
     return by_sign(
         difference(ecpm["drpo-exp"], ecpm[rival]),
         "Section 5.3, DRPO-Exp in extreme noise",
@@ -150,7 +147,7 @@ def _best_in_noise(ecpm: Mapping[str, Floats], command: str) -> Verdict:
 def _indistinguishable(ecpm: Scores, command: str) -> Verdict:
     medium, extreme = (ecpm[name]["drpo-exp"] for name in ("medium", "extreme"))
     gap = difference(medium, extreme)
-    limit = INDISTINGUISHABLE * float(medium.mean())
+    limit = INDISTINGUISHABLE_SHARE * float(medium.mean())
     return Verdict(
         "Section 5.3, DRPO-Exp",
         "DRPO-Exp in extreme noise is indistinguishable from medium quality.",
@@ -162,9 +159,9 @@ def _indistinguishable(ecpm: Scores, command: str) -> Verdict:
     )
 
 
-def _necessary(ecpm: Mapping[str, Floats], soft: Sequence[str], command: str) -> Verdict:
-    rival = best(ecpm, soft)
-    margin = difference(NECESSARY * ecpm["drpo"], ecpm[rival])
+def _necessary(ecpm: Mapping[str, Floats], command: str) -> Verdict:
+    rival = best(ecpm, SOFT)
+    margin = difference(NECESSARY_SHARE * ecpm["drpo"], ecpm[rival])
     share = float(ecpm[rival].mean() / ecpm["drpo"].mean())
     return Verdict(
         "Section 5.3, necessity",
@@ -173,6 +170,6 @@ def _necessary(ecpm: Mapping[str, Floats], soft: Sequence[str], command: str) ->
         f"{rival} {mean_of(ecpm[rival])} against DRPO {mean_of(ecpm['drpo'])}",
         answer(margin),
         f"{rival}, which rejects nobody, reaches {share:.0%} of DRPO's eCPM; below "
-        f"{NECESSARY:.0%} it would be necessary",
+        f"{NECESSARY_SHARE:.0%} it would be necessary",
         command,
     )

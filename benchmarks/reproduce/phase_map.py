@@ -9,7 +9,7 @@ matters; π_rand's own exponent stays 1.)
 
 A condition's best soft method is the one of largest mean eCPM on validation users, and is measured
 on test users: what a method earns that is chosen by true reward, which a log cannot tell. So is the
-better of the two hard filters, DRPO and Adaptive BC.
+better of the hard filters, here DRPO and Adaptive BC.
 
 Significance is a moderated t on differences paired by seed, under Holm's correction
 (:func:`recsim_drpo.comparison.moderated_p_values`): three seeds tell little about a condition's own
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from recsim_drpo import comparison, plots
 from recsim_drpo.benchmarks.reproduce import rules
+from recsim_drpo.benchmarks.reproduce.agent_suite import HARD, SOFT, UNTUNED
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, noise_injected, scenario
 from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, log_features
 from recsim_drpo.benchmarks.reproduce.results import (
@@ -44,7 +45,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
     signed,
     values,
 )
-from recsim_drpo.benchmarks.reproduce.study import Record, Study, Variants
+from recsim_drpo.benchmarks.reproduce.study import Record, Study
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
 from recsim_drpo.datasets.load import Transitions
 from recsim_drpo.statistics import seed_interval
@@ -75,22 +76,16 @@ LABELS = {
     "rounds": "rounds logged",
 }
 
-SOFT = ("drpo-boltzmann", "awr", "asymre", "asymre-delta", "iql")
-"""Methods that weigh and reject nobody."""
-
-HARD = ("drpo", "adaptive-bc")
-"""Methods that reject."""
-
-AGENTS: Variants = {
-    "drpo": [{}],
-    "drpo-boltzmann": [{}],
-    "adaptive-bc": [{}],
-    "bc": [{}],
-    "awr": [{"beta": 0.05, "standardize": False}],
-    "asymre": [{}],
-    "asymre-delta": [{}],
-    "iql": [{}],
-}
+AGENTS = (
+    "drpo",
+    "drpo-boltzmann",
+    "adaptive-bc",
+    "bc",
+    "awr",
+    "asymre",
+    "asymre-delta",
+    "iql",
+)
 QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc")
 
 PAIRS: Mapping[str, tuple[str, str]] = {
@@ -135,7 +130,8 @@ def run(settings: Settings) -> dict[str, Any]:
     points: list[Point] = [
         dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
     ]
-    agents = {name: AGENTS[name] for name in QUICK_AGENTS} if settings.quick else AGENTS
+    some = QUICK_AGENTS if settings.quick else AGENTS
+    agents = {name: UNTUNED[name] for name in some}
     conditions = [condition_at(point) for point in points]
     study = settings.study(NAME, conditions, agents, full=3, quick=2, curves=False, kind=LogStudy)
     records = settings.run(study)

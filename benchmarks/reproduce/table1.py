@@ -16,6 +16,13 @@ import numpy as np
 
 from recsim_drpo import comparison, plots
 from recsim_drpo.benchmarks.reproduce import performance_claims
+from recsim_drpo.benchmarks.reproduce.agent_suite import (
+    GRIDS,
+    PAPER_TABLE_1,
+    RIVALS,
+    SCENARIOS,
+    collapsed,
+)
 from recsim_drpo.benchmarks.reproduce.conditions import scenario
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
@@ -33,77 +40,25 @@ from recsim_drpo.benchmarks.reproduce.results import (
     signed,
     values,
 )
-from recsim_drpo.benchmarks.reproduce.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.study import Record
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
 from recsim_drpo.statistics import Estimate
 
 NAME = "table1"
 COMMAND = "recsim-drpo reproduce table1"
-SCENARIOS = ("medium", "extreme")
-
-AGENTS: Variants = {
-    "bc": [{}],
-    "apg": [{}],
-    "crr": [{"beta": beta} for beta in (0.5, 1.0, 5.0)],
-    "bppo": [{"epsilon": epsilon} for epsilon in (0.1, 0.2, 0.3)],
-    # The paper's temperatures on raw rewards, as its 0.05 reads, and the reference's own form.
-    "awr": [
-        *({"beta": beta, "standardize": False} for beta in (0.05, 0.1, 1.0)),
-        {"beta": 1.0, "standardize": True},
-    ],
-    "iql": [{"tau": tau} for tau in (0.5, 0.7, 0.9)],
-    "asymre": [{}],
-    "asymre-delta": [{}],
-    "adaptive-bc": [{}],
-    "drpo-exp": [{}],
-    "drpo-boltzmann": [{}],
-    "drpo": [{}],
-}
-PAPER: dict[str, dict[str, float]] = {
-    "medium": {
-        "bc": 1.69,
-        "crr": 1.11,
-        "bppo": 1.70,
-        "awr": 1.66,
-        "iql": 1.68,
-        "adaptive-bc": 1.84,
-        "drpo-exp": 1.86,
-        "drpo": 1.87,
-    },
-    "extreme": {
-        "bc": 1.34,
-        "crr": 1.08,
-        "bppo": 0.62,
-        "awr": 1.27,
-        "iql": 1.44,
-        "adaptive-bc": 1.48,
-        "drpo-exp": 1.59,
-        "drpo": 1.54,
-    },
-}
-"""eCPM in Table 1."""
-
-SOFT = ("awr", "asymre", "asymre-delta", "iql", "crr")
-"""Agents that weigh samples softly, or by a critic, and reject none."""
-
-FAILS = 0.75
-"""Of DRPO's eCPM: less of it is failing."""
-
-RIVALS = ("bc", "awr", "asymre", "iql")
-"""Agents that DRPO is held against, by name."""
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
     started = time.monotonic()
-    agents = {n: v[:1] for n, v in AGENTS.items()} if settings.quick else AGENTS
+    agents = {n: v[:1] for n, v in GRIDS.items()} if settings.quick else GRIDS
     study = settings.study(
         NAME, [scenario(name) for name in SCENARIOS], agents, full=20, quick=2, offline=True
     )
     records = settings.run(study)
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
-    verdicts, seconds = _verdicts(records), time.monotonic() - started
+    verdicts, seconds = verdicts_of(records), time.monotonic() - started
     return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
 
 
@@ -114,8 +69,8 @@ def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "
 
 
 def agents_of(records: Sequence[Record]) -> list[str]:
-    """Those that were run, in the order of :data:`AGENTS`."""
-    return [name for name in AGENTS if any(record["agent"] == name for record in records)]
+    """Those that were run, in the order of :data:`.agent_suite.GRIDS`."""
+    return [name for name in GRIDS if any(record["agent"] == name for record in records)]
 
 
 def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
@@ -127,7 +82,7 @@ def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
 
 
 def _table(records: Sequence[Record], condition: str) -> Table:
-    rows = []
+    rows, published = [], PAPER_TABLE_1[condition]
     for agent in agents_of(records):
         ecpm = tuned(records, condition, agent)
         distance = tuned(records, condition, agent, "distance")
@@ -146,7 +101,7 @@ def _table(records: Sequence[Record], condition: str) -> Table:
                 f"{tuned(records, condition, agent, 'coverage').mean():.1%}",
                 _overrides(records, condition, agent),
                 str(diverged) if diverged else "",
-                f"{PAPER[condition][agent]:.2f}" if agent in PAPER[condition] else "",
+                f"{published[agent]:.2f}" if agent in published else "",
             ]
         )
     seeds = len({record["seed"] for record in records})
@@ -246,7 +201,9 @@ def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
     return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
 
 
-def _verdicts(records: Sequence[Record]) -> list[Verdict]:
+def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
+    """What becomes of the claims about Table 1, by the records of all its runs."""
+
     def mean(condition: str, agent: str, metric: str = "ecpm") -> str:
         return mean_of(tuned(records, condition, agent, metric))
 
@@ -266,6 +223,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
         )
     )
     for condition in SCENARIOS:
+        published = PAPER_TABLE_1[condition]
         for agent in RIVALS:
             found.append(
                 earns_more(
@@ -273,8 +231,8 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                     tuned(records, condition, agent),
                     f"Table 1, {condition}: DRPO against {agent}",
                     f"DRPO earns more than {agent}.",
-                    f"{PAPER[condition]['drpo']:.2f} against {PAPER[condition][agent]:.2f}"
-                    if agent in PAPER[condition]
+                    f"{published['drpo']:.2f} against {published[agent]:.2f}"
+                    if agent in published
                     else "",
                     COMMAND,
                 )
@@ -286,18 +244,13 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 drop,
                 f"Section 5.3, {agent} under heavy noise",
                 f"{agent} degrades from medium quality to extreme noise.",
-                f"{PAPER['medium'][agent]} to {PAPER['extreme'][agent]}",
+                f"{PAPER_TABLE_1['medium'][agent]} to {PAPER_TABLE_1['extreme'][agent]}",
                 f"{mean('medium', agent)} to {mean('extreme', agent)}",
                 COMMAND,
             )
         )
     ecpm = {c: {a: tuned(records, c, a) for a in agents_of(records)} for c in SCENARIOS}
-    return [*found, *performance_claims.verdicts(ecpm, PAPER, SOFT, COMMAND)]
-
-
-def collapsed(ecpm: Floats, distance: Floats) -> bool:
-    """Whether every run (num_seeds,) earns less than 0.5 and is farther than 3.8 from u*."""
-    return bool((ecpm < 0.5).all() and (np.nan_to_num(distance, nan=np.inf) > 3.8).all())
+    return [*found, *performance_claims.verdicts(ecpm, COMMAND)]
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recsim_drpo import plots
+from recsim_drpo.benchmarks.reproduce.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.conditions import scenario
 from recsim_drpo.benchmarks.reproduce.results import (
     Floats,
@@ -29,7 +30,6 @@ from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
 
 NAME = "table2"
 COMMAND = "recsim-drpo reproduce table2"
-SCENARIOS = ("medium", "extreme")
 KAPPAS = (0.5, 0.2, 0.05)
 """Fixed shares; the first is Table 5's p_0."""
 
@@ -57,8 +57,6 @@ AGENTS: Variants = {
         {},
     ],
 }
-
-_COLLAPSED = 0.5  # half of the logging teacher's eCPM
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -123,8 +121,8 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 "Hard filtering without a soft base collapses.",
                 "eCPM 0.12",
                 mean_of(alone),
-                answer(interval(_COLLAPSED - alone)),
-                f"to collapse is to earn less than {_COLLAPSED:g}; its best seed earns "
+                answer(interval(COLLAPSED_ECPM - alone)),
+                f"to collapse is to earn less than {COLLAPSED_ECPM:g}; its best seed earns "
                 f"{alone.max():.2f}",
                 COMMAND,
             )

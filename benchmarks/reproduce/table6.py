@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo import plots
+from recsim_drpo.benchmarks.reproduce.agent_suite import COLLAPSED_ECPM
 from recsim_drpo.benchmarks.reproduce.conditions import (
     EXPERT_ONLY,
     Condition,
@@ -66,7 +67,6 @@ ADAPTIVE = len(RATIOS)
 
 _SAME = 0.05
 _MUCH = 0.05  # share of the eCPM
-_COLLAPSED = 0.5  # half of the logging teacher's eCPM
 
 
 def _bases() -> tuple[Condition, Condition]:
@@ -238,11 +238,11 @@ def _against_policy_noise(
         f"no filter loses {signed(loses[0])}, the top 5 % {signed(loses[1])}",
         COMMAND,
     )
-    if filtered[0].mean() >= _COLLAPSED:
+    if filtered[0].mean() >= COLLAPSED_ECPM:
         return verdict
     because = (
         f"the top 5 % have collapsed at policy noise 0.1 already ({mean_of(filtered[0])}, less "
-        f"than {_COLLAPSED:g}) and have nothing to lose"
+        f"than {COLLAPSED_ECPM:g}) and have nothing to lose"
     )
     return replace(verdict, verdict="undecided", because=because)
 

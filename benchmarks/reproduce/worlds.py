@@ -13,6 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.benchmarks.reproduce.agent_suite import (
+    GRIDS,
+    NECESSARY_SHARE,
+    RIVALS,
+    SCENARIOS,
+    SOFT,
+    collapsed,
+)
 from recsim_drpo.benchmarks.reproduce.conditions import Condition, other_worlds
 from recsim_drpo.benchmarks.reproduce.log_features import log_features
 from recsim_drpo.benchmarks.reproduce.phase_map import compared, places, single_methods
@@ -30,23 +38,13 @@ from recsim_drpo.benchmarks.reproduce.results import (
     values,
 )
 from recsim_drpo.benchmarks.reproduce.study import Record
-from recsim_drpo.benchmarks.reproduce.table1 import (
-    AGENTS,
-    FAILS,
-    RIVALS,
-    SCENARIOS,
-    SOFT,
-    agents_of,
-    collapsed,
-    draw_profiles,
-    suite,
-)
+from recsim_drpo.benchmarks.reproduce.table1 import agents_of, draw_profiles, suite
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
 
 NAME = "worlds"
 COMMAND = "recsim-drpo reproduce worlds"
 
-TRAINED = tuple(name for name in AGENTS if name not in ("crr", "bppo"))
+TRAINED = tuple(name for name in GRIDS if name not in ("crr", "bppo"))
 """Agents trained on other worlds: two that cost as much as all the rest, and that no headline is
 about, are left out."""
 
@@ -144,7 +142,7 @@ def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
         for rival in (*RIVALS, "the best soft method"):
             leads = {
                 world: lead(
-                    records, world, rival if rival in AGENTS else best_of(SOFT, records, world)
+                    records, world, rival if rival in GRIDS else best_of(SOFT, records, world)
                 )
                 for world in worlds
             }
@@ -173,7 +171,7 @@ def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
     shares = {world: _soft_share(records, world) for world in worlds}
     found.append(
         _by_count(
-            {world: share < FAILS for world, share in shares.items()},
+            {world: share < NECESSARY_SHARE for world, share in shares.items()},
             "Section 5.3 in other worlds: necessity",
             "Hard filtering is necessary in extreme noise: soft weighting fails in other worlds.",
             f"the best soft method reaches {min(shares.values()):.0%} to "

@@ -1,0 +1,86 @@
+"""One meaning of "soft", "hard" and of every margin, in all experiments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsim_drpo.agents import agent_names
+from recsim_drpo.benchmarks.reproduce import (
+    agent_suite,
+    performance_claims,
+    phase_map,
+    table1,
+    worlds,
+)
+
+NEITHER = {"bc", "apg", "bppo"}
+"""Agents that neither weigh nor reject: clones, signed advantages, and policy improvement."""
+
+EVERY = [name for name in agent_names() if ":" not in name]
+
+
+def records(best, conditions=agent_suite.SCENARIOS, seeds=4):
+    """Runs of every agent that there is; the agents in ``best`` earn most, in that order."""
+    rank = {name: len(EVERY) - k for k, name in enumerate([*best, *(set(EVERY) - set(best))])}
+    wobble = np.array([-0.01, 0.01, -0.02, 0.02])
+    return [
+        {
+            "condition": condition,
+            "agent": agent,
+            "variant": 0,
+            "overrides": {},
+            "seed": seed,
+            "validation": 0.1 * rank[agent],
+            "offline": 0.1 * rank[agent],
+            "diverged_at": None,
+            "test": dict.fromkeys(("reward", "normalized", "distance", "coverage"), 0.5)
+            | {"ecpm": 0.1 * rank[agent] + wobble[seed]},
+        }
+        for condition in conditions
+        for agent in EVERY
+        for seed in range(seeds)
+    ]
+
+
+def test_every_agent_is_of_one_kind():
+    kinds = [set(agent_suite.SOFT), set(agent_suite.HARD), NEITHER]
+    assert set().union(*kinds) == set(EVERY)
+    assert sum(map(len, kinds)) == len(EVERY)
+    assert set(agent_suite.PAPERS_OWN) | set(agent_suite.PAPERS_BASELINES) <= set(EVERY)
+    assert set(agent_suite.RIVALS) <= set(agent_suite.PAPERS_BASELINES)
+
+
+@pytest.mark.parametrize("soft", agent_suite.SOFT)
+def test_all_tables_of_a_result_mean_the_same_best_soft_method(soft):
+    """Of the records of one run, the leads' table, the points and the verdicts agree."""
+    labels = [f"world {k}, {name}" for k in (1, 2) for name in agent_suite.SCENARIOS]
+    found = records(["drpo", soft], labels)
+    rivals, leads = phase_map.compared(found, labels)
+    table = worlds._leads(found)
+    column = {name: table.header.index(name) for name in ("world", "best soft", "minus it")}
+    assert rivals == [soft] * 4
+    assert [row[column["best soft"]] for row in table.rows] == rivals
+    assert [row[column["world"]] for row in table.rows] == labels
+    for row, lead in zip(table.rows, leads["soft"], strict=True):
+        assert float(row[column["minus it"]].split()[0]) == pytest.approx(lead.mean(), abs=0.006)
+    answers = {one.claim: one for one in worlds.verdicts_of(found)}
+    beaten = answers["Table 1 in other worlds, extreme: DRPO against the best soft method"]
+    assert beaten.ours.startswith("ahead in 2 of 2 worlds")
+    ecpm = {
+        c: {a: table1.tuned(records([soft]), c, a) for a in EVERY} for c in ("medium", "extreme")
+    }
+    (necessity,) = (
+        one
+        for one in performance_claims.verdicts(ecpm, "make it")
+        if one.claim == "Section 5.3, necessity"
+    )
+    assert necessity.ours.startswith(f"{soft} ")
+
+
+def test_filters_are_the_best_of_those_that_reject():
+    for hard in agent_suite.HARD:
+        labels = ["world 1, extreme"]
+        found = records([hard, "awr"], labels)
+        leads = phase_map.compared(found, labels)[1]
+        assert leads["hard"].mean() == pytest.approx(0.1)
