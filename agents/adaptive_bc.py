@@ -20,7 +20,7 @@ from recsim_drpo.agents.filtering import (
     top_kappa,
 )
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

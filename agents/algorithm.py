@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from recsim_drpo.agents.networks import SIGMA_MODES, Parameters
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_integer, check_number, unknown_name
+from recsim_drpo.core.transitions import Batch
 
 State = dict[str, Tensor]
 Noise = dict[str, Tensor]

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from recsim_drpo.agents.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.critics import BaselineConfig, baseline_advantages, baseline_critics
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_number
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from recsim_drpo.agents.algorithm import Algorithm, CriticConfig, LossOutput, No
 from recsim_drpo.agents.critics import value_advantages
 from recsim_drpo.agents.filtering import weighted_std
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_flag, check_number
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

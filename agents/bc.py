@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from recsim_drpo.agents.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,8 @@ from recsim_drpo.agents.networks import (
     policy_moments,
     value,
 )
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_integer, check_number
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

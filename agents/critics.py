@@ -13,8 +13,8 @@ from torch import Tensor
 
 from recsim_drpo.agents.algorithm import CriticConfig, State
 from recsim_drpo.agents.networks import Parameters, action_value, value
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_number, unknown_name
+from recsim_drpo.core.transitions import Batch
 
 BASELINES = ("batch", "value")
 

@@ -26,8 +26,8 @@ from recsim_drpo.agents.networks import (
     gaussian_log_prob,
     policy_moments,
 )
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_integer, check_number, unknown_name
+from recsim_drpo.core.transitions import Batch
 
 FORMS = ("exp", "binary")
 

@@ -51,9 +51,9 @@ from recsim_drpo.agents.filtering import (
     top_kappa,
 )
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.agents.theory import capped_exponentials
 from recsim_drpo.checks import check_number, unknown_name
+from recsim_drpo.core.transitions import Batch
 
 BASELINES = ("threshold", "mean")
 

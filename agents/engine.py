@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,6 @@ from torch.utils import _pytree as pytree
 from recsim_drpo import rng
 from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.networks import Parameters, init_network, policy_moments
-from recsim_drpo.agents.protocol import Batch, check_batch
 from recsim_drpo.agents.step import (
     LearnerState,
     Metrics,
@@ -22,10 +21,8 @@ from recsim_drpo.agents.step import (
     turned,
 )
 from recsim_drpo.checks import check_integer, resolve_device, unknown_name
+from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.precision import check_precision, matrix_precision
-
-if TYPE_CHECKING:
-    from recsim_drpo.datasets.load import Transitions
 
 EXECUTIONS = ("auto", "eager", "compile", "graph")
 _DTYPES = (torch.float32, torch.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,14 +12,12 @@ from torch import Tensor
 from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine import Engine, numeric_fields
 from recsim_drpo.agents.learner import Learner
-from recsim_drpo.agents.protocol import Batch, as_observations, check_batch
 from recsim_drpo.agents.registry import find_agent
 from recsim_drpo.agents.step import Metrics
 from recsim_drpo.checks import build_config, check_integer
+from recsim_drpo.core.policy import as_observations
+from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.rng import check_seeds
-
-if TYPE_CHECKING:
-    from recsim_drpo.datasets.load import Transitions
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from recsim_drpo.agents.critics import (
     move_targets,
 )
 from recsim_drpo.agents.networks import Parameters, policy_log_prob
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_number
+from recsim_drpo.core.transitions import Batch
 
 
 @dataclass(frozen=True)

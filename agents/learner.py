@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine import Engine
-from recsim_drpo.agents.protocol import Batch, as_observations
-
-if TYPE_CHECKING:
-    from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.policy import as_observations
+from recsim_drpo.core.transitions import Batch, Transitions
 
 
 class Learner:

@@ -18,7 +18,7 @@ from torch import Tensor
 from recsim_drpo import rng
 from recsim_drpo.agents.algorithm import Algorithm, Noise, PolicyConfig, State
 from recsim_drpo.agents.networks import Parameters, constrain_policy
-from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.core.transitions import Batch
 
 Metrics = dict[str, Tensor]
 Varied = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from typing import Any
 
 from recsim_drpo.agents.bc import BCConfig
 from recsim_drpo.agents.iql import IQLConfig
-from recsim_drpo.agents.protocol import Batch
+from recsim_drpo.core.transitions import Batch
 
 _FOREVER = 10**9
 

@@ -18,8 +18,8 @@ from recsim_drpo.agents.bc import BCConfig
 from recsim_drpo.agents.engine import init_parameters
 from recsim_drpo.agents.iql import IQLConfig
 from recsim_drpo.agents.networks import LOG_STD_RANGE
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.agents.registry import ALGORITHMS
+from recsim_drpo.core.transitions import Batch
 
 if importlib.util.find_spec("jax") is not None:  # an extra: without it, nothing here is called
     import jax

@@ -24,8 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from recsim_drpo.checks import resolve_device
-from recsim_drpo.datasets.load import Transitions
-from recsim_drpo.runs import versions
+from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.tables import markdown_table
 
 DIM = 128

@@ -21,12 +21,13 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.import_log import import_log, imported_items
-from recsim_drpo.datasets.load import Transitions, load_transitions
+from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.datasets.open_bandit import open_bandit
-from recsim_drpo.evaluation import Policy
 from recsim_drpo.held_out import HeldOut, LogEvaluator
-from recsim_drpo.runs import versions
 from recsim_drpo.statistics import Estimate
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import TrainingConfig, train_many

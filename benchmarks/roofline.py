@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.benchmarks.measuring import seconds_per_call
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.precision import matrix_precision
 
 _FLOAT = 4

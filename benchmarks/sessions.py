@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.measuring import write_report
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.envs import SESSION_ENV_ID
 from recsim_drpo.evaluation import SessionEvaluation, SessionEvaluator
-from recsim_drpo.runs import versions
 from recsim_drpo.session_policies import SESSION_REFERENCES, session_reference_policy
 from recsim_drpo.sessions import make_sessions
 from recsim_drpo.statistics import Estimate, mean_interval, ratio_interval, seed_interval

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.learner import Learner
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.agents.registry import ALGORITHMS, make_agent
 from recsim_drpo.benchmarks import d3rlpy_peer, jax_peer
 from recsim_drpo.benchmarks.measuring import (
@@ -44,6 +43,7 @@ from recsim_drpo.benchmarks.measuring import (
     where,
 )
 from recsim_drpo.benchmarks.roofline import Roofline, counted_flops, measure_roofline
+from recsim_drpo.core.transitions import Batch
 from recsim_drpo.precision import matrix_precision
 from recsim_drpo.training import TrainingConfig, drawn_ahead, train_fleet
 

@@ -24,8 +24,9 @@ from minari.dataset.minari_storage import MinariStorage
 from tqdm import tqdm
 
 from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.card import write_card
-from recsim_drpo.datasets.load import Transitions, transitions_of_episodes
+from recsim_drpo.datasets.load import transitions_of_episodes
 from recsim_drpo.datasets.log import Log, References, info_column
 from recsim_drpo.datasets.session_log import SessionLog
 from recsim_drpo.datasets.staging import check_id, new_dataset

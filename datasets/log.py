@@ -11,7 +11,7 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.datasets.card import LogStatistics
+from recsim_drpo.datasets.log_statistics import LogStatistics
 from recsim_drpo.logging_agent import LoggingAgent
 
 

@@ -22,16 +22,16 @@ from recsim_drpo.agents.engine import EXECUTIONS
 from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.checkpoints import flatten
 from recsim_drpo.checks import check_integer, resolve_device
+from recsim_drpo.core.files import check_new_folder, whole_folder
+from recsim_drpo.core.policy import Policy, PolicyEvaluator
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.import_log import imported_context, is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.demo import run_demo
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.evaluation import (
-    AnyEvaluator,
     Evaluation,
     Evaluator,
-    Policy,
     SessionEvaluation,
     SessionEvaluator,
     evaluator_for,
@@ -375,9 +375,9 @@ def _train(options: argparse.Namespace) -> None:
             raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
     folders = {seed: options.out / f"seed-{seed}" for seed in seeds}
     for folder in folders.values():
-        runs.check_new_folder(folder)
+        check_new_folder(folder)
     dataset = open_dataset(options.dataset)
-    evaluator: AnyEvaluator | None
+    evaluator: PolicyEvaluator | None
     source = runs.source_of(dataset)
     if is_imported(dataset):
         source["held_out"] = SHARE if options.held_out is None else options.held_out
@@ -444,7 +444,7 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     check_integer("--num-users", options.num_users, 1)
     if options.out is not None:
-        runs.check_new_folder(options.out)
+        check_new_folder(options.out)
     folders = _run_folders(options.runs)
     sources = [runs.load_config(folder)["source"] for folder in folders]
     source = sources[0]
@@ -497,7 +497,7 @@ def _ope(options: argparse.Namespace) -> None:
 
     check_integer("--samples", options.samples, 0)
     if options.out is not None:
-        runs.check_new_folder(options.out)
+        check_new_folder(options.out)
     folders = _run_folders(options.runs)
     configs = [runs.load_config(folder) for folder in folders]
     dataset = open_dataset(options.dataset)
@@ -560,7 +560,7 @@ def _references(
 
 def _save_evaluation(folder: Path, table: str, results: Results) -> None:
     plain = {name: one.as_dict() for name, one in results.items()}
-    with runs.whole_folder(folder) as partial:
+    with whole_folder(folder) as partial:
         (partial / "evaluation.md").write_text(table + "\n", encoding="utf-8")
         text = json.dumps(plain, indent=1) + "\n"
         (partial / "evaluation.json").write_text(text, encoding="utf-8")

@@ -17,6 +17,7 @@ import numpy as np
 from minari import MinariDataset
 
 from recsim_drpo import plots, runs
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.evaluation import Evaluation, Evaluator
@@ -236,7 +237,7 @@ def _report(
         "num_rounds": num_rounds,
         "steps": steps,
         "seeds": seeds,
-        "versions": runs.versions(),
+        "versions": versions(),
         "agents": {name: [one.as_dict() for one in each] for name, each in found.items()},
         "references": {name: one.as_dict() for name, one in references.items()},
     }

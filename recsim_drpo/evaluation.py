@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import gymnasium as gym
 import numpy as np
@@ -14,40 +14,16 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.agents.protocol import check_acts, checked_actions
 from recsim_drpo.checks import check_integer
+from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.rng import check_seed
 from recsim_drpo.sessions import Sessions, make_sessions
 from recsim_drpo.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.world import ECPM_PER_REWARD, World, make_world, stream_of
 
-if TYPE_CHECKING:
-    from recsim_drpo.agents.fleet import Fleet
-    from recsim_drpo.held_out import LogEvaluator
-
 Floats = NDArray[np.float64]
 _ROWS = 8_192
-
-
-class Policy(Protocol):
-    """Anything that acts: an agent, a reference policy, or an object from elsewhere."""
-
-    def act(self, observations: Tensor) -> Any:
-        """Action embeddings (B, d), tensor or array, for float32 observations (B, o)."""
-        ...
-
-
-class Policies(Protocol):
-    """Several policies that act at once, as a fleet of learners does."""
-
-    def __len__(self) -> int:
-        """How many, L."""
-        ...
-
-    def act(self, observations: Tensor) -> Any:
-        """Action embeddings (L, B, d) for float32 observations (L, B, o)."""
-        ...
 
 
 class _Measured:
@@ -169,7 +145,7 @@ class Evaluator:
         """
         return self._evaluations(policy, ())[0]
 
-    def many(self, policies: Fleet) -> list[Evaluation]:
+    def many(self, policies: Policies) -> list[Evaluation]:
         """Evaluate every learner of a fleet: all act, and all their actions are decoded, at once.
 
         Args:
@@ -181,7 +157,7 @@ class Evaluator:
         """
         return self._evaluations(policies, (len(policies),))
 
-    def _evaluations(self, policy: Policy, axes: tuple[int, ...]) -> list[Evaluation]:
+    def _evaluations(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Evaluation]:
         check_acts(policy)
         rows = max(1, _ROWS // math.prod(axes))
         users = zip(
@@ -193,7 +169,11 @@ class Evaluator:
         return [self._summary(*each) for each in zip(*by_policy, strict=True)]
 
     def _shown(
-        self, policy: Policy, axes: tuple[int, ...], contexts: Tensor, interests: Tensor
+        self,
+        policy: Policy | Policies,
+        axes: tuple[int, ...],
+        contexts: Tensor,
+        interests: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
         world = self.world
@@ -363,9 +343,6 @@ class SessionEvaluator:
             nonfinite_share=float(played.nothing_shown.sum() / played.lengths.sum()),
             num_users=self.num_users,
         )
-
-
-AnyEvaluator: TypeAlias = "Evaluator | SessionEvaluator | LogEvaluator"
 
 
 @overload

@@ -21,6 +21,8 @@ from recsim_drpo import runs
 from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_moments
 from recsim_drpo.agents.protocol import Agent
+from recsim_drpo.core.files import check_new_folder, whole_folder
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.serving import items_of_run
 
 POLICY, ITEMS, ITEM_IDS, DESCRIPTION = "policy.onnx", "items.npy", "item_ids.npy", "export.json"
@@ -82,13 +84,13 @@ def export_run(
             network differs from what the agent does; as :func:`items_of_run`.
     """
     onnx, onnxruntime = _packages()
-    runs.check_new_folder(Path(folder))
+    check_new_folder(Path(folder))
     config = runs.load_config(run)
     agent = runs.load_agent(run)
     policy = _policy_of(agent, config["agent"])
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
     dims = config["observation_dim"], config["action_dim"]
-    with runs.whole_folder(Path(folder)) as partial:
+    with whole_folder(Path(folder)) as partial:
         onnx.save(_model(onnx, policy, *dims), partial / POLICY)
         difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0])
         np.save(partial / ITEMS, items.embeddings)
@@ -121,7 +123,7 @@ def export_run(
             },
             "metric": "cosine",
             "decoding": "scores = items @ (action / ‖action‖); largest first, ties: smaller row",
-            "versions": runs.versions()
+            "versions": versions()
             | {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         }
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"

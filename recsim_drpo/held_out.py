@@ -11,24 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from minari import MinariDataset
 from torch import Tensor
 
-from recsim_drpo.agents.protocol import Batch, check_acts, checked_actions
 from recsim_drpo.checks import check_number
+from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.datasets.import_log import is_imported
 from recsim_drpo.datasets.items import resolve_items
-from recsim_drpo.datasets.load import Transitions, load_transitions
+from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.decoder import ExactDecoder, decode
 from recsim_drpo.ope import effective_sample_size, snips
 from recsim_drpo.statistics import Estimate
-
-if TYPE_CHECKING:
-    from recsim_drpo.agents.fleet import Fleet
-    from recsim_drpo.evaluation import Policy
 
 _ROWS = 8_192
 SHARE = 0.1
@@ -89,18 +86,18 @@ class LogEvaluator:
         """
         return self._measured(policy, ())[0]
 
-    def many(self, policies: Fleet) -> list[HeldOut]:
+    def many(self, policies: Policies) -> list[HeldOut]:
         """Measure every learner of a fleet; raises as for one policy."""
         return self._measured(policies, (len(policies),))
 
-    def _measured(self, policy: Policy, axes: tuple[int, ...]) -> list[HeldOut]:
+    def _measured(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[HeldOut]:
         check_acts(policy)
         rows = max(1, _ROWS // math.prod(axes))
         contexts = torch.split(self._rounds.observations, rows)
         items = torch.cat([self._items(policy, axes, some) for some in contexts], dim=-1)
         return [self._summary(each) for each in items.reshape(-1, items.shape[-1])]
 
-    def _items(self, policy: Policy, axes: tuple[int, ...], contexts: Tensor) -> Tensor:
+    def _items(self, policy: Policy | Policies, axes: tuple[int, ...], contexts: Tensor) -> Tensor:
         expected = (*axes, len(contexts), self._dim)
         actions = checked_actions(policy.act(contexts.clone()), expected, "rounds")
         found = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
 import gymnasium as gym
 import torch
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.checks import resolve_device
+from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID, WorldVectorEnv
 from recsim_drpo.rng import check_seeds
 from recsim_drpo.training import (
@@ -23,9 +24,6 @@ from recsim_drpo.training import (
     TrainingConfig,
     check_row,
 )
-
-if TYPE_CHECKING:
-    from recsim_drpo.evaluation import AnyEvaluator
 
 
 class OnlineAgent(Agent, Protocol):
@@ -66,7 +64,7 @@ def train_online(
     *,
     seeds: Sequence[int] = (0,),
     device: str | torch.device = "cpu",
-    evaluator: AnyEvaluator | None = None,
+    evaluator: PolicyEvaluator | None = None,
     on_log: Callable[[Run, Row], None] | None = None,
     on_done: Callable[[Trained], None] | None = None,
     progress: bool = True,
@@ -119,7 +117,7 @@ def _train_one(
     kwargs: Mapping[str, Any],
     config: TrainingConfig,
     device: torch.device,
-    evaluator: AnyEvaluator | None,
+    evaluator: PolicyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> Trained:

@@ -20,11 +20,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo import ope
-from recsim_drpo.agents.protocol import check_acts, checked_actions
 from recsim_drpo.catalogue import spherical_k_means
 from recsim_drpo.checks import check_integer
+from recsim_drpo.core.policy import Policy, check_acts, checked_actions
 from recsim_drpo.decoder import ExactDecoder, decode
-from recsim_drpo.evaluation import Policy
 from recsim_drpo.ope import ESTIMATORS, Floats, OffPolicyEstimate, Support
 from recsim_drpo.ope_logs import ItemLog
 from recsim_drpo.ope_models import ClusterModel, CrossFitted, RewardModel

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from recsim_drpo import plots, runs
+from recsim_drpo import plots
+from recsim_drpo.core.files import whole_folder
 from recsim_drpo.ope_policy import OffPolicyEvaluation
 from recsim_drpo.statistics import Estimate
 from recsim_drpo.tables import markdown_table
@@ -55,7 +56,7 @@ def save(folder: Path, results: Results) -> str | None:
         why there is no picture, or ``None``.
 
     Raises:
-        FileExistsError, OSError: as :func:`recsim_drpo.runs.whole_folder`.
+        FileExistsError, OSError: as :func:`recsim_drpo.core.files.whole_folder`.
     """
     plain = {policy: found.as_dict() for policy, found in results.items()}
     drawn = {"who logged": next(iter(results.values())).logged} | {
@@ -64,7 +65,7 @@ def save(folder: Path, results: Results) -> str | None:
         for one in found.estimates
         if one.value is not None
     }
-    with runs.whole_folder(folder) as partial:
+    with whole_folder(folder) as partial:
         (partial / "ope.md").write_text(as_text(results) + "\n", encoding="utf-8")
         text = json.dumps(plain, indent=1) + "\n"
         (partial / "ope.json").write_text(text, encoding="utf-8")

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import minari
 import numpy as np
 import torch
@@ -26,6 +20,8 @@ from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.checkpoints import load_state, save_state
+from recsim_drpo.core.files import whole_folder
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.import_log import imported_context, is_imported
 from recsim_drpo.training import Row, Trained, TrainingConfig
 
@@ -64,18 +60,6 @@ actions = agent.act(observations)  # float32 (B, {observation_dim}) -> (B, {acti
 """
 
 
-def versions() -> dict[str, str]:
-    """Versions of what results depend on."""
-    return {
-        "recsim_drpo": version("recsim-drpo"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "gymnasium": gymnasium.__version__,
-        "minari": minari.__version__,
-    }
-
-
 def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
     """What a run remembers of the log that it was trained on."""
     metadata = dataset.storage.metadata
@@ -89,51 +73,6 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
         "logging_config": metadata.get("logging_config"),
     }
     return source | ({"context": imported_context(dataset)} if is_imported(dataset) else {})
-
-
-def check_new_folder(folder: Path, what: str = "folder") -> None:
-    """Check that ``folder`` is not there and can be made, before work goes into what it is for.
-
-    ``what`` is to be made, a folder or a file, is for the message.
-
-    Raises:
-        FileExistsError: it is there.
-        OSError: it cannot be made.
-    """
-    if folder.exists():
-        raise FileExistsError(f"{str(folder)!r} is there already; choose another {what}.")
-    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not nearest.is_dir():
-        raise NotADirectoryError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is a file.")
-    if not os.access(nearest, os.W_OK):
-        raise PermissionError(f"{str(folder)!r} cannot be made: {str(nearest)!r} is not writable.")
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the name ``folder`` when the block ends well, else is gone."""
-    check_new_folder(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the name ``path`` when the block ends well, else is gone."""
-    check_new_folder(path, "file")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_run(

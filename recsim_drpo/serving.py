@@ -14,9 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo import runs
-from recsim_drpo.agents.protocol import Agent, as_observations, checked_actions
+from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.checks import check_integer, resolve_device
+from recsim_drpo.core.policy import as_observations, checked_actions
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.decoder import ExactDecoder, directions

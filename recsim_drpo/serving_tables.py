@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.checks import unknown_name
+from recsim_drpo.core.files import whole_file
 from recsim_drpo.datasets.log_columns import Columns
 from recsim_drpo.embeddings import parse_vector
 from recsim_drpo.headers import check_unique, listed, no_column, split_header
-from recsim_drpo.runs import whole_file
 
 FORMATS = ("csv", "jsonl", "parquet")
 SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}

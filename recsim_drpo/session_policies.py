@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.checks import unknown_name
-from recsim_drpo.evaluation import Policy
+from recsim_drpo.core.policy import Policy
 from recsim_drpo.logging_agent import POLICIES, LoggingAgent, LoggingConfig, reference_policy
 from recsim_drpo.sessions import Sessions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,10 +17,8 @@ from recsim_drpo.agents.fleet import Fleet, check_variants, structure_of
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import find_agent, make_agent
 from recsim_drpo.checks import build_config, check_integer
-from recsim_drpo.datasets.load import Transitions
-
-if TYPE_CHECKING:
-    from recsim_drpo.evaluation import AnyEvaluator
+from recsim_drpo.core.policy import PolicyEvaluator
+from recsim_drpo.core.transitions import Transitions
 
 Row = dict[str, float]
 _Key = tuple[str, int, int]  # agent, number of the variant, seed
@@ -118,7 +116,7 @@ def train(
     *,
     seed: int = 0,
     first_step: int = 0,
-    evaluator: AnyEvaluator | None = None,
+    evaluator: PolicyEvaluator | None = None,
     on_log: Callable[[Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
@@ -187,7 +185,7 @@ def train_fleet(
     config: TrainingConfig | None = None,
     *,
     first_step: int = 0,
-    evaluator: AnyEvaluator | None = None,
+    evaluator: PolicyEvaluator | None = None,
     on_log: Callable[[int, Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
@@ -306,7 +304,7 @@ def train_many(
     config: TrainingConfig | None = None,
     *,
     seeds: Sequence[int] = (0,),
-    evaluator: AnyEvaluator | None = None,
+    evaluator: PolicyEvaluator | None = None,
     on_log: Callable[[Run, Row], None] | None = None,
     on_done: Callable[[Trained], None] | None = None,
     fleet_size: int | None = None,
@@ -430,7 +428,7 @@ def _train_chunk(
     part: _Piece,
     logs: Mapping[int, Transitions],
     shape: Mapping[str, Any],
-    evaluator: AnyEvaluator | None,
+    evaluator: PolicyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> Iterator[tuple[_Key, Trained]]:
@@ -459,7 +457,7 @@ def _train_plain(
     part: _Piece,
     logs: Mapping[int, Transitions],
     shape: Mapping[str, Any],
-    evaluator: AnyEvaluator | None,
+    evaluator: PolicyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> Iterator[tuple[_Key, Trained]]:

@@ -563,7 +563,7 @@ def test_a_stochastic_torchrl_policy_acts_without_chance(torchrl):
 
 def load_like(observations):
     """A log of rounds in which these were the contexts."""
-    from recsim_drpo.datasets.load import Transitions
+    from recsim_drpo.core.transitions import Transitions
 
     n = len(observations) - 1
     return Transitions(

@@ -30,7 +30,7 @@ from recsim_drpo import (
 )
 from recsim_drpo.datasets import card as card_module
 from recsim_drpo.datasets import generate as generate_module
-from recsim_drpo.datasets.card import LogStatistics
+from recsim_drpo.datasets.log_statistics import LogStatistics
 from recsim_drpo.statistics import zipf_exponent
 
 COLUMNS = {

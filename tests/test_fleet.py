@@ -13,7 +13,7 @@ from recsim_drpo import make_agent
 from recsim_drpo.agents import Batch, Fleet
 from recsim_drpo.agents.engine import numeric_fields
 from recsim_drpo.agents.registry import ALGORITHMS
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 
 NAMES = sorted(ALGORITHMS)
 SEEDS = (3, 11)

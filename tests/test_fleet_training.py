@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import Evaluator, Fleet, generate_dataset, load_transitions, make_agent
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training import (
     DivergedError,
     TrainingConfig,

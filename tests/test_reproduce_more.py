@@ -10,7 +10,6 @@ import torch
 from scipy import stats
 
 from recsim_drpo.agents import Fleet
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.benchmarks.reproduce import agent_suite, online, phase_map, runner, table3
 from recsim_drpo.benchmarks.reproduce.log_features import (
     FEATURES,
@@ -25,6 +24,7 @@ from recsim_drpo.benchmarks.reproduce.rules import (
     leave_out,
     lost,
 )
+from recsim_drpo.core.transitions import Batch
 from recsim_drpo.training import TrainingConfig
 from tests.conftest import SMALL_WORLD
 

@@ -24,8 +24,9 @@ from recsim_drpo.benchmarks.reproduce import (
 from recsim_drpo.benchmarks.reproduce.experiments import Experiment
 from recsim_drpo.benchmarks.reproduce.optimistic_dro import Problem
 from recsim_drpo.benchmarks.reproduce.results import Settings
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.load import Transitions, load_transitions
+from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.training import TrainingConfig, train_fleet
 
 VERDICTS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.results import Table
-from recsim_drpo.datasets.card import LogStatistics
+from recsim_drpo.datasets.log_statistics import LogStatistics
 from recsim_drpo.logging_agent import POLICIES
 from recsim_drpo.world import ECPM_PER_REWARD, make_world
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
 from recsim_drpo.checks import check_integer, check_number
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.generate import simulate_transitions
-from recsim_drpo.datasets.load import Transitions
 from recsim_drpo.logging_agent import POLICIES, LoggingConfig, mixture_weights
 from recsim_drpo.world import WorldConfig
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 
 from recsim_drpo import ope_models
-from recsim_drpo.datasets.load import Transitions
-from recsim_drpo.evaluation import Policy
+from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.world import World
 
 NUM_ROUNDS = 40_000

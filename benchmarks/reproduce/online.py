@@ -18,9 +18,8 @@ from torch import Tensor
 
 from recsim_drpo.agents.filtering import top_kappa
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.benchmarks.reproduce.study import Study
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.evaluation import Evaluator
 from recsim_drpo.training import Row, Run, Trained, drawn_ahead
 from recsim_drpo.world import World

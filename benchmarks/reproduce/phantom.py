@@ -30,7 +30,7 @@ from recsim_drpo.agents.networks import (
     policy_log_prob,
     policy_moments,
 )
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.logging_agent import LoggingAgent
 from recsim_drpo.training import draw_indices
 from recsim_drpo.world import World

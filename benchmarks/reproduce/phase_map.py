@@ -47,7 +47,7 @@ from recsim_drpo.benchmarks.reproduce.results import (
 )
 from recsim_drpo.benchmarks.reproduce.study import Record, Study
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.statistics import seed_interval
 from recsim_drpo.training import Trained
 

@@ -25,7 +25,7 @@ from recsim_drpo.benchmarks.reproduce.claims import (
 from recsim_drpo.benchmarks.reproduce.compact import compacted
 from recsim_drpo.benchmarks.reproduce.results import rounded
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
-from recsim_drpo.benchmarks.reproduce.store import write_aside
+from recsim_drpo.core.files import write_aside
 
 RESULTS = Path("benchmarks/results/reproduce")
 PICTURES = Path("docs/images/reproduce")

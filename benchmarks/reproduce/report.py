@@ -21,8 +21,8 @@ from recsim_drpo.benchmarks.reproduce.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.phase_map import LABELS, PAIRS
 from recsim_drpo.benchmarks.reproduce.results import Table, rounded
 from recsim_drpo.benchmarks.reproduce.runner import PANELS
-from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
+from recsim_drpo.core.files import write_aside
 
 SYMBOLS = dict(zip(VERDICTS, "✓◐✗?", strict=True))
 """A sign for each verdict: colour alone would not reach every reader."""

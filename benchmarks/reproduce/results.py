@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from recsim_drpo.benchmarks.measuring import where
 from recsim_drpo.benchmarks.reproduce.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.study import Record, Study, Variants
 from recsim_drpo.benchmarks.reproduce.verdicts import Verdict, answer
-from recsim_drpo.runs import versions
+from recsim_drpo.core.provenance import revision, versions
 from recsim_drpo.statistics import Estimate, seed_interval
 from recsim_drpo.tables import markdown_table
 from recsim_drpo.training import TrainingConfig
@@ -187,23 +186,6 @@ def rounded(value: Any, digits: int) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(item, digits) for item in value]
     return value
-
-
-def revision() -> str:
-    """The git revision of the checkout that this package runs from, or ``"unknown"``."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return found.stdout.strip()
 
 
 def select(records: Sequence[Record], **wanted: Any) -> list[Record]:

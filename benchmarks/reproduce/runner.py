@@ -26,8 +26,8 @@ from recsim_drpo.benchmarks.reproduce import (
 from recsim_drpo.benchmarks.reproduce.compact import expanded
 from recsim_drpo.benchmarks.reproduce.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
-from recsim_drpo.benchmarks.reproduce.store import write_aside
 from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.core.files import write_aside
 from recsim_drpo.tables import markdown_table
 
 RESULT = "result.json"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from recsim_drpo.core.files import write_aside
 
 PLAN = "plan.json"
 _RECORDS = "records"
@@ -84,16 +85,6 @@ def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
                 yield from differences(found[key], wanted[key], place)
     elif found != wanted:
         yield f"{name}: {found!r}, now {wanted!r}"
-
-
-def write_aside(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write(path: Path, value: Any) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from recsim_drpo.benchmarks.reproduce import offline
 from recsim_drpo.benchmarks.reproduce.conditions import HELD_OUT, Condition
 from recsim_drpo.benchmarks.reproduce.store import Store
-from recsim_drpo.datasets.load import Transitions
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation import Evaluation, Evaluator
 from recsim_drpo.threads import threads
 from recsim_drpo.training import Trained, TrainingConfig, train_many

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents.plugins import Factory
-from recsim_drpo.agents.protocol import Batch, as_observations
 from recsim_drpo.agents.registry import AgentSpec
 from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.core.policy import as_observations
+from recsim_drpo.core.transitions import Batch
 from recsim_drpo.envs import WorldVectorEnv
 
 EXTRA = "sb3"

@@ -14,9 +14,9 @@ from minari import MinariDataset
 from torch import Tensor, nn
 
 from recsim_drpo.adapters import import_library
-from recsim_drpo.agents.protocol import Batch
 from recsim_drpo.checks import check_integer
-from recsim_drpo.datasets.load import Transitions, as_transitions
+from recsim_drpo.core.transitions import Batch, Transitions
+from recsim_drpo.datasets.load import as_transitions
 
 EXTRA = "torchrl"
 
