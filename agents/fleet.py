@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recsim_drpo.agents.algorithm import Algorithm, PolicyConfig
-from recsim_drpo.agents.engine import Engine, numeric_fields
-from recsim_drpo.agents.learner import Learner
+from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine.engine import Engine, numeric_fields
+from recsim_drpo.agents.engine.learner import Learner
+from recsim_drpo.agents.engine.step import Metrics
 from recsim_drpo.agents.registry import find_agent
-from recsim_drpo.agents.step import Metrics
-from recsim_drpo.checks import build_config, check_integer
 from recsim_drpo.core.policy import as_observations
+from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
-from recsim_drpo.rng import check_seeds
+from recsim_drpo.core.validation import build_config, check_integer
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Fleet:
         overrides: hyper-parameters by name, one mapping for each variant. Learners are all pairs,
             variant by variant: with S seeds, learner v · S + s is variant v at seed s.
         **options: device, dtype, precision and execution of
-            :class:`recsim_drpo.agents.engine.Engine`.
+            :class:`recsim_drpo.agents.engine.engine.Engine`.
 
     Raises:
         ValueError: an unknown agent, hyper-parameter or option, or a value out of its range.
@@ -285,6 +285,6 @@ def _algorithm_of(agent: str | Algorithm) -> Algorithm:
     if not isinstance(found, Algorithm):
         raise ValueError(
             f"The agent {agent!r} is no Algorithm and cannot run in a fleet; train one at a time, "
-            "or by recsim_drpo.training.train_many, which does."
+            "or by recsim_drpo.training.loop.train_many, which does."
         )
     return found

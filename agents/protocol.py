@@ -31,7 +31,7 @@ class Agent(Protocol):
         """Everything needed to go on as if never stopped: tensors by name.
 
         Dictionaries, lists and tuples of them may nest, with plain numbers and strings, as in an
-        optimiser's; :mod:`recsim_drpo.checkpoints` says what a run folder can keep.
+        optimiser's; :mod:`recsim_drpo.runs.checkpoints` says what a run folder can keep.
         """
         ...
 

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 
-from recsim_drpo.agents.adaptive_bc import ADAPTIVE_BC
-from recsim_drpo.agents.algorithm import Algorithm
-from recsim_drpo.agents.apg import APG
-from recsim_drpo.agents.asymre import ASYMRE, ASYMRE_DELTA
-from recsim_drpo.agents.awr import AWR
-from recsim_drpo.agents.bc import BC
-from recsim_drpo.agents.bppo import BPPO
-from recsim_drpo.agents.crr import CRR
-from recsim_drpo.agents.drpo import DRPO, DRPO_BOLTZMANN, DRPO_EXP, DRPO_Q
-from recsim_drpo.agents.iql import IQL
-from recsim_drpo.agents.learner import Learner
+from recsim_drpo.agents.algorithms.adaptive_bc import ADAPTIVE_BC
+from recsim_drpo.agents.algorithms.apg import APG
+from recsim_drpo.agents.algorithms.asymre import ASYMRE, ASYMRE_DELTA
+from recsim_drpo.agents.algorithms.awr import AWR
+from recsim_drpo.agents.algorithms.bc import BC
+from recsim_drpo.agents.algorithms.bppo import BPPO
+from recsim_drpo.agents.algorithms.crr import CRR
+from recsim_drpo.agents.algorithms.drpo import DRPO, DRPO_BOLTZMANN, DRPO_EXP, DRPO_Q
+from recsim_drpo.agents.algorithms.iql import IQL
+from recsim_drpo.agents.engine.algorithm import Algorithm
+from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.plugins import (
     Factory,
     check_factory,
@@ -31,7 +31,7 @@ from recsim_drpo.agents.plugins import (
     summary_of,
 )
 from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.checks import build_config, unknown_name
+from recsim_drpo.core.validation import build_config, unknown_name
 
 FactoryT = TypeVar("FactoryT", bound=Factory)
 
@@ -81,7 +81,7 @@ def register_agent(
 ) -> Algorithm | Callable[[FactoryT], FactoryT]:
     """Give an agent a name, for :func:`make_agent` and the commands of this process.
 
-    ``register_agent(ALGORITHM)`` takes an :class:`~recsim_drpo.agents.algorithm.Algorithm`, which
+    ``register_agent(ALGORITHM)`` takes an :class:`.algorithm.Algorithm`, which
     then is as good as a built-in one. ``@register_agent("name")`` decorates a class, or a function
     that returns an agent; :func:`make_agent` says how it is called. What is defined again, as in
     a notebook, takes its former place.
@@ -154,7 +154,7 @@ def agent_names() -> dict[str, str]:
 def find_agent(name: str) -> Algorithm | Factory:
     """What makes the agent of that name; imports no other.
 
-    An :class:`~recsim_drpo.agents.algorithm.Algorithm` that a package offers is among
+    An :class:`~recsim_drpo.agents.engine.algorithm.Algorithm` that a package offers is among
     :data:`ALGORITHMS` from then on.
 
     Raises:
@@ -197,13 +197,13 @@ def make_agent(
         seed: integer in [0, 2**63).
         device: where it learns and acts.
         dtype: float32 or float64. This and the next two are of our algorithms alone.
-        precision: see :func:`recsim_drpo.precision.matrix_precision`.
-        execution: see :class:`recsim_drpo.agents.engine.Engine`.
+        precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
+        execution: see :class:`recsim_drpo.agents.engine.engine.Engine`.
         **hyperparameters: fields of the algorithm's configuration, or keywords of the factory; the
             rest keep their defaults.
 
     Returns:
-        the agent; of an algorithm, a :class:`~recsim_drpo.agents.learner.Learner`.
+        the agent; of an algorithm, a :class:`~recsim_drpo.agents.engine.learner.Learner`.
 
     Raises:
         ValueError: an unknown name or hyper-parameter (the nearest is suggested), a value out of

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from recsim_drpo import paper
-from recsim_drpo.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
-from recsim_drpo.statistics import counts_by_rank, zipf_exponent
-from recsim_drpo.world import ECPM_PER_REWARD, Users, World, WorldConfig
+from recsim_drpo.reporting import paper
+from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
+from recsim_drpo.simulator.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
+from recsim_drpo.simulator.world import ECPM_PER_REWARD, Users, World, WorldConfig
 
 EXPERT_SHARE = 0.9
 """The expert's mean reward as a share of the optimum: not in the paper, fixed before the search."""

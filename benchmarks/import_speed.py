@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsim_drpo.benchmarks.measuring import (
+from recsim_drpo.benchmarks.speed.measuring import (
     DIM,
     Goal,
     Line,
@@ -30,7 +30,7 @@ from recsim_drpo.benchmarks.measuring import (
     unit_rows,
 )
 from recsim_drpo.datasets.import_log import import_log
-from recsim_drpo.datasets.log_columns import Columns
+from recsim_drpo.datasets.importing.columns import Columns
 
 DEFAULT_OUT = Path("benchmarks/results/import_speed.json")
 DATASET = "bench/imported-v0"

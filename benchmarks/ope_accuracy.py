@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recsim_drpo import ope
+from recsim_drpo.core.threads import threads
 from recsim_drpo.datasets.generate import simulate_transitions
-from recsim_drpo.logging_agent import LoggingConfig
-from recsim_drpo.ope_logs import ItemLog
-from recsim_drpo.ope_policy import OffPolicyEvaluator, Terms
-from recsim_drpo.tables import markdown_table
-from recsim_drpo.threads import threads
-from recsim_drpo.world import World, make_world
+from recsim_drpo.ope import estimators as ope
+from recsim_drpo.ope.evaluator import OffPolicyEvaluator, Terms
+from recsim_drpo.ope.logs import ItemLog
+from recsim_drpo.reporting.tables import markdown_table
+from recsim_drpo.simulator.logging_agent import LoggingConfig
+from recsim_drpo.simulator.world import World, make_world
 
 DEFAULT_OUT = Path("benchmarks/results/ope-accuracy.csv")
 LOGGERS: tuple[tuple[dict[str, float], float], ...] = (

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsim_drpo import ope
-from recsim_drpo.ope import Floats, OffPolicyEstimate
-from recsim_drpo.ope_models import CrossFitted, RewardModel
-from recsim_drpo.statistics import Estimate, mean_interval
-from recsim_drpo.tables import markdown_table
+from recsim_drpo.ope import estimators as ope
+from recsim_drpo.ope.estimators import Floats, OffPolicyEstimate
+from recsim_drpo.ope.models import CrossFitted, RewardModel
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.tables import markdown_table
 
 _POSITIONS = 3
 

@@ -28,7 +28,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from recsim_drpo.agents import make_agent
-from recsim_drpo.benchmarks.measuring import (
+from recsim_drpo.benchmarks.speed.measuring import (
     DIM,
     OBSERVATION_DIM,
     Goal,
@@ -42,14 +42,14 @@ from recsim_drpo.benchmarks.measuring import (
     unit_rows,
     where,
 )
+from recsim_drpo.core.threads import threads
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.decoder import ExactDecoder
-from recsim_drpo.envs import ENV_ID, register
-from recsim_drpo.ope_logs import read_item_log
-from recsim_drpo.ope_policy import OffPolicyEvaluator
-from recsim_drpo.threads import threads
-from recsim_drpo.world import make_world
+from recsim_drpo.envs.bandit import ENV_ID, register
+from recsim_drpo.ope.evaluator import OffPolicyEvaluator
+from recsim_drpo.ope.logs import read_item_log
+from recsim_drpo.simulator.decoder import ExactDecoder
+from recsim_drpo.simulator.world import make_world
 
 DEFAULT_OUT = Path("benchmarks/results/throughput.json")
 DATASET = "bench/extreme-v0"

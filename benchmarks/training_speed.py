@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.learner import Learner
 from recsim_drpo.agents.registry import ALGORITHMS, make_agent
-from recsim_drpo.benchmarks import d3rlpy_peer, jax_peer
-from recsim_drpo.benchmarks.measuring import (
+from recsim_drpo.benchmarks.speed import d3rlpy_peer, jax_peer
+from recsim_drpo.benchmarks.speed.measuring import (
     BATCH_SIZE,
     DIM,
     OBSERVATION_DIM,
@@ -42,10 +42,10 @@ from recsim_drpo.benchmarks.measuring import (
     seconds_per_call,
     where,
 )
-from recsim_drpo.benchmarks.roofline import Roofline, counted_flops, measure_roofline
+from recsim_drpo.benchmarks.speed.roofline import Roofline, counted_flops, measure_roofline
+from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.precision import matrix_precision
-from recsim_drpo.training import TrainingConfig, drawn_ahead, train_fleet
+from recsim_drpo.training.loop import TrainingConfig, drawn_ahead, train_fleet
 
 DEFAULT_OUT = Path("benchmarks/results/training_speed.json")
 LAYERS = (OBSERVATION_DIM, 128, 128, DIM)
@@ -185,7 +185,7 @@ def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> C
 def _training(
     step: Callable[[Tensor], object], seeds: Tensor, count: int, steps: int
 ) -> Callable[[], None]:
-    """The loop of :mod:`recsim_drpo.training`, ``steps`` updates at a call."""
+    """The loop of :mod:`recsim_drpo.training.loop`, ``steps`` updates at a call."""
     sizes = torch.full_like(seeds, count)
     firsts = itertools.count(0, steps)
 

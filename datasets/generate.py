@@ -23,26 +23,26 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from tqdm import tqdm
 
-from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.core.rng import check_seed
+from recsim_drpo.core.threads import threads
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.datasets.card import write_card
+from recsim_drpo.core.validation import check_integer, unknown_name
+from recsim_drpo.datasets.generation.card import write_card
+from recsim_drpo.datasets.generation.sessions import SessionLog
+from recsim_drpo.datasets.generation.source import Log, References, info_column
 from recsim_drpo.datasets.load import transitions_of_episodes
-from recsim_drpo.datasets.log import Log, References, info_column
-from recsim_drpo.datasets.session_log import SessionLog
 from recsim_drpo.datasets.staging import check_id, new_dataset
-from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID, register, spaces_of
-from recsim_drpo.logging_agent import (
+from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID, register, spaces_of
+from recsim_drpo.simulator.logging_agent import (
     POLICIES,
     LoggingAgent,
     LoggingConfig,
     mixture_weights,
     reference_policy,
 )
-from recsim_drpo.rng import check_seed
-from recsim_drpo.session_policies import session_logging_agent
-from recsim_drpo.sessions import make_sessions
-from recsim_drpo.threads import threads
-from recsim_drpo.world import World, make_world
+from recsim_drpo.simulator.session_policies import session_logging_agent
+from recsim_drpo.simulator.sessions import make_sessions
+from recsim_drpo.simulator.world import World, make_world
 
 ROUNDS_PER_EPISODE = 10_000
 """Rounds in a packed episode; also the block in which rounds are computed, whatever the machine."""

@@ -22,16 +22,16 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.datasets.generate import PACKING, ROUNDS_PER_EPISODE
+from recsim_drpo.datasets.generation.source import info_column
+from recsim_drpo.datasets.importing.columns import Columns, expanded, read_columns, with_categories
+from recsim_drpo.datasets.importing.rounds import Refusals, Rounds, read_rounds
+from recsim_drpo.datasets.importing.table import LogTable, open_log_table
 from recsim_drpo.datasets.items import ITEMS_FILE, resolve_items
-from recsim_drpo.datasets.log import info_column
-from recsim_drpo.datasets.log_columns import Columns, expanded, read_columns, with_categories
-from recsim_drpo.datasets.log_rounds import Refusals, Rounds, read_rounds
-from recsim_drpo.datasets.log_table import LogTable, open_log_table
 from recsim_drpo.datasets.staging import check_id, new_dataset
-from recsim_drpo.embeddings import Embeddings, load_embeddings, load_item_ids
-from recsim_drpo.tables import markdown_table
+from recsim_drpo.reporting.tables import markdown_table
+from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.embeddings import Embeddings, load_embeddings, load_item_ids
 
 COLUMNS = "columns.json"
 REFUSED = "refused.csv"
@@ -60,14 +60,14 @@ def import_log(
 
     Args:
         dataset_id: Minari id, ``(namespace/)name-v0``.
-        log: see :func:`recsim_drpo.datasets.log_table.open_log_table`.
-        items: a file for :func:`recsim_drpo.embeddings.load_embeddings`, or vectors (N, d) and
+        log: see :func:`recsim_drpo.datasets.importing.table.open_log_table`.
+        items: a file for :func:`.embeddings.load_embeddings`, or vectors (N, d) and
             ids (N,).
         columns: what the columns mean.
         normalize: scale item vectors to unit length; ``False`` refuses others.
-        item_ids: file of the items' ids, for :func:`recsim_drpo.embeddings.load_item_ids`; without
+        item_ids: file of the items' ids, for :func:`.embeddings.load_item_ids`; without
             it those in ``items``, and of an array that has none the rows' numbers.
-        id_column: of a table of ``items``, see :func:`recsim_drpo.embeddings.load_embeddings`.
+        id_column: of a table of ``items``, see :func:`.embeddings.load_embeddings`.
         vector_columns: likewise.
         notes: what else the card should say of this log.
         progress: show rate and time left on a terminal.

@@ -10,11 +10,11 @@ from typing import Any, TypeGuard
 from gymnasium.envs.registration import EnvSpec
 from minari import MinariDataset
 
-from recsim_drpo.catalogue import Catalogue
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.embeddings import load_embeddings
-from recsim_drpo.envs import ENV_ID, SESSION_ENV_ID
-from recsim_drpo.world import WorldConfig, make_catalogue
+from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.embeddings import load_embeddings
+from recsim_drpo.simulator.world import WorldConfig, make_catalogue
 
 ITEMS_FILE = "items.npz"
 """Beside an imported dataset's card: ``embeddings`` (N, d) of unit length, ``item_ids`` (N,)."""
@@ -33,7 +33,7 @@ def resolve_items(
 
     Args:
         source: a dataset; what a run remembers of its log (``load_config(run)["source"]``); or the
-            path of a file for :func:`recsim_drpo.embeddings.load_embeddings`.
+            path of a file for :func:`recsim_drpo.simulator.embeddings.load_embeddings`.
         normalize: scale a file's rows to unit length. ``False`` refuses rows of another length.
 
     Returns:

@@ -3,21 +3,22 @@
 ``import recsim_drpo`` registers ``RecSimZipf-v0`` and ``RecSimZipfSession-v0`` with Gymnasium.
 """
 
+from recsim_drpo import _former_names
 from recsim_drpo.agents import Agent, Batch, Fleet, agent_names, make_agent, register_agent
 from recsim_drpo.datasets.generate import generate_dataset, simulate_transitions
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.envs import register
-from recsim_drpo.evaluation import (
+from recsim_drpo.envs.bandit import register
+from recsim_drpo.evaluation.evaluate import (
     Evaluation,
     Evaluator,
     SessionEvaluation,
     SessionEvaluator,
     evaluate,
 )
-from recsim_drpo.logging_agent import LoggingAgent, LoggingConfig, reference_policy
-from recsim_drpo.session_policies import session_reference_policy
-from recsim_drpo.sessions import SessionConfig, Sessions, make_sessions
-from recsim_drpo.world import World, WorldConfig, make_world
+from recsim_drpo.simulator.logging_agent import LoggingAgent, LoggingConfig, reference_policy
+from recsim_drpo.simulator.session_policies import session_reference_policy
+from recsim_drpo.simulator.sessions import SessionConfig, Sessions, make_sessions
+from recsim_drpo.simulator.world import World, WorldConfig, make_world
 
 __all__ = [
     "Agent",
@@ -46,4 +47,5 @@ __all__ = [
     "simulate_transitions",
 ]
 
+_former_names.install()
 register()

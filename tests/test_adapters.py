@@ -16,11 +16,11 @@ import recsim_drpo
 from recsim_drpo import Batch, generate_dataset, load_transitions, make_agent
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents import AgentSpec
-from recsim_drpo.checkpoints import flatten
-from recsim_drpo.cli import main
-from recsim_drpo.online import learns_online, train_online
-from recsim_drpo.runs import load_agent, load_config, save_run
-from recsim_drpo.training import TrainingConfig, train
+from recsim_drpo.cli.app import main
+from recsim_drpo.runs.checkpoints import flatten
+from recsim_drpo.runs.folder import load_agent, load_config, save_run
+from recsim_drpo.training.loop import TrainingConfig, train
+from recsim_drpo.training.online import learns_online, train_online
 
 DIMS = {"observation_dim": 3, "action_dim": 2}
 TRAINING = {"steps": 1, "batch_size": 2, "seed": 0}
@@ -90,7 +90,7 @@ def test_ends_of_episodes(datasets):
 
 def test_the_core_imports_no_library():
     script = (
-        "import sys, recsim_drpo.cli\n"
+        "import sys, recsim_drpo.cli.app\n"
         "from recsim_drpo.adapters import d3rlpy, stable_baselines3, torchrl\n"
         "found = {'d3rlpy', 'stable_baselines3', 'torchrl', 'tensordict', 'gym'} & {*sys.modules}\n"
         "assert not found, found"

@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 
 from recsim_drpo.agents import agent_names
-from recsim_drpo.benchmarks.reproduce import (
-    agent_suite,
-    performance_claims,
-    phase_map,
-    table1,
-    worlds,
-)
+from recsim_drpo.benchmarks.reproduce.experiments import phase_map, table1, worlds
+from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
+from recsim_drpo.benchmarks.reproduce.framework import agent_suite
 
 NEITHER = {"bc", "apg", "bppo"}
 """Agents that neither weigh nor reject: clones, signed advantages, and policy improvement."""

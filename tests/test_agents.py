@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from recsim_drpo import agent_names, make_agent
 from recsim_drpo.agents import Agent, Batch
-from recsim_drpo.agents.filtering import FilterConfig, adapt_kappa, top_kappa
-from recsim_drpo.agents.networks import LOG_STD_RANGE, policy_log_prob, policy_moments
+from recsim_drpo.agents.algorithms.filtering import FilterConfig, adapt_kappa, top_kappa
+from recsim_drpo.agents.engine.networks import LOG_STD_RANGE, policy_log_prob, policy_moments
+from recsim_drpo.agents.engine.step import draw_noise
 from recsim_drpo.agents.registry import ALGORITHMS
-from recsim_drpo.agents.step import draw_noise
-from recsim_drpo.checks import build_config
+from recsim_drpo.core.validation import build_config
 
 NAMES = sorted(agent_names())
 

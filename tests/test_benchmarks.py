@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from recsim_drpo.agents import make_agent
-from recsim_drpo.benchmarks import d3rlpy_peer, jax_peer, training_speed
-from recsim_drpo.benchmarks.measuring import Goal, Line, random_transitions
-from recsim_drpo.benchmarks.roofline import Roofline, counted_flops, pass_bytes, update_products
+from recsim_drpo.benchmarks import training_speed
+from recsim_drpo.benchmarks.speed import d3rlpy_peer, jax_peer
+from recsim_drpo.benchmarks.speed.measuring import Goal, Line, random_transitions
+from recsim_drpo.benchmarks.speed.roofline import (
+    Roofline,
+    counted_flops,
+    pass_bytes,
+    update_products,
+)
 from recsim_drpo.benchmarks.training_speed import Contender, search, take_turns
 
 CPU = torch.device("cpu")

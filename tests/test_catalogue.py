@@ -6,7 +6,11 @@ import re
 import numpy as np
 import pytest
 
-from recsim_drpo.catalogue import SimulatedCatalogue, catalogue_generator, interest_generator
+from recsim_drpo.simulator.catalogue import (
+    SimulatedCatalogue,
+    catalogue_generator,
+    interest_generator,
+)
 
 SYNTHETIC = {
     "num_items": 200,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recsim_drpo import LoggingConfig, agent_names, generate_dataset, load_transitions
-from recsim_drpo.cli import main
-from recsim_drpo.runs import load_config
+from recsim_drpo.cli.app import main
+from recsim_drpo.runs.folder import load_config
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 QUICK = ["--steps", "20", "--log-every", "10", "--evaluate-every", "10"]
@@ -285,7 +285,7 @@ def test_an_evaluation_is_whole_or_not_there(dataset, tmp_path, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run("evaluate", out, "--num-users", 50, "--out", tmp_path / "plain") == 0
     assert {p.name for p in (tmp_path / "plain").iterdir()} == {"evaluation.md", "evaluation.json"}
-    monkeypatch.setattr("recsim_drpo.cli.plots.estimates", lambda *_: 1 / 0)
+    monkeypatch.setattr("recsim_drpo.cli.app.plots.estimates", lambda *_: 1 / 0)
     assert run("evaluate", out, "--num-users", 50, "--out", tmp_path / "gone") == 2
     assert not any("gone" in path.name for path in tmp_path.iterdir())
 

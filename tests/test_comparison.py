@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from recsim_drpo import comparison
-from recsim_drpo.comparison import (
+from recsim_drpo.reporting import comparison
+from recsim_drpo.reporting.comparison import (
     holm,
     interquartile_mean,
     mean,

@@ -28,10 +28,10 @@ from recsim_drpo import (
     make_world,
     simulate_transitions,
 )
-from recsim_drpo.datasets import card as card_module
 from recsim_drpo.datasets import generate as generate_module
-from recsim_drpo.datasets.log_statistics import LogStatistics
-from recsim_drpo.statistics import zipf_exponent
+from recsim_drpo.datasets.generation import card as card_module
+from recsim_drpo.datasets.generation.statistics import LogStatistics
+from recsim_drpo.reporting.statistics import zipf_exponent
 
 COLUMNS = {
     "item_id": np.int64,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsim_drpo import Evaluator, evaluate, make_agent, make_world, reference_policy
-from recsim_drpo.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate
 
 
 class Fixed:

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import recsim_drpo
-from recsim_drpo.agents import networks
+from recsim_drpo.agents.engine import networks
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.catalogue import checksum_of
-from recsim_drpo.cli import main
-from recsim_drpo.export import export_run
-from recsim_drpo.runs import load_agent, save_run
-from recsim_drpo.serving import load_recommender
+from recsim_drpo.cli.app import main
+from recsim_drpo.runs.folder import load_agent, save_run
+from recsim_drpo.serving.onnx_export import export_run
+from recsim_drpo.serving.recommender import load_recommender
+from recsim_drpo.simulator.catalogue import checksum_of
 
 ROOT = Path(__file__).resolve().parents[1]
 WORLD = {"num_items": 60, "embedding_dim": 8, "num_topics": 3, "context_dim": 4}
@@ -213,7 +213,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
         assert (tmp_path / ".out.partial" / "policy.onnx").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recsim_drpo.export._largest_difference", interrupted)
+    monkeypatch.setattr("recsim_drpo.serving.onnx_export._largest_difference", interrupted)
     assert main(["export", str(run), "--out", str(tmp_path / "out")]) == 130
     assert list(tmp_path.iterdir()) == [run]
 

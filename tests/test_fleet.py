@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import make_agent
 from recsim_drpo.agents import Batch, Fleet
-from recsim_drpo.agents.engine import numeric_fields
+from recsim_drpo.agents.engine.engine import numeric_fields
 from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.core.transitions import Transitions
 

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import Evaluator, Fleet, generate_dataset, load_transitions, make_agent
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.training import (
+from recsim_drpo.training.loop import (
     DivergedError,
     TrainingConfig,
     draw_indices,

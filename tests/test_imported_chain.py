@@ -10,14 +10,14 @@ import minari
 import numpy as np
 import pytest
 
-from recsim_drpo.cli import main
+from recsim_drpo.cli.app import main
 from recsim_drpo.datasets.import_log import imported_context, imported_items
+from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.datasets.log_columns import Columns
-from recsim_drpo.ope_logs import read_item_log
-from recsim_drpo.runs import load_agent, load_config
-from recsim_drpo.serving import load_recommender
-from recsim_drpo.serving_tables import open_contexts
+from recsim_drpo.ope.logs import read_item_log
+from recsim_drpo.runs.folder import load_agent, load_config
+from recsim_drpo.serving.recommender import load_recommender
+from recsim_drpo.serving.tables import open_contexts
 
 pytest.importorskip("pyarrow")
 

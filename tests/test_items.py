@@ -10,15 +10,15 @@ import torch
 
 from recsim_drpo import cli, generate_dataset, load_transitions, make_world
 from recsim_drpo.datasets.import_log import import_log
+from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.datasets.log_columns import Columns
-from recsim_drpo.decoder import ExactDecoder, decode
-from recsim_drpo.export import export_run
-from recsim_drpo.ope_logs import ItemLog, read_item_log
-from recsim_drpo.runs import load_agent, load_config, save_trained, source_of
-from recsim_drpo.serving import load_recommender
-from recsim_drpo.training import TrainingConfig, train_many
+from recsim_drpo.ope.logs import ItemLog, read_item_log
+from recsim_drpo.runs.folder import load_agent, load_config, save_trained, source_of
+from recsim_drpo.serving.onnx_export import export_run
+from recsim_drpo.serving.recommender import load_recommender
+from recsim_drpo.simulator.decoder import ExactDecoder, decode
+from recsim_drpo.training.loop import TrainingConfig, train_many
 
 NUM_ITEMS, DIM = 60, 8
 WORLD = {"num_topics": 4, "context_dim": 3}

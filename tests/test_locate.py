@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from recsim_drpo import generate_dataset, load_transitions
-from recsim_drpo.benchmarks.reproduce import locate, phase_map
-from recsim_drpo.benchmarks.reproduce.log_features import FEATURES, log_features
-from recsim_drpo.benchmarks.reproduce.rules import best_judged, judge
-from recsim_drpo.cli import main
+from recsim_drpo.benchmarks.reproduce.advice import locate
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
+from recsim_drpo.benchmarks.reproduce.advice.rules import best_judged, judge
+from recsim_drpo.benchmarks.reproduce.experiments import phase_map
+from recsim_drpo.cli.app import main
 
 
 def point(noise, above_mean, soft, **log):

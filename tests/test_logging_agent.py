@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from recsim_drpo.logging_agent import (
+from recsim_drpo.simulator.logging_agent import (
     POLICIES,
     SCENARIOS,
     LoggingAgent,
@@ -16,7 +16,7 @@ from recsim_drpo.logging_agent import (
     mixture_weights,
     reference_policy,
 )
-from recsim_drpo.world import World, WorldConfig, make_world
+from recsim_drpo.simulator.world import World, WorldConfig, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
 # Warm enough that every item of a small catalogue is shown now and then.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_drpo.benchmarks.measuring import peak_memory
+from recsim_drpo.benchmarks.speed.measuring import peak_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow

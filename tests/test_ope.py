@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsim_drpo import ope
 from recsim_drpo.benchmarks import ope_open_bandit
-from recsim_drpo.statistics import Estimate, mean_interval
+from recsim_drpo.ope import estimators as ope
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
 
 OBD = Path(__file__).resolve().parents[1] / ".." / "shared/data/obd"
 needs_obd = pytest.mark.skipif(not OBD.is_dir(), reason=f"no Open Bandit Dataset at {OBD}")

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_drpo import generate_dataset, make_world, reference_policy, runs
+from recsim_drpo import generate_dataset, make_world, reference_policy
 from recsim_drpo.benchmarks import ope_accuracy
 from recsim_drpo.benchmarks.ope_accuracy import SyntheticPolicy, clipped_mean
-from recsim_drpo.cli import main
-from recsim_drpo.ope import ESTIMATORS
-from recsim_drpo.ope_logs import ItemLog, read_item_log
-from recsim_drpo.ope_models import ClusterModel, CrossFitted, RewardModel
-from recsim_drpo.ope_policy import OffPolicyEvaluator
+from recsim_drpo.cli.app import main
+from recsim_drpo.ope.estimators import ESTIMATORS
+from recsim_drpo.ope.evaluator import OffPolicyEvaluator
+from recsim_drpo.ope.logs import ItemLog, read_item_log
+from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
+from recsim_drpo.runs import folder as runs
 
 KWARGS = {"num_items": 60, "embedding_dim": 8, "num_topics": 4}
 COLUMNS = {"contexts", "items", "rewards", "propensities", "embeddings"}

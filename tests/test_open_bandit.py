@@ -9,11 +9,11 @@ import pytest
 
 from recsim_drpo import load_transitions
 from recsim_drpo.benchmarks.open_bandit import as_markdown, click_rate, judged, study
-from recsim_drpo.cli import main
+from recsim_drpo.cli.app import main
 from recsim_drpo.datasets.import_log import import_log, imported_items
-from recsim_drpo.datasets.open_bandit import open_bandit
-from recsim_drpo.held_out import HeldOut
-from recsim_drpo.statistics import Estimate
+from recsim_drpo.datasets.importing.open_bandit import open_bandit
+from recsim_drpo.ope.held_out import HeldOut
+from recsim_drpo.reporting.statistics import Estimate
 
 pytest.importorskip("pyarrow")
 

@@ -15,15 +15,23 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("agents", "datasets", "benchmarks")
 
 
-def modules(folder: str) -> set[str]:
-    return {path.name for path in (ROOT / folder).glob("*.py")}
+def modules() -> list[str]:
+    """Every Python file of the package, as it lies in a distribution."""
+    own = [path.relative_to(ROOT) for path in (ROOT / "recsim_drpo").glob("**/*.py")]
+    linked = [
+        Path("recsim_drpo") / path.relative_to(ROOT)
+        for folder in PACKAGES
+        for path in (ROOT / folder).glob("**/*.py")
+    ]
+    return sorted({path.as_posix() for path in (*own, *linked)})
 
 
-NAMES = ["recsim_drpo", "recsim_drpo.datasets"]
-NAMES += [f"recsim_drpo.{n.removesuffix('.py')}" for n in modules("recsim_drpo")]
-NAMES += [f"recsim_drpo.{f}.{n.removesuffix('.py')}" for f in PACKAGES for n in modules(f)]
-NAMES += [f"recsim_drpo.adapters.{n.removesuffix('.py')}" for n in modules("recsim_drpo/adapters")]
-NAMES = sorted(name.removesuffix(".__init__") for name in NAMES)
+# A module called __main__ is a command and not to be imported.
+NAMES = ["recsim_drpo.datasets"] + [
+    name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    for name in modules()
+    if not name.endswith("__main__.py")
+]
 IMPORTS = f"""
 import datasets
 assert datasets.WHO == "stand-in", datasets
@@ -89,15 +97,9 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
         in_sdist = [name.split("/", 1)[-1] for name in archive.getnames()]
     for names in (in_wheel, in_sdist):
         assert len(names) == len(set(names))
-        for module in modules("recsim_drpo"):
-            assert f"recsim_drpo/{module}" in names
-        for module in modules("recsim_drpo/adapters"):
-            assert f"recsim_drpo/adapters/{module}" in names
-        for folder in PACKAGES:
-            for module in modules(folder):
-                assert f"recsim_drpo/{folder}/{module}" in names
+        assert set(modules()) <= set(names)
         for data in ("report.css", "report.js"):
-            assert f"recsim_drpo/benchmarks/reproduce/{data}" in names
+            assert f"recsim_drpo/benchmarks/reproduce/publishing/{data}" in names
         assert "recsim_drpo/benchmarks/results/reproduce/table1.json" in names
     assert "recsim_drpo/py.typed" in in_wheel
     # A top-level `datasets` or `agents` in site-packages would shadow other people's.

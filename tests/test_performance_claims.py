@@ -7,17 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from recsim_drpo.benchmarks.reproduce import (
-    agent_suite,
-    figure3,
-    performance_claims,
-    table1,
-    table3,
-    table6,
-)
-from recsim_drpo.benchmarks.reproduce.conditions import noise_injected
-from recsim_drpo.benchmarks.reproduce.verdicts import answer, answer_within
-from recsim_drpo.statistics import Estimate
+from recsim_drpo.benchmarks.reproduce.experiments import figure3, table1, table3, table6
+from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
+from recsim_drpo.benchmarks.reproduce.framework import agent_suite
+from recsim_drpo.benchmarks.reproduce.framework.conditions import noise_injected
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import answer, answer_within
+from recsim_drpo.reporting.statistics import Estimate
 
 SEEDS = 4
 WOBBLE = np.array([-0.01, 0.01, -0.02, 0.02])

@@ -6,9 +6,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from recsim_drpo.comparison import performance_profile
-from recsim_drpo.plots import COLOURS, heatmap, interval_bars, profiles, sweep
-from recsim_drpo.statistics import Estimate
+from recsim_drpo.reporting.comparison import performance_profile
+from recsim_drpo.reporting.plots import COLOURS, heatmap, interval_bars, profiles, sweep
+from recsim_drpo.reporting.statistics import Estimate
 
 AGENTS = ("bc", "drpo", "iql")
 ROWS = [Estimate(0.3, 0.2, 0.4), Estimate(0.5, 0.45, 0.55), Estimate(0.1, np.nan, np.nan)]

@@ -25,12 +25,12 @@ from recsim_drpo import (
     register_agent,
 )
 from recsim_drpo.agents import AgentSpec, registry
-from recsim_drpo.agents.bc import BC
+from recsim_drpo.agents.algorithms.bc import BC
 from recsim_drpo.agents.protocol import check_agent
-from recsim_drpo.checkpoints import load_state, save_state
-from recsim_drpo.cli import main
-from recsim_drpo.runs import load_agent, load_config, save_run
-from recsim_drpo.training import TrainingConfig, train
+from recsim_drpo.cli.app import main
+from recsim_drpo.runs.checkpoints import load_state, save_state
+from recsim_drpo.runs.folder import load_agent, load_config, save_run
+from recsim_drpo.training.loop import TrainingConfig, train
 
 ROOT = Path(__file__).resolve().parents[1]
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]

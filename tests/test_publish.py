@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from recsim_drpo.benchmarks.reproduce import publish
-from recsim_drpo.benchmarks.reproduce.claims import (
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
+from recsim_drpo.benchmarks.reproduce.experiments.phase_map import AXES, PAIRS
+from recsim_drpo.benchmarks.reproduce.framework.compact import METRICS, compacted, expanded
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
+from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     BEGIN,
     END,
     PLACES,
@@ -17,11 +21,7 @@ from recsim_drpo.benchmarks.reproduce.claims import (
     with_link,
     with_rules,
 )
-from recsim_drpo.benchmarks.reproduce.compact import METRICS, compacted, expanded
-from recsim_drpo.benchmarks.reproduce.log_features import FEATURES
-from recsim_drpo.benchmarks.reproduce.phase_map import AXES, PAIRS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
-from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = f"# A project\n\n{BEGIN}\nold\n{END}\n\nThe rest.\n"

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsim_drpo import cli, plots
-from recsim_drpo.benchmarks.reproduce import report
-from recsim_drpo.benchmarks.reproduce.cards import cards, definitions
-from recsim_drpo.benchmarks.reproduce.conditions import Condition
-from recsim_drpo.benchmarks.reproduce.drawings import drawings
-from recsim_drpo.benchmarks.reproduce.locate import PUBLISHED
+from recsim_drpo import cli
+from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
+from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
+from recsim_drpo.benchmarks.reproduce.publishing import report
+from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import load_results
-from recsim_drpo.benchmarks.reproduce.verdicts import VERDICTS
-from recsim_drpo.statistics import seed_interval
+from recsim_drpo.reporting import plots
+from recsim_drpo.reporting.statistics import seed_interval
 from tests.conftest import SMALL_WORLD
 
 HOSTILE = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>&\"'"

@@ -9,8 +9,10 @@ import torch
 
 from recsim_drpo import cli, make_world, simulate_transitions
 from recsim_drpo.benchmarks.calibrate import admissible
-from recsim_drpo.benchmarks.reproduce import offline, runner, table2, worlds
-from recsim_drpo.benchmarks.reproduce.conditions import (
+from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce.experiments import table2, worlds
+from recsim_drpo.benchmarks.reproduce.framework import offline
+from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     EXPERT_ONLY,
     Condition,
     OtherWorld,
@@ -19,8 +21,8 @@ from recsim_drpo.benchmarks.reproduce.conditions import (
     other_worlds,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.offline import RewardModel
-from recsim_drpo.benchmarks.reproduce.results import (
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel
+from recsim_drpo.benchmarks.reproduce.framework.results import (
     Settings,
     best_variant,
     brief,
@@ -33,12 +35,12 @@ from recsim_drpo.benchmarks.reproduce.results import (
     signed,
     values,
 )
-from recsim_drpo.benchmarks.reproduce.store import Store, differences
-from recsim_drpo.benchmarks.reproduce.study import Study
-from recsim_drpo.benchmarks.reproduce.verdicts import Verdict
-from recsim_drpo.logging_agent import reference_policy
-from recsim_drpo.statistics import Estimate, seed_interval
-from recsim_drpo.training import TrainingConfig
+from recsim_drpo.benchmarks.reproduce.framework.store import Store, differences
+from recsim_drpo.benchmarks.reproduce.framework.study import Study
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.reporting.statistics import Estimate, seed_interval
+from recsim_drpo.simulator.logging_agent import reference_policy
+from recsim_drpo.training.loop import TrainingConfig
 
 TRAINING = TrainingConfig(steps=20, batch_size=32, log_every=10, evaluate_every=10)
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_drpo import paper
-from recsim_drpo.benchmarks.reproduce import figure1, figure6, runner, worlds
-from recsim_drpo.benchmarks.reproduce.claims import claims_page
-from recsim_drpo.benchmarks.reproduce.conditions import Condition, OtherWorld, scenario
-from recsim_drpo.benchmarks.reproduce.results import Settings
-from recsim_drpo.logging_agent import LoggingAgent
+from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce.experiments import figure1, figure6, worlds
+from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, OtherWorld, scenario
+from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.publishing.claims import claims_page
+from recsim_drpo.reporting import paper
+from recsim_drpo.simulator.logging_agent import LoggingAgent
 from tests.conftest import SMALL_WORLD
 
 FACTS = {

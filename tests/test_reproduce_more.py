@@ -10,22 +10,24 @@ import torch
 from scipy import stats
 
 from recsim_drpo.agents import Fleet
-from recsim_drpo.benchmarks.reproduce import agent_suite, online, phase_map, runner, table3
-from recsim_drpo.benchmarks.reproduce.log_features import (
+from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce.advice.log_features import (
     FEATURES,
     log_features,
     signal_to_noise,
 )
-from recsim_drpo.benchmarks.reproduce.results import Settings
-from recsim_drpo.benchmarks.reproduce.rules import (
+from recsim_drpo.benchmarks.reproduce.advice.rules import (
     fit_constant,
     fit_pair,
     fit_stump,
     leave_out,
     lost,
 )
+from recsim_drpo.benchmarks.reproduce.experiments import phase_map, table3
+from recsim_drpo.benchmarks.reproduce.framework import agent_suite, online
+from recsim_drpo.benchmarks.reproduce.framework.results import Settings
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.training import TrainingConfig
+from recsim_drpo.training.loop import TrainingConfig
 from tests.conftest import SMALL_WORLD
 
 

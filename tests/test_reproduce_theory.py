@@ -10,24 +10,19 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 from scipy.special import exp1
 
-from recsim_drpo import plots
+from recsim_drpo.agents.engine.networks import policy_log_prob
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.networks import policy_log_prob
-from recsim_drpo.benchmarks.reproduce import (
-    divergence,
-    figure2,
-    optimistic_dro,
-    phantom,
-    runner,
-    theory,
-)
-from recsim_drpo.benchmarks.reproduce.experiments import Experiment
-from recsim_drpo.benchmarks.reproduce.optimistic_dro import Problem
-from recsim_drpo.benchmarks.reproduce.results import Settings
+from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
+from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.theory import divergence, figure2, optimistic_dro, phantom
+from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
+from recsim_drpo.benchmarks.reproduce.theory.optimistic_dro import Problem
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.training import TrainingConfig, train_fleet
+from recsim_drpo.reporting import plots
+from recsim_drpo.training.loop import TrainingConfig, train_fleet
 
 VERDICTS = {
     "Proposition 3.1, score (Eq. 3)": "holds",

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from recsim_drpo import rng
-from recsim_drpo.rng import Stream
+from recsim_drpo.core import rng
+from recsim_drpo.core.rng import Stream
 
 # Known answers published with Random123: counter words, key words, output words.
 KNOWN_ANSWERS = [

@@ -17,12 +17,12 @@ import torch
 
 import recsim_drpo  # noqa: F401 - registers the environment
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.catalogue import SimulatedCatalogue
-from recsim_drpo.cli import main
-from recsim_drpo.decoder import ExactDecoder
-from recsim_drpo.runs import CHECKPOINT, save_run
-from recsim_drpo.serving import Recommender, items_of_run, load_recommender
-from recsim_drpo.world import make_world
+from recsim_drpo.cli.app import main
+from recsim_drpo.runs.folder import CHECKPOINT, save_run
+from recsim_drpo.serving.recommender import Recommender, items_of_run, load_recommender
+from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.decoder import ExactDecoder
+from recsim_drpo.simulator.world import make_world
 
 DIM = 4
 WORLD = {"num_items": 60, "embedding_dim": 8, "num_topics": 3, "context_dim": DIM}
@@ -140,7 +140,7 @@ def test_streaming_equals_one_shot(run, contexts, tmp_path, monkeypatch, suffix)
     path = write_contexts(tmp_path / f"in{suffix}", contexts)
     recommender.recommend(path, tmp_path / f"whole{suffix}", k=4)
     sizes, top = [], recommender.top
-    monkeypatch.setattr("recsim_drpo.serving._ROWS", 7)
+    monkeypatch.setattr("recsim_drpo.serving.recommender._ROWS", 7)
     monkeypatch.setattr(recommender, "top", lambda x, k: sizes.append(len(x)) or top(x, k))
     recommender.recommend(path, tmp_path / f"pieces{suffix}", k=4)
     assert sizes == [7, 7, 7, 4]
@@ -381,7 +381,7 @@ def test_a_changed_catalogue_is_noticed(tmp_path):
 
 
 def test_an_interrupt_or_a_late_fault_leaves_nothing(run, contexts, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("recsim_drpo.serving._ROWS", 4)
+    monkeypatch.setattr("recsim_drpo.serving.recommender._ROWS", 4)
     path = write_contexts(tmp_path / "in.csv", contexts)
     with path.open("a") as file:
         file.write("1,2,3\n")
@@ -407,7 +407,15 @@ def test_an_interrupt_or_a_late_fault_leaves_nothing(run, contexts, tmp_path, mo
 
 def test_a_kill_leaves_no_half_written_result(run, contexts, tmp_path):
     out = tmp_path / "out" / "o.csv"
-    command = [sys.executable, "-m", "recsim_drpo.cli", "recommend", str(run), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "recsim_drpo.cli",
+        "recommend",
+        str(run),
+        "--out",
+        str(out),
+    ]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         process.stdin.write((HEADER + "\n" + f"{GOOD}\n" * 9_000).encode())
         process.stdin.flush()  # and it waits for more
@@ -429,7 +437,7 @@ def test_memory_does_not_grow_with_the_table(run, tmp_path, monkeypatch):
     import tracemalloc
 
     recommender = load_recommender(run)
-    monkeypatch.setattr("recsim_drpo.serving._ROWS", 500)
+    monkeypatch.setattr("recsim_drpo.serving.recommender._ROWS", 500)
     peaks = []
     for rows in (2_000, 12_000):
         path = tmp_path / f"{rows}.csv"

@@ -29,12 +29,12 @@ from recsim_drpo import (
     make_sessions,
     session_reference_policy,
 )
-from recsim_drpo.catalogue import SimulatedCatalogue
-from recsim_drpo.cli import main
-from recsim_drpo.datasets import session_log
-from recsim_drpo.evaluation import Evaluator, evaluator_for
-from recsim_drpo.session_policies import SESSION_REFERENCES, session_logging_agent
-from recsim_drpo.sessions import Luck, round_numbers
+from recsim_drpo.cli.app import main
+from recsim_drpo.datasets.generation import sessions as session_log
+from recsim_drpo.evaluation.evaluate import Evaluator, evaluator_for
+from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.session_policies import SESSION_REFERENCES, session_logging_agent
+from recsim_drpo.simulator.sessions import Luck, round_numbers
 
 ENV = "RecSimZipfSession-v0"
 SMALL = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}

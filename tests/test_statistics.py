@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from recsim_drpo.statistics import (
+from recsim_drpo.reporting.statistics import (
     Estimate,
     counts_by_rank,
     gini,

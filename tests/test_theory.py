@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 
-from recsim_drpo.agents.filtering import top_kappa
-from recsim_drpo.agents.theory import (
+from recsim_drpo.agents.algorithms.filtering import top_kappa
+from recsim_drpo.agents.algorithms.theory import (
     capped_boltzmann,
     capped_boltzmann_on_support,
     dual_threshold,

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from recsim_drpo.trackers import tracker
-from recsim_drpo.training import Run
+from recsim_drpo.training.loop import Run
+from recsim_drpo.training.trackers import tracker
 
 RUNS = [Run("bc", seed, {"hidden_dim": 8}) for seed in (0, 3)]
 ROWS = [{"step": 10.0, "loss": 2.5, "ecpm": 1.25}, {"step": 20.0, "loss": -0.5}]
@@ -119,7 +119,7 @@ def test_an_unknown_tracker(tmp_path):
 @pytest.mark.slow
 def test_the_command_line_imports_no_optional_package():
     code = (
-        "import sys, recsim_drpo.cli; "
+        "import sys, recsim_drpo.cli.app; "
         "print([n for n in ('wandb', 'tensorboard', 'onnx', 'onnxruntime', 'pyarrow') "
         "if n in sys.modules])"
     )

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from recsim_drpo import Evaluator, generate_dataset, load_transitions, make_agent
-from recsim_drpo.runs import load_agent, load_config, save_run
-from recsim_drpo.training import DivergedError, TrainingConfig, train
+from recsim_drpo.runs.folder import load_agent, load_config, save_run
+from recsim_drpo.training.loop import DivergedError, TrainingConfig, train
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_run_is_never_overwritten(run):
 
 def test_a_run_that_cannot_be_finished_leaves_nothing(run, tmp_path, monkeypatch):
     _, agent, history = run
-    monkeypatch.setattr("recsim_drpo.runs._write_history", lambda *_: 1 / 0)
+    monkeypatch.setattr("recsim_drpo.runs.folder._write_history", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_run(tmp_path / "new", agent, history, {"steps": 1, "batch_size": 1, "seed": 0}, {})
     assert not any("new" in path.name for path in tmp_path.iterdir())

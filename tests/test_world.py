@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_drpo.catalogue import SimulatedCatalogue
-from recsim_drpo.world import (
+from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.world import (
     ECPM_PER_REWARD,
     SPLITS,
     World,

@@ -16,14 +16,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.claims import (
+from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
+from recsim_drpo.benchmarks.reproduce.framework.results import rounded
+from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,
     with_link,
     with_rules,
 )
-from recsim_drpo.benchmarks.reproduce.compact import compacted
-from recsim_drpo.benchmarks.reproduce.results import rounded
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
 from recsim_drpo.core.files import write_aside
 

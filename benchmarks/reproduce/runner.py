@@ -9,10 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo import plots
-from recsim_drpo.benchmarks.reproduce import (
+from recsim_drpo.benchmarks.reproduce.experiments import (
     figure1,
-    figure2,
     figure3,
     figure6,
     phase_map,
@@ -20,15 +18,17 @@ from recsim_drpo.benchmarks.reproduce import (
     table2,
     table3,
     table6,
-    theory,
     worlds,
 )
-from recsim_drpo.benchmarks.reproduce.compact import expanded
-from recsim_drpo.benchmarks.reproduce.drawings import drawings
-from recsim_drpo.benchmarks.reproduce.results import Settings, Table, report_of
-from recsim_drpo.checks import check_integer, unknown_name
+from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
+from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
+from recsim_drpo.benchmarks.reproduce.framework.results import Settings, Table, report_of
+from recsim_drpo.benchmarks.reproduce.theory import figure2
+from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
 from recsim_drpo.core.files import write_aside
-from recsim_drpo.tables import markdown_table
+from recsim_drpo.core.validation import check_integer, unknown_name
+from recsim_drpo.reporting import plots
+from recsim_drpo.reporting.tables import markdown_table
 
 RESULT = "result.json"
 TABLES = "tables.md"

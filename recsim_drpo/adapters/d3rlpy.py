@@ -22,9 +22,9 @@ from torch import Tensor
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents.plugins import Factory
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.checks import check_flag, check_integer, check_number, unknown_name
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
+from recsim_drpo.core.validation import check_flag, check_integer, check_number, unknown_name
 from recsim_drpo.datasets.load import as_transitions
 
 EXTRA = "d3rlpy"

@@ -23,10 +23,10 @@ from torch import Tensor
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents.plugins import Factory
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.checks import check_integer, unknown_name
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.envs import WorldVectorEnv
+from recsim_drpo.core.validation import check_integer, unknown_name
+from recsim_drpo.envs.bandit import WorldVectorEnv
 
 EXTRA = "sb3"
 ALGORITHMS = ("DDPG", "PPO", "SAC", "TD3")
@@ -304,7 +304,7 @@ class StableBaselines3Agent:
         """It learns online: raises ``TypeError`` that says how."""
         raise TypeError(
             f"{self.spec.name} learns online, not from batches of a log: recsim-drpo train, "
-            "recsim_drpo.online.train_online, or its method learn."
+            "recsim_drpo.training.online.train_online, or its method learn."
         )
 
     def act(self, observations: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from minari import MinariDataset
 from torch import Tensor, nn
 
 from recsim_drpo.adapters import import_library
-from recsim_drpo.checks import check_integer
 from recsim_drpo.core.transitions import Batch, Transitions
+from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.load import as_transitions
 
 EXTRA = "torchrl"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recsim_drpo.checks import check_integer
+from recsim_drpo.core.validation import check_integer
 
 
 class Batch(NamedTuple):

@@ -1,0 +1,135 @@
+r"""The variance-guided filter that DRPO and its relatives share (Section 4, Appendix G).
+
+Optimistic DRO (Eq. 9) looks for the sub-distribution Q with dQ/dP ≤ 1/κ of largest mean reward. On
+a batch of N rewards with K = max(1, ⌊κN⌋) and ν the K-th largest, its exact solution has weights
+
+.. math:: w_i = \begin{cases} 1 & R_i > \nu \\
+    \frac{K - \#\{R > \nu\}}{\#\{R = \nu\}} & R_i = \nu \\ 0 & R_i < \nu \end{cases}
+
+(Theorem 4.1 with atoms: the paper's proof takes rewards without any). They sum to K and do not
+depend on the order of the batch. Everything is a fixed-shape tensor expression: no gather of
+changing length, nothing that waits for the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.agents.engine.algorithm import State
+from recsim_drpo.agents.engine.networks import Parameters
+from recsim_drpo.core.validation import check_flag, check_number
+
+STD_EPSILON = 1e-8
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Hyper-parameters of the filter (Table 5), mixed into those of the agents that use it.
+
+    Attributes:
+        initial_kappa: p_0 in (0, 1], the share admitted at first.
+        adaptive: whether κ follows the controller; else it stays at ``initial_kappa``.
+        target_ratio: ρ > 0 (λ in Appendix G), the wanted σ_subset / σ_batch.
+        relax_rate: γ_up ≥ 1.
+        tighten_rate: γ_down in (0, 1].
+        min_kappa: floor of an adaptive κ, in (0, 1], at most ``initial_kappa``.
+    """
+
+    initial_kappa: float = 0.5
+    adaptive: bool = True
+    target_ratio: float = 0.5
+    relax_rate: float = 1.02
+    tighten_rate: float = 0.98
+    min_kappa: float = 0.05
+
+    def check_filter(self) -> None:
+        """Raise ``ValueError`` for a value out of its range."""
+        check_flag("adaptive", self.adaptive)
+        check_number("initial_kappa", self.initial_kappa, 0.0, 1.0, include_low=False)
+        check_number("target_ratio", self.target_ratio, 0.0, include_low=False)
+        check_number("relax_rate", self.relax_rate, 1.0)
+        check_number("tighten_rate", self.tighten_rate, 0.0, 1.0, include_low=False)
+        highest = self.initial_kappa if self.adaptive else 1.0
+        check_number("min_kappa", self.min_kappa, 0.0, highest, include_low=False)
+
+
+def init_kappa(parameters: Parameters, config: Any) -> State:
+    """``kappa``: float64 scalar, so that ⌊κN⌋ is what exact arithmetic on Table 5 gives."""
+    return {"kappa": torch.tensor(config.initial_kappa, dtype=torch.float64)}
+
+
+class Filtered(NamedTuple):
+    """A batch seen through the filter.
+
+    Attributes:
+        weights: (N,) in [0, 1], summing to K.
+        threshold: ν, scalar.
+        subset_mean: weighted mean of the admitted rewards.
+        subset_std: weighted population standard deviation of the admitted rewards, plus 1e-8.
+        batch_std: population standard deviation of all rewards, plus 1e-8.
+    """
+
+    weights: Tensor
+    threshold: Tensor
+    subset_mean: Tensor
+    subset_std: Tensor
+    batch_std: Tensor
+
+
+def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
+    """Admit the share κ of largest rewards.
+
+    Args:
+        rewards: (N,), finite.
+        kappa: float64 scalar in (0, 1].
+    """
+    size = rewards.shape[0]
+    count = torch.floor(kappa * size).clamp(1, size)
+    ranked = rewards.sort(descending=True).values
+    threshold = ranked.gather(0, (count.to(torch.int64) - 1).unsqueeze(0)).squeeze(0)
+    above, equal = rewards > threshold, rewards == threshold
+    share = (count - above.sum()) / equal.sum()
+    weights = above.to(rewards.dtype) + equal * share.to(rewards.dtype)
+    return Filtered(
+        weights,
+        threshold,
+        (weights * rewards).sum() / weights.sum(),
+        weighted_std(rewards, weights),
+        weighted_std(rewards, torch.ones_like(rewards)),
+    )
+
+
+def weighted_std(values: Tensor, weights: Tensor) -> Tensor:
+    """√(Σ w (x − x̄_w)² / Σ w) + 1e-8, scalar."""
+    total = weights.sum()
+    mean = (weights * values).sum() / total
+    return ((weights * (values - mean).square()).sum() / total).sqrt() + STD_EPSILON
+
+
+def adapt_kappa(kappa: Tensor, filtered: Filtered, config: FilterConfig) -> Tensor:
+    """The variance feedback controller (Eq. 46 and 47): the κ of the next batch.
+
+    Relaxes where σ_subset < target_ratio · σ_batch, else tightens; kept in [min_kappa, 1].
+    """
+    if not config.adaptive:
+        return kappa
+    relax = filtered.subset_std < config.target_ratio * filtered.batch_std
+    return torch.where(
+        relax,
+        (kappa * config.relax_rate).clamp(max=1.0),
+        (kappa * config.tighten_rate).clamp(min=config.min_kappa),
+    )
+
+
+def filter_metrics(kappa: Tensor, filtered: Filtered) -> dict[str, Tensor]:
+    """κ, ν, σ_subset / σ_batch and the share of the batch that was admitted."""
+    return {
+        "kappa": kappa,
+        "threshold": filtered.threshold,
+        "std_ratio": filtered.subset_std / filtered.batch_std,
+        "admitted_share": filtered.weights.mean(),
+    }

@@ -1,0 +1,116 @@
+"""What an algorithm is: pure functions for one learner, and the hyper-parameters that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from recsim_drpo.agents.engine.networks import SIGMA_MODES, Parameters
+from recsim_drpo.core.transitions import Batch
+from recsim_drpo.core.validation import check_integer, check_number, unknown_name
+
+State = dict[str, Tensor]
+Noise = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Hyper-parameters that every agent has (Table 5, Appendix J.1).
+
+    Attributes:
+        learning_rate: of Adam, > 0.
+        hidden_dim: hidden units of a layer, ≥ 1.
+        num_hidden_layers: hidden layers, ≥ 1; 2 as in Appendix J.1, 3 as in Appendix I. Critics
+            have the same.
+        sigma: the policy's log σ: ``"learned"`` (a vector), ``"fixed"`` (σ = 1), or ``"state"`` (a
+            second output of the network).
+    """
+
+    learning_rate: float = 3e-4
+    hidden_dim: int = 128
+    num_hidden_layers: int = 2
+    sigma: str = "learned"
+
+    def __post_init__(self) -> None:
+        check_number("learning_rate", self.learning_rate, 0.0, include_low=False)
+        check_integer("hidden_dim", self.hidden_dim, 1)
+        check_integer("num_hidden_layers", self.num_hidden_layers, 1)
+        if self.sigma not in SIGMA_MODES:
+            raise unknown_name("sigma", self.sigma, SIGMA_MODES)
+
+
+@dataclass(frozen=True)
+class CriticConfig(PolicyConfig):
+    """Hyper-parameters of agents with a critic.
+
+    Attributes:
+        discount: γ in [0, 1]. Without effect where every transition is terminal.
+    """
+
+    discount: float = 0.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("discount", self.discount, 0.0, 1.0)
+
+
+class LossOutput(NamedTuple):
+    """What a loss returns: the value to descend, the next state, and metrics, all tensors."""
+
+    loss: Tensor
+    state: State
+    metrics: dict[str, Tensor]
+
+
+def no_state(parameters: Parameters, config: Any) -> State:
+    """The initial state of an algorithm that carries none."""
+    return {}
+
+
+def no_noise(batch_size: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, ...]]:
+    """The noise of an algorithm that draws none."""
+    return {}
+
+
+def no_critics(observation_dim: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, int]]:
+    """The critics of an algorithm that has none."""
+    return {}
+
+
+def unsettled(parameters: Parameters, state: State, config: Any) -> State:
+    """What follows an optimiser step where nothing does."""
+    return state
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An algorithm as pure functions, written for one learner.
+
+    Every one has static shapes, no host synchronisation and no Python branch on a tensor, so that
+    it runs alone, batched over learners, compiled or captured, unchanged.
+
+    Attributes:
+        name: registered name.
+        summary: one line.
+        config: dataclass of its hyper-parameters and their defaults.
+        loss: ``(parameters, state, batch, noise, config) -> LossOutput``.
+        critics: ``(observation_dim, action_dim, config)`` to inputs and outputs by network name.
+        init_state: ``(parameters, config)`` to what it carries besides parameters: targets,
+            counters, controllers.
+        noise: ``(batch_size, action_dim, config)`` to shapes of the standard normal numbers that an
+            update needs, by name.
+        settle: ``(parameters, state, config) -> state`` after the optimiser step: where target
+            networks move.
+    """
+
+    name: str
+    summary: str
+    config: type[PolicyConfig]
+    loss: Callable[[Parameters, State, Batch, Noise, Any], LossOutput]
+    critics: Callable[[int, int, Any], Mapping[str, tuple[int, int]]] = no_critics
+    init_state: Callable[[Parameters, Any], State] = no_state
+    noise: Callable[[int, int, Any], Mapping[str, tuple[int, ...]]] = no_noise
+    settle: Callable[[Parameters, State, Any], State] = unsettled

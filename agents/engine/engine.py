@@ -1,0 +1,382 @@
+"""Learners on a device: one, or many of one structure that train as one batched computation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
+from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
+from recsim_drpo.core import rng
+from recsim_drpo.core.torch_settings import check_precision, matrix_precision
+from recsim_drpo.core.transitions import Batch, Transitions, check_batch
+from recsim_drpo.core.validation import check_integer, resolve_device, unknown_name
+
+EXECUTIONS = ("auto", "eager", "compile", "graph")
+_DTYPES = (torch.float32, torch.float64)
+_WARM_UP = 3
+_MOST_PROGRAMS = 256
+
+
+def init_parameters(
+    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
+) -> Parameters:
+    """Fresh parameters, float32 on the CPU.
+
+    The policy is drawn first: agents of one seed start from one policy, whatever their critics.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    outputs = 2 * action_dim if config.sigma == "state" else action_dim
+    shapes = {"policy": (observation_dim, outputs)}
+    shapes |= algorithm.critics(observation_dim, action_dim, config)
+    parameters: Parameters = {}
+    for name, (inputs, size) in shapes.items():
+        depth = config.num_hidden_layers
+        parameters |= init_network(name, inputs, size, config.hidden_dim, depth, generator)
+    if config.sigma == "learned":
+        parameters["log_std"] = torch.zeros(action_dim)
+    return parameters
+
+
+def numeric_fields(config: type[PolicyConfig]) -> set[str]:
+    """Hyper-parameters that may differ within one batched computation: the real numbers."""
+    return {field.name for field in fields(config) if field.type in ("float", float)}
+
+
+class Engine:
+    """The state of learners that share a structure, and the ways to move it on.
+
+    Args:
+        algorithm: what they minimise.
+        observation_dim: o ≥ 1.
+        action_dim: a ≥ 1.
+        configs: hyper-parameters of each; only :func:`numeric_fields` may differ.
+        seeds: of each, integers in [0, 2**63).
+        batched: whether tensors have a leading learner axis; without it there is one learner.
+        device: where they learn and act. Initial parameters are the same on every device.
+        dtype: float32 or float64.
+        precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
+        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, what :meth:`bind`
+            returns is captured as a CUDA graph (:meth:`update`, whose batches lie anywhere, is
+            not); ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a compiled step is
+            captured as well.
+
+    Raises:
+        ValueError: a value out of its range, or an option that the device does not have.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        observation_dim: int,
+        action_dim: int,
+        configs: Sequence[PolicyConfig],
+        seeds: Sequence[int],
+        *,
+        batched: bool,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        precision: str = "float32",
+        execution: str = "auto",
+    ) -> None:
+        check_integer("observation_dim", observation_dim, 1)
+        check_integer("action_dim", action_dim, 1)
+        self.device = resolve_device(device)
+        check_precision(precision, self.device)
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype={dtype} is neither torch.float32 nor torch.float64.")
+        if execution not in EXECUTIONS:
+            raise unknown_name("execution", execution, EXECUTIONS)
+        cuda = self.device.type == "cuda"
+        if execution == "graph" and not cuda:
+            raise ValueError(f"execution='graph' needs a CUDA device, not {str(self.device)!r}.")
+        self.algorithm, self.config = algorithm, configs[0]
+        self.observation_dim, self.action_dim = observation_dim, action_dim
+        self.dtype, self.precision, self.execution = dtype, precision, execution
+        self._batched = batched
+        self._compiled = execution == "compile"
+        self._captures = cuda and execution != "eager"
+        self._graph_owns_state = False
+        fresh = [
+            init_parameters(algorithm, observation_dim, action_dim, config, rng.check_seed(seed))
+            for config, seed in zip(configs, seeds, strict=True)
+        ]
+        initial = [
+            self._initial(parameters, config, seed)
+            for parameters, config, seed in zip(fresh, configs, seeds, strict=True)
+        ]
+        together = pytree.tree_map(lambda *each: torch.stack(each), *initial)
+        self.learner: LearnerState = together if batched else initial[0]
+        self.learner = pytree.tree_map(lambda tensor: tensor.to(self.device), self.learner)
+        self._varied = {
+            name: torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64)
+            for name in sorted(numeric_fields(type(self.config)))
+            if len({getattr(c, name) for c in configs}) > 1
+        }
+        self._varied = {name: values.to(self.device) for name, values in self._varied.items()}
+        raw_step = make_step(algorithm, self.config, batched=batched, functional=self._compiled)
+        self._step = self._compile(raw_step)
+
+    def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
+        state = self.algorithm.init_state(parameters, config)
+        kept = {
+            name: tensor.to(self.dtype).contiguous() for name, tensor in turned(parameters).items()
+        }
+        return LearnerState(
+            kept,
+            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
+            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
+            # In the parameters' type, but for counters and what asks for float64.
+            {
+                name: (v.to(self.dtype) if v.dtype == torch.float32 else v).contiguous()
+                for name, v in turned(state).items()
+            },
+            seed=torch.tensor(seed),
+            step=torch.tensor(0),
+            diverged_at=torch.tensor(-1),
+            draws=torch.tensor(0),
+        )
+
+    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if not self._compiled:
+            return function
+        # All engines' steps are one piece of code to the compiler, which gives up after eight.
+        dynamo = torch._dynamo.config
+        for name in ("recompile_limit", "cache_size_limit"):
+            if hasattr(dynamo, name):
+                setattr(dynamo, name, max(getattr(dynamo, name), _MOST_PROGRAMS))
+        compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
+        return compiled
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The leading axes of every tensor: (L,), or none."""
+        return tuple(self.learner.seed.shape)
+
+    @property
+    def parameters(self) -> Parameters:
+        """Views of the networks' parameters by name, with the leading axes."""
+        return turned(self.learner.parameters)
+
+    def update(self, batch: Batch) -> Metrics:
+        """One optimiser step of every learner; metrics have the shape of :attr:`axes`.
+
+        Raises:
+            ValueError: the batch's shapes do not fit.
+        """
+        check_batch(batch, self.observation_dim, self.action_dim, self.axes)
+        with matrix_precision(self.precision, self.device):
+            following, metrics = self._advance(self.learner, batch)
+        self._adopt(following)
+        return metrics
+
+    def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
+        """The step that draws its batch from a log by indices, int64 (*axes, batch_size).
+
+        Gathering is part of what is captured. Where it is captured, metrics are overwritten by the
+        next call. (A compiler would gather anew for every use of a batch.)
+
+        Raises:
+            ValueError: the log's shapes do not fit, or it is on another device.
+        """
+        for what in ("observation_dim", "action_dim", "device"):
+            theirs, own = getattr(transitions, what), getattr(self, what)
+            if theirs != own:
+                raise ValueError(
+                    f"The log has {what}={str(theirs)!r}; the agent {self.algorithm.name!r} was "
+                    f"made for {str(own)!r}."
+                )
+
+        def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+            return self._advance(learner, transitions.take(indices))
+
+        if self._captures:
+            example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
+            self._graph_owns_state = True
+            with matrix_precision(self.precision, self.device):
+                return Captured(from_indices, self.learner, example)
+
+        def move(indices: Tensor) -> Metrics:
+            with matrix_precision(self.precision, self.device):
+                following, metrics = from_indices(self.learner, indices)
+            self._adopt(following)
+            return metrics
+
+        return move
+
+    def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
+        rate = self._varied.get("learning_rate", self.config.learning_rate)
+        pace = adam_pace(learner, rate)
+        following, metrics = self._step(learner, self._varied, batch, pace)
+        return following, dict(metrics)
+
+    def _adopt(self, following: LearnerState) -> None:
+        if self._graph_owns_state:
+            _overwrite(self.learner, following)
+        else:
+            self.learner = following
+
+    @torch.no_grad()
+    def act(self, observations: Tensor) -> Tensor:
+        """Means (*axes, B, a) for observations (B, o) or (*axes, B, o)."""
+        return self._moments(observations)[0]
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Draws (*axes, B, a): of the learners' own numbers, or of a generator of any device."""
+        mean, log_std = self._moments(observations)
+        if generator is not None:
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device)
+        else:
+            size = mean.shape[-2] * mean.shape[-1]
+            seed, count = self.learner.seed.reshape(-1), self.learner.draws.reshape(-1)
+            words = rng.philox_4x32(seed, rng.Stream.AGENT_SAMPLE, count, size + size % 2)
+            noise = rng.many_normals(words)[:, :size].reshape(mean.shape)
+            self._adopt(self.learner._replace(draws=self.learner.draws + 1))
+        return mean + noise.to(self.device, mean.dtype) * log_std.exp()
+
+    def _moments(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        def of_one(parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+            mean, log_std = policy_moments(parameters, inputs, self.config.sigma)
+            return mean, log_std.expand_as(mean)
+
+        observations = observations.to(self.dtype)
+        if not self._batched:
+            return of_one(self.parameters, observations)
+        shared = 0 if observations.ndim == 3 else None
+        both: tuple[Tensor, Tensor] = torch.func.vmap(of_one, in_dims=(0, shared))(
+            self.parameters, observations
+        )
+        return both
+
+    def state_dict(self, row: int | None = None) -> dict[str, Tensor]:
+        """Copies of everything that training changes, as a flat dictionary of tensors.
+
+        Keys: ``parameters.*``, ``adam.exp_avg.*`` and ``adam.exp_avg_sq.*`` of each parameter,
+        ``state.*``, ``seed``, ``step``, ``diverged_at`` and ``draws``. With a ``row``, those of
+        that learner alone, without the leading axis.
+        """
+        learner = self.learner
+        tensors: dict[str, Tensor] = {}
+        for prefix, kept in (
+            ("state", learner.state),
+            ("parameters", learner.parameters),
+            ("adam.exp_avg", learner.exp_avg),
+            ("adam.exp_avg_sq", learner.exp_avg_sq),
+        ):
+            tensors |= {f"{prefix}.{name}": value for name, value in turned(kept).items()}
+        for name in ("seed", "step", "diverged_at", "draws"):
+            tensors[name] = getattr(learner, name)
+        dense = torch.contiguous_format  # of a transposed view as well
+        return {
+            k: (v if row is None else v[row]).detach().clone(memory_format=dense)
+            for k, v in tensors.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what :meth:`state_dict` returned; all or nothing.
+
+        Raises:
+            ValueError: tensors are missing, unknown or of another shape; nothing is changed then.
+        """
+        own = self.state_dict()
+        for name in sorted(own.keys() | state.keys()):
+            found = tuple(state[name].shape) if name in state else "missing"
+            expected = tuple(own[name].shape) if name in own else "not there"
+            if found != expected:
+                raise ValueError(
+                    f"The state does not fit this {self.algorithm.name!r} agent (observation_dim="
+                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {found}, "
+                    f"expected {expected}."
+                )
+
+        def part(prefix: str, names: Iterable[str]) -> Parameters:
+            return turned({name: state[f"{prefix}.{name}"] for name in names})
+
+        parameters = self.learner.parameters
+
+        restored = LearnerState(
+            part("parameters", parameters),
+            part("adam.exp_avg", parameters),
+            part("adam.exp_avg_sq", parameters),
+            part("state", self.learner.state),
+            *(state[name] for name in ("seed", "step", "diverged_at", "draws")),
+        )
+        self._adopt(
+            pytree.tree_map(
+                lambda new, old: (
+                    new.detach()
+                    .to(self.device, old.dtype)
+                    .clone(memory_format=torch.contiguous_format)
+                ),
+                restored,
+                self.learner,
+            )
+        )
+
+
+class Captured:
+    """A step as one CUDA graph: a replay costs one launch, whatever the step is made of.
+
+    The learner state is updated in place; metrics are overwritten by the next call.
+
+    Args:
+        step: ``(state, input) -> (state, metrics)``, free of host synchronisation.
+        learner: the state, whose tensors the graph owns from here on.
+        example: an input; later ones have its shape and type.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[LearnerState, Tensor], tuple[LearnerState, Metrics]],
+        learner: LearnerState,
+        example: Tensor,
+    ) -> None:
+        self._input = example.clone()
+
+        def move() -> Metrics:
+            following, metrics = step(learner, self._input)
+            _overwrite(learner, following)
+            return metrics
+
+        # Streams and graphs are of the current device, which need not be the learners'.
+        with torch.cuda.device(example.device):
+            before = pytree.tree_map(torch.clone, learner)
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(_WARM_UP):
+                    move()
+            torch.cuda.current_stream().wait_stream(side)
+            _overwrite(learner, before)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self._metrics = move()
+
+    def __call__(self, given: Tensor) -> Metrics:
+        """Move the learners on by one input.
+
+        Raises:
+            ValueError: it is of another shape than the example.
+        """
+        if given.shape != self._input.shape:
+            raise ValueError(
+                f"Indices of shape {tuple(given.shape)}; captured for {tuple(self._input.shape)}."
+            )
+        with torch.cuda.device(self._input.device):
+            self._input.copy_(given)
+            self._graph.replay()
+        return self._metrics
+
+
+def _overwrite(target: Any, source: Any) -> None:
+    leaves = pytree.tree_leaves(source)
+    for old, new in zip(pytree.tree_leaves(target), leaves, strict=True):
+        if old is not new:
+            old.copy_(new)

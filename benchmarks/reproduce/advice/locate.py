@@ -1,0 +1,177 @@
+"""Where a log lies on the phase map: what a practitioner can know before any training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
+from recsim_drpo.benchmarks.reproduce.advice.rules import (
+    Judged,
+    Point,
+    best_judged,
+    features_of,
+    judge,
+)
+from recsim_drpo.benchmarks.reproduce.experiments import phase_map, worlds
+from recsim_drpo.benchmarks.reproduce.framework.results import Floats, Table
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reproduce"
+"""Results of full runs, which come with the package."""
+
+NEAREST = 5
+_SCALED = ("rounds", "effective_items")  # compared by ratio
+_OUTSIDE = 0.1  # of the map's range, beyond either end
+
+
+def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[Point]]:
+    """The conditions of the phase map among results, and those of other worlds, if any.
+
+    Raises:
+        ValueError: the map is not among them.
+    """
+    found = {result["experiment"]: result for result in results}
+    if phase_map.NAME not in found:
+        raise ValueError(
+            f"There is no {phase_map.NAME} among the results; make it: {phase_map.COMMAND}, "
+            "then name its folder by --results."
+        )
+    others = found[worlds.NAME]["data"]["points"] if worlds.NAME in found else []
+    return found[phase_map.NAME]["data"]["points"], others
+
+
+def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]:
+    """Features that lie beyond the map's, by more than a tenth of their range there."""
+    here, there = _row(features), _rows(points)
+    low, high = there.min(axis=0), there.max(axis=0)
+    room = _OUTSIDE * (high - low)
+    beyond = (here < low - room) | (here > high + room)
+    return [name for name, is_beyond in zip(FEATURES, beyond, strict=True) if is_beyond]
+
+
+def locate(
+    features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
+) -> list[Table]:
+    """Facts of a log beside those of the map's logs, what the rules say, and its neighbours.
+
+    Args:
+        features: of :func:`.log_features.log_features`.
+        points: conditions of the map.
+        elsewhere: conditions of other worlds, on which rules are tried; may be empty.
+    """
+    return [
+        _facts(features, points),
+        _answers(features, points, elsewhere),
+        _neighbours(features, points),
+    ]
+
+
+def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
+    """All rules by what can be measured on a log, with what they lose; the better ones in bold."""
+    rows = []
+    for name, (first, second) in phase_map.PAIRS.items():
+        found = _judged(points, elsewhere, name)
+        for one in found:
+            rule = f"{first} {one.rule.describe(FEATURES)}"
+            shown = f"**{rule}**" if one is best_judged(found) else rule
+            chosen = f"{one.chosen[0]} of {len(elsewhere)}, {one.chosen[1]} rightly"
+            rows.append([f"{first}, or {second}", shown, *_losses(one), chosen])
+    header = ["choose", "rule", *_LOSSES, "elsewhere it chooses the first"]
+    return Table("Rules by the log alone", header, rows, _NOTE)
+
+
+def _judged(points: Sequence[Point], elsewhere: Sequence[Point], name: str) -> list[Judged]:
+    return judge(points, phase_map.places_of(points), elsewhere, name)
+
+
+_LOSSES = tuple(
+    f"{place}: {who}" for place in ("map", "elsewhere") for who in ("rule", "first", "second")
+)
+_NOTE = (
+    "Losses are of eCPM (the optimum is about 2) against knowing the better of the two: by the "
+    "rule, by always choosing the first, by always choosing the second. The best of several soft "
+    "methods is chosen by true reward, which no log tells: a single one loses more. Map: on logs "
+    "that differ from all that the rule was fitted on in more than the number of rounds. "
+    "Elsewhere: on logs of other worlds. Taken is the rule whose two losses have the smallest mean."
+)
+
+
+_NEAR_NOTE = (
+    "Differences of eCPM; below 0.06 three seeds cannot tell them from nothing. Random rounds show "
+    "items by popularity, blind to the user."
+)
+
+
+def _losses(one: Judged) -> list[str]:
+    return ["" if math.isnan(loss) else f"{loss:.3f}" for loss in (*one.on_the_map, *one.elsewhere)]
+
+
+def _row(features: Mapping[str, float]) -> Floats:
+    """Features in the units that distances are measured in."""
+    values = [features[name] for name in FEATURES]
+    return np.array(
+        [
+            np.log(value) if name in _SCALED else value
+            for name, value in zip(FEATURES, values, strict=True)
+        ]
+    )
+
+
+def _rows(points: Sequence[Point]) -> Floats:
+    return np.array([_row(point["log"]) for point in points])
+
+
+def _facts(features: Mapping[str, float], points: Sequence[Point]) -> Table:
+    beyond = outside(features, points)
+    rows = []
+    for name in FEATURES:
+        there = [point["log"][name] for point in points]
+        row = (_short(value) for value in (features[name], min(there), max(there)))
+        rows.append([name, *row, "no" if name in beyond else "yes"])
+    header = ["measured on the log", "this log", "least on the map", "most on the map", "inside"]
+    note = (
+        f"Outside of the map in {', '.join(beyond)}: what follows was never tested on such logs."
+        if beyond
+        else ""
+    )
+    return Table("The log", header, rows, note)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
+
+
+def _answers(
+    features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
+) -> Table:
+    here = features_of([features])
+    rows = []
+    for name, (first, second) in phase_map.PAIRS.items():
+        one = best_judged(_judged(points, elsewhere, name))
+        answer = first if one.rule(here)[0] else second
+        rule = f"{first} {one.rule.describe(FEATURES)}"
+        rows.append([f"{first}, or {second}", answer, rule, *_losses(one)])
+    header = ["choose", "here", "by the rule", *_LOSSES]
+    return Table("What the rules of thumb say", header, rows, _NOTE)
+
+
+def _neighbours(features: Mapping[str, float], points: Sequence[Point]) -> Table:
+    there = _rows(points)
+    spread = there.std(axis=0)
+    apart = (there - _row(features)) / np.where(spread > 0, spread, 1.0)
+    nearest = np.linalg.norm(apart, axis=1).argsort(kind="stable")[:NEAREST]
+    rows = [
+        [
+            *(f"{points[k][axis]:,g}" for axis in phase_map.AXES),
+            points[k]["best_soft"],
+            *(f"{np.mean(points[k]['leads'][name]):+.3f}" for name in phase_map.PAIRS),
+        ]
+        for k in nearest
+    ]
+    differences = (" minus ".join(pair) for pair in phase_map.PAIRS.values())
+    header = [*(phase_map.LABELS[axis] for axis in phase_map.AXES), "best soft", *differences]
+    return Table("The map's logs that are most like it", header, rows, _NEAR_NOTE)

@@ -1,0 +1,78 @@
+"""What a practitioner can measure on a log.
+
+A log has contexts, items and rewards; who logged what, the noise in the rewards and the users'
+interests are not in it. The features use no more than that.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recsim_drpo.reporting.statistics import gini
+
+FEATURES = (
+    "rounds",
+    "above_mean",
+    "skewness",
+    "reward_gini",
+    "signal_to_noise",
+    "effective_items",
+)
+
+
+def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
+    r"""Facts of a log, by name.
+
+    ``rounds``; ``above_mean``, the share of rounds whose reward is above the mean; ``skewness`` and
+    ``reward_gini``, of the rewards; ``signal_to_noise``, the variance of items' mean rewards by the
+    variance within an item, from items that were shown at least twice (what differs within an item
+    is noise and the users' taste, which a log cannot tell apart without a model); and
+    ``effective_items``, :math:`1 / \sum_i p_i^2` of the share :math:`p_i` of rounds of each item.
+
+    Args:
+        rewards: (N,), at least one.
+        items: int (N,), ≥ 0.
+    """
+    paid = np.asarray(rewards, dtype=np.float64)
+    shown = np.asarray(items, dtype=np.int64)
+    shares = np.bincount(shown) / len(shown)
+    deviations = paid - paid.mean()
+    spread = paid.std()
+    skewness = float((deviations**3).mean() / spread**3) if spread > 0 else 0.0
+    return {
+        "rounds": float(len(paid)),
+        "above_mean": float((deviations > 0).mean()),
+        "skewness": skewness,
+        "reward_gini": gini(paid) if paid.sum() > 0 else 0.0,
+        "signal_to_noise": signal_to_noise(paid, shown),
+        "effective_items": float(1.0 / (shares**2).sum()),
+    }
+
+
+def signal_to_noise(rewards: NDArray[np.float64], items: NDArray[np.int64]) -> float:
+    """Variance between items by variance within items, of one-way analysis of variance.
+
+    The moment estimator for groups of unequal size: (MSB - MSW) / n_0 / MSW, at least 0, over items
+    that were shown twice or more; 0 where fewer than two were.
+
+    Args:
+        rewards: (N,).
+        items: (N,), ≥ 0.
+    """
+    counts = np.bincount(items)
+    often = counts >= 2
+    kept = often[items]
+    sizes = counts[often].astype(np.float64)
+    if len(sizes) < 2:
+        return 0.0
+    total = sizes.sum()
+    sums = np.bincount(items[kept], rewards[kept], len(counts))[often]
+    squares = np.bincount(items[kept], rewards[kept] ** 2, len(counts))[often]
+    within = float((squares - sums**2 / sizes).sum() / (total - len(sizes)))
+    middle = sums.sum() / total
+    between = float((sizes * (sums / sizes - middle) ** 2).sum() / (len(sizes) - 1))
+    typical = float((total - (sizes**2).sum() / total) / (len(sizes) - 1))
+    if within <= 0.0:
+        return 0.0
+    return max(0.0, (between - within) / typical / within)

@@ -1,0 +1,218 @@
+"""Rules of thumb: from what is known of a log, which of two methods to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
+
+Point = Mapping[str, Any]
+"""A condition as :func:`.phase_map.places` tells it: its ``log`` and its ``leads``."""
+
+
+def features_of(logs: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
+    """Features of logs as rows, in the order of their names: (n, k)."""
+    return np.array([[log[name] for name in FEATURES] for log in logs])
+
+
+@dataclass(frozen=True)
+class Stump:
+    """A rule of one threshold.
+
+    Attributes:
+        feature: column that it looks at; -1: it says ``above`` whatever it sees.
+        threshold: between two values of that column.
+        above: what it says where the column is above the threshold; elsewhere the opposite.
+    """
+
+    feature: int
+    threshold: float
+    above: bool
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Its answers for rows of features: (n, k) to (n,)."""
+        if self.feature < 0:
+            return np.full(len(x), self.above)
+        answers: NDArray[np.bool_] = (x[:, self.feature] > self.threshold) == self.above
+        return answers
+
+    def describe(self, names: tuple[str, ...]) -> str:
+        """The rule in words."""
+        if self.feature < 0:
+            return "always" if self.above else "never"
+        side = ">" if self.above else "≤"
+        return f"where {names[self.feature]} {side} {self.threshold:.4g}"
+
+
+def fit_stump(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Stump:
+    """The stump that gains most by saying yes; of equal ones the first, a constant before all.
+
+    Args:
+        x: (n, k) features.
+        gains: (n,) what yes is worth above no, of either sign.
+    """
+    total = float(gains.sum())
+    best = Stump(-1, 0.0, total >= 0)
+    # Sums that are equal on paper differ by rounding.
+    most = max(total, 0.0) + 1e-12 * float(np.abs(gains).sum())
+    for feature in range(x.shape[1]):
+        order = np.argsort(x[:, feature], kind="stable")
+        column = x[order, feature]
+        below = np.cumsum(gains[order])[:-1]  # of a cut after i rows
+        cuts = np.flatnonzero(column[1:] > column[:-1])
+        for says, sums in ((True, total - below[cuts]), (False, below[cuts])):
+            if len(cuts) and sums.max() > most:
+                cut, most = cuts[sums.argmax()], float(sums.max())
+                best = Stump(feature, float((column[cut] + column[cut + 1]) / 2), says)
+    return best
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A rule of two thresholds: yes where both stumps say so, or where either does.
+
+    Attributes:
+        stumps: the two.
+        either: whether one of them is enough.
+    """
+
+    stumps: tuple[Stump, Stump]
+    either: bool
+
+    def __call__(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Its answers for rows of features: (n, k) to (n,)."""
+        first, second = (stump(x) for stump in self.stumps)
+        answers: NDArray[np.bool_] = first | second if self.either else first & second
+        return answers
+
+    def describe(self, names: tuple[str, ...]) -> str:
+        """The rule in words."""
+        first, second = (stump.describe(names) for stump in self.stumps)
+        return f"{first} {'or' if self.either else 'and'} {second.removeprefix('where ')}"
+
+
+Rule = Stump | Pair
+Fit = Callable[[NDArray[np.float64], NDArray[np.float64]], Rule]
+
+
+def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
+    """The rule of two thresholds that gains most by saying yes, or a stump that gains as much.
+
+    Args:
+        x: (n, k) features.
+        gains: (n,) what yes is worth above no, of either sign.
+    """
+    stumps = _all_stumps(x)
+    alone = fit_stump(x, gains)
+    if not stumps:
+        return alone
+    says = np.array([stump(x) for stump in stumps])
+    each = says @ gains
+    both = (says * gains) @ says.T.astype(np.float64)
+    either = each[:, None] + each - both
+    most = gains[alone(x)].sum() + 1e-9 * np.abs(gains).sum()
+    found = max(both.max(), either.max())
+    if found <= most:
+        return alone
+    is_either = bool(either.max() > both.max())
+    i, j = np.unravel_index((either if is_either else both).argmax(), both.shape)
+    return Pair((stumps[i], stumps[j]), is_either)
+
+
+def _all_stumps(x: NDArray[np.float64]) -> list[Stump]:
+    """A stump between any two neighbouring values of any feature, in both directions."""
+    found = []
+    for feature in range(x.shape[1]):
+        known = np.unique(x[:, feature])
+        for threshold in (known[1:] + known[:-1]) / 2:
+            found += [Stump(feature, float(threshold), above) for above in (True, False)]
+    return found
+
+
+def leave_out(
+    x: NDArray[np.float64], gains: NDArray[np.float64], groups: Sequence[str], fit: Fit
+) -> NDArray[np.bool_]:
+    """What a rule fitted on all other groups says of each row: (n, k), (n,), n names to (n,)."""
+    names = np.array(groups)
+    answers = np.empty(len(gains), dtype=np.bool_)
+    for name in set(groups):
+        mine = names == name
+        answers[mine] = fit(x[~mine], gains[~mine])(x[mine])
+    return answers
+
+
+def fit_constant(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
+    """Always or never, whichever gains more."""
+    return fit_stump(x[:, :0], gains)
+
+
+FITS: tuple[Fit, ...] = (fit_constant, fit_stump, fit_pair)
+"""Rules with no threshold, with one, and with two."""
+
+
+def losses(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> list[float]:
+    """What answers lose, and what always yes and always no would: see :func:`lost`."""
+    constant = (np.full(len(gains), answer) for answer in (True, False))
+    return [lost(gains, answers) for answers in (says, *constant)]
+
+
+def lost(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> float:
+    """What answers lose on average against always knowing whether a gain is positive."""
+    return float((np.maximum(gains, 0.0) - np.where(says, gains, 0.0)).mean())
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A rule that was fitted on a map, and what it loses where it was not fitted.
+
+    Attributes:
+        rule: fitted on the whole map.
+        on_the_map: :func:`losses` on conditions of the map, each by a rule fitted on other groups.
+        elsewhere: :func:`losses` in other worlds; NaN where there are none.
+        chosen: on how many logs of other worlds it chooses the first, and on how many rightly.
+    """
+
+    rule: Rule
+    on_the_map: Sequence[float]
+    elsewhere: Sequence[float]
+    chosen: tuple[int, int]
+
+
+def judge(
+    points: Sequence[Point], groups: Sequence[str], elsewhere: Sequence[Point], name: str
+) -> list[Judged]:
+    """Rules by :data:`FITS` for a lead of that name, fitted on points and tried elsewhere too.
+
+    Args:
+        points: conditions of a map.
+        groups: the group of each, which is left out as a whole.
+        elsewhere: conditions of other worlds, or none.
+        name: of the lead.
+    """
+    x, gains = _seen(points, name)
+    found = []
+    for fit in FITS:
+        rule = fit(x, gains)
+        others, chosen = [float("nan")] * 3, (0, 0)
+        if elsewhere:
+            there, won = _seen(elsewhere, name)
+            says = rule(there)
+            others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
+        left_out = losses(gains, leave_out(x, gains, groups, fit))
+        found.append(Judged(rule, left_out, others, chosen))
+    return found
+
+
+def best_judged(found: Sequence[Judged]) -> Judged:
+    """The rule that loses least where it was not fitted, on the map and elsewhere alike."""
+    return min(found, key=lambda one: float(np.nanmean([one.on_the_map[0], one.elsewhere[0]])))
+
+
+def _seen(points: Sequence[Point], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    gains = np.array([np.mean(point["leads"][name]) for point in points])
+    return features_of([point["log"] for point in points]), gains

@@ -1,0 +1,425 @@
+"""Where hard filtering wins: a map over four properties of logs.
+
+The paper concludes that "as we move from clean benchmarks to noisy production data, explicit data
+rejection becomes a prerequisite for robustness", and that "soft-weighting suffices for mild
+shifts". Here the ``medium`` log is varied along four axes: the share of its rounds that π_rand's
+replace, σ_noise of the observed reward, the exponent α by which π_pop follows organic popularity,
+and the number of rounds. (At a noise share of 95 % π_pop logs 3 % of the rounds, and α hardly
+matters; π_rand's own exponent stays 1.)
+
+A condition's best soft method is the one of largest mean eCPM on validation users, and is measured
+on test users: what a method earns that is chosen by true reward, which a log cannot tell. So is the
+better of the hard filters, here DRPO and Adaptive BC.
+
+Significance is a moderated t on differences paired by seed, under Holm's correction
+(:func:`.comparison.moderated_p_values`): three seeds tell little about a condition's own
+variance, so that Student's t would ask for some 40 standard errors of the least of 72 conditions,
+and no p-value by flipping signs is below 0.25.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsim_drpo.benchmarks.reproduce.advice import rules
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import HARD, SOFT, UNTUNED
+from recsim_drpo.benchmarks.reproduce.framework.conditions import (
+    Condition,
+    noise_injected,
+    scenario,
+)
+from recsim_drpo.benchmarks.reproduce.framework.results import (
+    Floats,
+    Settings,
+    Table,
+    best_of,
+    by_sign,
+    report_of,
+    select,
+    signed,
+    values,
+)
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.reporting import comparison, plots
+from recsim_drpo.reporting.statistics import seed_interval
+from recsim_drpo.training.loop import Trained
+
+NAME = "phase-map"
+COMMAND = "recsim-drpo reproduce phase-map"
+
+Point = dict[str, float]
+"""Where a condition is, by axis."""
+
+AXES: Mapping[str, tuple[float, ...]] = {
+    "noise_share": (0.0, 0.4, 0.8, 0.95),
+    "reward_noise": (0.05, 0.2, 0.8),
+    "popularity_bias": (0.5, 2.0),
+    "rounds": (5_000, 40_000, 320_000),
+}
+QUICK_AXES: Mapping[str, tuple[float, ...]] = {
+    "noise_share": (0.0, 0.95),
+    "reward_noise": (0.2, 0.8),
+    "popularity_bias": (1.0,),
+    "rounds": (5_000, 20_000),
+}
+LABELS = {
+    "noise_share": "share of random rounds",
+    "reward_noise": "reward noise σ",
+    "popularity_bias": "popularity bias α of the logger",
+    "rounds": "rounds logged",
+}
+
+AGENTS = (
+    "drpo",
+    "drpo-boltzmann",
+    "adaptive-bc",
+    "bc",
+    "awr",
+    "asymre",
+    "asymre-delta",
+    "iql",
+)
+QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc")
+
+PAIRS: Mapping[str, tuple[str, str]] = {
+    "soft": ("DRPO", "the best soft method"),
+    "bc": ("DRPO", "BC"),
+    "hard": ("the better hard filter", "the best soft method"),
+}
+"""Who is held against whom."""
+
+SINGLE = "One method for all logs"
+"""Title of the table of what single methods cost."""
+
+_LEVEL = 0.05
+
+
+class LogStudy(Study):
+    """A study whose records have ``log`` as well: what can be measured on the run's log."""
+
+    def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
+        """The log's features."""
+        batch = log.batch
+        features = log_features(batch.rewards.cpu().numpy(), batch.infos["item_id"].cpu().numpy())
+        return {"log": features}
+
+
+def condition_at(point: Mapping[str, float]) -> Condition:
+    """The condition at a point of the map."""
+    base = scenario(
+        "medium",
+        world={"reward_noise": point["reward_noise"]},
+        logging={"popularity_bias": point["popularity_bias"]},
+        num_rounds=int(point["rounds"]),
+    )
+    label = ", ".join(f"{name} {point[name]:g}" for name in AXES)
+    return replace(noise_injected(base, point["noise_share"]), label=label)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Train, measure, judge."""
+    started = time.monotonic()
+    axes = QUICK_AXES if settings.quick else AXES
+    points: list[Point] = [
+        dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
+    ]
+    some = QUICK_AGENTS if settings.quick else AGENTS
+    agents = {name: UNTUNED[name] for name in some}
+    conditions = [condition_at(point) for point in points]
+    study = settings.study(NAME, conditions, agents, full=3, quick=2, curves=False, kind=LogStudy)
+    records = settings.run(study)
+    labels = [condition.label for condition in conditions]
+    rivals, leads = compared(records, labels)
+    measured = [_measured(records, label) for label in labels]
+    found = places(labels, rivals, leads, measured)
+    data = {"points": [point | place for point, place in zip(points, found, strict=True)]}
+    return report_of(
+        NAME,
+        settings,
+        [study.plan()],
+        records,
+        [
+            single_methods(records, labels),
+            _counts(leads),
+            *(_marginals(points, leads[name], name) for name in leads),
+            _every(points, rivals, leads),
+            _rules(points, measured, leads),
+        ],
+        _verdicts(points, leads),
+        time.monotonic() - started,
+        data,
+    )
+
+
+def compared(
+    records: Sequence[Record], labels: Sequence[str]
+) -> tuple[list[str], dict[str, Floats]]:
+    """The best soft method of each condition, and leads (n, num_seeds) by :data:`PAIRS`."""
+    rivals = [best_of(SOFT, records, label) for label in labels]
+    filters = [best_of(HARD, records, label) for label in labels]
+    against = {
+        "soft": [("drpo", rival) for rival in rivals],
+        "bc": [("drpo", "bc") for _ in labels],
+        "hard": list(zip(filters, rivals, strict=True)),
+    }
+    leads = {
+        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
+        for name, pairs in against.items()
+    }
+    return rivals, leads
+
+
+def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where conditions are but for their rounds; those of one place are all but alike."""
+    return [str([point[axis] for axis in AXES if axis != "rounds"]) for point in points]
+
+
+def places(
+    labels: Sequence[str],
+    rivals: Sequence[str],
+    leads: Mapping[str, Floats],
+    logs: Sequence[Mapping[str, float]],
+) -> list[dict[str, Any]]:
+    """What :mod:`.rules` needs to know of each condition, as JSON can hold it."""
+    return [
+        {
+            "label": label,
+            "best_soft": rival,
+            "leads": {name: lead[k].tolist() for name, lead in leads.items()},
+            "log": dict(logs[k]),
+        }
+        for k, (label, rival) in enumerate(zip(labels, rivals, strict=True))
+    ]
+
+
+def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
+    """What one method for all logs costs, without any tuning."""
+    agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
+    means = np.array(
+        [[values(records, condition=label, agent=a).mean() for a in agents] for label in labels]
+    )
+    regret = means.max(axis=1, keepdims=True) - means
+    rows = [
+        [
+            agent,
+            f"{means[:, k].mean():.2f}",
+            f"{regret[:, k].mean():.3f}",
+            f"{regret[:, k].max():.2f}",
+            str(int((regret[:, k] == 0).sum())),
+        ]
+        for k, agent in sorted(enumerate(agents), key=lambda one: regret[:, one[0]].mean())
+    ]
+    header = ["method", "eCPM", "it loses", "at most", "best on logs"]
+    note = (
+        "Losses of eCPM against the method that is best on a log, on average and at most, over "
+        f"{len(labels)} logs; test users, means over seeds."
+    )
+    return Table(SINGLE, header, rows, note)
+
+
+def cells(
+    points: Sequence[Mapping[str, float]], leads: Floats, x: str, y: str
+) -> tuple[list[float], list[float], Floats, NDArray[np.bool_]]:
+    """A map over two axes, averaged over the others.
+
+    Args:
+        points: n places.
+        leads: (n, num_seeds).
+        x: axis of the columns.
+        y: axis of the rows.
+
+    Returns:
+        values of x and of y, mean leads (len(y), len(x)), and where they differ from 0 by a
+        moderated t over seeds under Holm's correction over the map.
+    """
+    columns, rows = ([point[axis] for point in points] for axis in (x, y))
+    xs, ys = sorted(set(columns)), sorted(set(rows))
+    by_seed = np.array(
+        [
+            leads[(np.array(columns) == column) & (np.array(rows) == row)].mean(axis=0)
+            for row in ys
+            for column in xs
+        ]
+    )
+    shape = (len(ys), len(xs))
+    significant = _sure(by_seed)
+    return xs, ys, by_seed.mean(axis=1).reshape(shape), significant.reshape(shape)
+
+
+def _lead(records: Sequence[Record], label: str, pair: tuple[str, str]) -> Floats:
+    """The first agent's test eCPM above the second's, by seed."""
+    ours, theirs = (values(records, condition=label, agent=name) for name in pair)
+    return ours - theirs
+
+
+def _adjusted(leads: Floats) -> Floats:
+    """p-values of the means of rows, (n, num_seeds) to (n,), under Holm's correction."""
+    return comparison.holm(comparison.moderated_p_values(leads))
+
+
+def _sure(leads: Floats) -> NDArray[np.bool_]:
+    return _adjusted(leads) < _LEVEL
+
+
+def _title(name: str) -> str:
+    return " minus ".join(PAIRS[name])
+
+
+def _measured(records: Sequence[Record], label: str) -> dict[str, float]:
+    """Features of a condition's logs, averaged over seeds."""
+    logs = [record["log"] for record in select(records, condition=label, agent="drpo")]
+    return {name: float(np.mean([log[name] for log in logs])) for name in FEATURES}
+
+
+def _varied(points: Sequence[Mapping[str, float]]) -> list[str]:
+    return [axis for axis in AXES if len({point[axis] for point in points}) > 1]
+
+
+def _counts(leads: Mapping[str, Floats]) -> Table:
+    header = ["difference of eCPM", "conditions", "ahead", "behind", "ahead, sure", "behind, sure"]
+    rows = []
+    for name, lead in leads.items():
+        mean, sure = lead.mean(axis=1), _sure(lead)
+        found = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
+        rows.append([_title(name), str(len(lead)), *(str(int(one.sum())) for one in found)])
+    seeds = next(iter(leads.values())).shape[1]
+    note = f"Sure: moderated t on {seeds} seeds, Holm over conditions, 5 %."
+    return Table("Conditions won and lost", header, rows, note)
+
+
+def _marginals(points: Sequence[Point], lead: Floats, name: str) -> Table:
+    rows = []
+    for axis in _varied(points):
+        for value in sorted({point[axis] for point in points}):
+            here = lead[[point[axis] == value for point in points]]
+            wins = float((here.mean(axis=1) > 0).mean())
+            mean = signed(seed_interval(here.mean(axis=0)))
+            rows.append([LABELS[axis], f"{value:,g}", mean, f"{wins:.0%}"])
+    header = ["axis", "value", "difference of eCPM", "conditions ahead"]
+    note = "Averaged over the other axes; 95 % intervals by Student's t over seeds."
+    return Table(_title(name), header, rows, note)
+
+
+def _every(points: Sequence[Point], rivals: Sequence[str], leads: Mapping[str, Floats]) -> Table:
+    adjusted = {name: _adjusted(lead) for name, lead in leads.items()}
+    rows = [
+        [
+            *(f"{point[axis]:,g}" for axis in AXES),
+            rivals[k],
+            *(
+                cell
+                for name, lead in leads.items()
+                for cell in (signed(seed_interval(lead[k])), f"{adjusted[name][k]:.2g}")
+            ),
+        ]
+        for k, point in enumerate(points)
+    ]
+    differences = (cell for name in leads for cell in (_title(name), "p"))
+    header = [*(LABELS[axis] for axis in AXES), "best soft", *differences]
+    note = (
+        "Differences of eCPM with intervals by Student's t over seeds; p by moderated t, adjusted "
+        "over conditions by Holm."
+    )
+    return Table("Every condition", header, rows, note)
+
+
+def _rules(
+    points: Sequence[Point], logs: Sequence[Mapping[str, float]], leads: Mapping[str, Floats]
+) -> Table:
+    grid = np.array([[point[axis] for axis in AXES] for point in points])
+    seen = (("the axes", grid, tuple(AXES)), ("the log", rules.features_of(logs), FEATURES))
+    rows = []
+    for name, lead in leads.items():
+        first, second = PAIRS[name]
+        gains = lead.mean(axis=1)
+        for sees, x, names in seen:
+            for fit in rules.FITS[1:]:
+                says = rules.leave_out(x, gains, places_of(points), fit)
+                rows.append(
+                    [
+                        f"{first}, or {second}",
+                        sees,
+                        f"the first {fit(x, gains).describe(names)}",
+                        *(f"{loss:.3f}" for loss in rules.losses(gains, says)),
+                        f"{(says == (gains > 0)).mean():.0%}",
+                    ]
+                )
+    header = [
+        "choose",
+        "by",
+        "the rule",
+        "it loses",
+        "always the first loses",
+        "always the second loses",
+        "right",
+    ]
+    note = (
+        "One threshold or two, fitted to lose the least. Losses are of eCPM against knowing the "
+        "better of the two, averaged over conditions, each told by a rule fitted on those that "
+        "differ in more than the number of rounds; neighbours on the grid are alike all the same, "
+        "so that a log from elsewhere will be told worse."
+    )
+    return Table("Rules of thumb", header, rows, note)
+
+
+def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
+    found = []
+    for name, lead in leads.items():
+        who, rival = PAIRS[name]
+        for axis, about in (("noise_share", "random rounds"), ("reward_noise", "reward noise")):
+            if axis not in _varied(points):
+                continue
+            place = np.array([point[axis] for point in points])
+            low, high = (lead[place == end].mean(axis=0) for end in (place.min(), place.max()))
+            where = f"Section 7 on the map, {about}, {_title(name)}"
+            found += [
+                by_sign(
+                    seed_interval(high),
+                    f"{where}: the noisiest logs",
+                    f"On logs with the most {about}, {who} earns more than {rival}.",
+                    "",
+                    f"difference {signed(seed_interval(high))} at {axis} {place.max():g}",
+                    COMMAND,
+                ),
+                by_sign(
+                    seed_interval(high - low),
+                    f"{where}: the trend",
+                    f"What {who} earns above {rival} grows with {about}.",
+                    "",
+                    f"difference {signed(seed_interval(low))} at {axis} {place.min():g}, "
+                    f"{signed(seed_interval(high))} at {place.max():g}",
+                    COMMAND,
+                ),
+            ]
+    return found
+
+
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """A map for every pair of axes that were varied, for each difference."""
+    points = result["data"]["points"]
+    for name in points[0]["leads"]:
+        leads = np.array([point["leads"][name] for point in points])
+        for x, y in itertools.combinations(_varied(points), 2):
+            xs, ys, means, significant = cells(points, leads, x, y)
+            plots.heatmap(
+                folder / f"{NAME}-{name}-{x}-{y}".replace("_", "-"),
+                means,
+                significant,
+                xs,
+                ys,
+                xlabel=LABELS[x],
+                ylabel=LABELS[y],
+                label=f"eCPM, {_title(name)}",
+                mark="differs from 0 (moderated t, Holm, 5 %)",
+            )

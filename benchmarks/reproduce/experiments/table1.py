@@ -1,0 +1,274 @@
+"""Table 1: all agents in both scenarios.
+
+Hyper-parameters are those of Appendix I's grids, chosen on validation users by their true reward as
+the paper's must have been, and, as the honest alternative, seed by seed on a held-out log. The
+paper's own methods have Table 5's values and no grid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
+    GRIDS,
+    PAPER_TABLE_1,
+    RIVALS,
+    SCENARIOS,
+    collapsed,
+)
+from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
+from recsim_drpo.benchmarks.reproduce.framework.results import (
+    Floats,
+    Settings,
+    Table,
+    best_variant,
+    brief,
+    by_sign,
+    chosen_offline,
+    difference,
+    earns_more,
+    interval,
+    mean_of,
+    report_of,
+    signed,
+    values,
+)
+from recsim_drpo.benchmarks.reproduce.framework.study import Record
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.reporting import comparison, plots
+from recsim_drpo.reporting.statistics import Estimate
+
+NAME = "table1"
+COMMAND = "recsim-drpo reproduce table1"
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Train, measure, judge."""
+    started = time.monotonic()
+    agents = {n: v[:1] for n, v in GRIDS.items()} if settings.quick else GRIDS
+    study = settings.study(
+        NAME, [scenario(name) for name in SCENARIOS], agents, full=20, quick=2, offline=True
+    )
+    records = settings.run(study)
+    tables = [_table(records, name) for name in SCENARIOS]
+    tables += [_paired(records), suite("Both scenarios together", records)]
+    verdicts, seconds = verdicts_of(records), time.monotonic() - started
+    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
+
+
+def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
+    """A test metric over seeds of the variant chosen on validation users."""
+    variant = best_variant(records, condition, agent)
+    return values(records, metric, condition=condition, agent=agent, variant=variant)
+
+
+def agents_of(records: Sequence[Record]) -> list[str]:
+    """Those that were run, in the order of :data:`.agent_suite.GRIDS`."""
+    return [name for name in GRIDS if any(record["agent"] == name for record in records)]
+
+
+def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
+    variant = best_variant(records, condition, agent)
+    for record in records:
+        if (record["condition"], record["agent"], record["variant"]) == (condition, agent, variant):
+            return ", ".join(f"{k}={v}" for k, v in record["overrides"].items()) or "defaults"
+    raise KeyError(agent)
+
+
+def _table(records: Sequence[Record], condition: str) -> Table:
+    rows, published = [], PAPER_TABLE_1[condition]
+    for agent in agents_of(records):
+        ecpm = tuned(records, condition, agent)
+        distance = tuned(records, condition, agent, "distance")
+        diverged = sum(
+            r["diverged_at"] is not None
+            for r in records
+            if r["condition"] == condition and r["agent"] == agent
+        )
+        rows.append(
+            [
+                agent,
+                f"{tuned(records, condition, agent, 'reward').mean():.3f}",
+                mean_of(ecpm),
+                mean_of(chosen_offline(records, condition, agent)),
+                f"{np.nanmean(distance):.3g}" if np.isfinite(distance).any() else "",
+                f"{tuned(records, condition, agent, 'coverage').mean():.1%}",
+                _overrides(records, condition, agent),
+                str(diverged) if diverged else "",
+                f"{published[agent]:.2f}" if agent in published else "",
+            ]
+        )
+    seeds = len({record["seed"] for record in records})
+    return Table(
+        f"Table 1, {condition}",
+        [
+            "agent",
+            "reward",
+            "eCPM, tuned online",
+            "eCPM, chosen offline",
+            "Dist.",
+            "items shown",
+            "tuned to",
+            "diverged",
+            "paper's eCPM",
+        ],
+        rows,
+        f"{seeds} paired seeds, each with its own log; 95 % intervals over seeds; test "
+        "users. Tuned online: on validation users, by true reward. Chosen offline: seed by seed, "
+        "by a reward model of a held-out log.",
+    )
+
+
+def _paired(records: Sequence[Record]) -> Table:
+    others = [agent for agent in agents_of(records) if agent != "drpo"]
+    raw = [
+        comparison.sign_flip_p_value(tuned(records, c, "drpo"), tuned(records, c, agent))
+        for c in SCENARIOS
+        for agent in others
+    ]
+    adjusted = dict(
+        zip([(c, a) for c in SCENARIOS for a in others], comparison.holm(raw), strict=True)
+    )
+    rows = []
+    for agent in others:
+        row = [agent]
+        for condition in SCENARIOS:
+            row += [
+                signed(difference_to_drpo(records, condition, agent)),
+                f"{adjusted[condition, agent]:.3g}",
+            ]
+        rows.append(row)
+    header = ["agent"]
+    for condition in SCENARIOS:
+        header += [f"DRPO minus it, {condition}", "p"]
+    return Table(
+        "Paired differences in eCPM",
+        header,
+        rows,
+        "By seed, tuned online; p-values of sign flips, adjusted by Holm over the whole table.",
+    )
+
+
+def difference_to_drpo(records: Sequence[Record], condition: str, agent: str) -> Estimate:
+    """DRPO's eCPM minus an agent's, paired by seed."""
+    return difference(tuned(records, condition, "drpo"), tuned(records, condition, agent))
+
+
+def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
+    """(num_seeds, conditions) by agent: share of the optimum, 0 for random items, 1 for oracles."""
+    conditions = dict.fromkeys(record["condition"] for record in records)
+    return {
+        agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
+        for agent in agents_of(records)
+    }
+
+
+def suite(title: str, records: Sequence[Record]) -> Table:
+    """Statistics over all conditions together."""
+    scores = suite_scores(records)
+    rows = [
+        [
+            agent,
+            brief(_together(runs, comparison.interquartile_mean)),
+            brief(_together(runs, comparison.optimality_gap)),
+            ""
+            if agent == "drpo"
+            else brief(
+                comparison.probability_of_improvement(scores["drpo"], runs, shared_seeds=True)
+            ),
+        ]
+        for agent, runs in scores.items()
+    ]
+    seeds, conditions = scores["drpo"].shape
+    return Table(
+        title,
+        ["agent", "interquartile mean", "optimality gap", "P(DRPO better)"],
+        rows,
+        f"Of the share of the optimum: 0 is random items, 1 the oracle. {conditions} conditions, "
+        f"{seeds} seeds, resampled whole"
+        + ("; of so few seeds bootstrap intervals are too narrow." if seeds < 10 else "."),
+    )
+
+
+def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
+    # A seed's logs of all conditions share their users and their noise.
+    return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
+
+
+def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
+    """What becomes of the claims about Table 1, by the records of all its runs."""
+
+    def mean(condition: str, agent: str, metric: str = "ecpm") -> str:
+        return mean_of(tuned(records, condition, agent, metric))
+
+    found: list[Verdict] = []
+    apg = [tuned(records, c, "apg") for c in SCENARIOS]
+    distances = [tuned(records, c, "apg", "distance") for c in SCENARIOS]
+    found.append(
+        Verdict(
+            "Section 5.3, APG",
+            "APG fails catastrophically in both scenarios, with Dist. above 3.8.",
+            "reward 0.01, Dist. > 3.8",
+            "; ".join(f"{c}: eCPM {mean(c, 'apg')}" for c in SCENARIOS),
+            "holds" if all(map(collapsed, apg, distances)) else "does not hold",
+            f"largest eCPM {max(float(one.max()) for one in apg):.2f}, smallest Dist. "
+            f"{min(float(np.nanmin(one)) for one in distances):.3g}",
+            COMMAND,
+        )
+    )
+    for condition in SCENARIOS:
+        published = PAPER_TABLE_1[condition]
+        for agent in RIVALS:
+            found.append(
+                earns_more(
+                    tuned(records, condition, "drpo"),
+                    tuned(records, condition, agent),
+                    f"Table 1, {condition}: DRPO against {agent}",
+                    f"DRPO earns more than {agent}.",
+                    f"{published['drpo']:.2f} against {published[agent]:.2f}"
+                    if agent in published
+                    else "",
+                    COMMAND,
+                )
+            )
+    for agent in ("iql", "adaptive-bc"):
+        drop = difference(tuned(records, "medium", agent), tuned(records, "extreme", agent))
+        found.append(
+            by_sign(
+                drop,
+                f"Section 5.3, {agent} under heavy noise",
+                f"{agent} degrades from medium quality to extreme noise.",
+                f"{PAPER_TABLE_1['medium'][agent]} to {PAPER_TABLE_1['extreme'][agent]}",
+                f"{mean('medium', agent)} to {mean('extreme', agent)}",
+                COMMAND,
+            )
+        )
+    ecpm = {c: {a: tuned(records, c, a) for a in agents_of(records)} for c in SCENARIOS}
+    return [*found, *performance_claims.verdicts(ecpm, COMMAND)]
+
+
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Bars for both scenarios, and performance profiles of the six best."""
+    records = result["records"]
+    agents = agents_of(records)
+    bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}
+    plots.interval_bars(folder / NAME, agents, bars, "eCPM on test users, 95 % interval over seeds")
+    draw_profiles(folder / f"{NAME}-profiles", records)
+
+
+def draw_profiles(path: Path, records: Sequence[Record]) -> None:
+    """Performance profiles of the six best of a suite."""
+    thresholds = np.linspace(0.0, 1.0, 101)
+    scores = suite_scores(records)
+    best = sorted(scores, key=lambda agent: -float(scores[agent].mean()))[:6]
+    profiles = {
+        agent: comparison.performance_profile(scores[agent], thresholds, shared_seeds=True)
+        for agent in best
+    }
+    plots.profiles(path, thresholds, profiles, "share of the optimum")

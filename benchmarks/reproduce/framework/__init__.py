@@ -1,0 +1,1 @@
+"""What the experiments share: conditions, studies, records, verdicts."""

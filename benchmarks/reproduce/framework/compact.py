@@ -1,0 +1,101 @@
+"""Records as they are committed: every run's numbers, in a tenth of the room.
+
+Runs of one condition, agent and variant are a row: places in the lists of conditions, variants and
+seeds, then for each metric its values over the seeds. Learning curves and what a study followed
+beside them are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from recsim_drpo.benchmarks.reproduce.framework.results import rounded
+from recsim_drpo.benchmarks.reproduce.framework.study import Record
+from recsim_drpo.simulator.world import ECPM_PER_REWARD
+
+METRICS = ("ecpm", "distance", "normalized")
+"""What is kept of a run's test metrics; the reward is a fifth of the eCPM."""
+
+_OWN = ("validation", "offline", "diverged_at")
+_DIGITS = 4
+
+
+def compacted(records: Sequence[Record]) -> dict[str, Any]:
+    """The records as ``conditions``, ``variants``, ``seeds``, ``columns`` and ``rows``.
+
+    Args:
+        records: of :meth:`.study.Study.run`, runs of different seeds beside one another.
+    """
+    conditions, variants, seeds = _Places(), _Places(), _Places()
+    columns = [*METRICS, *(n for n in _OWN if any(r[n] is not None for r in records))]
+    rows = []
+    for (condition, agent, variant), group in groupby(
+        records, lambda r: (r["condition"], r["agent"], r["variant"])
+    ):
+        runs = list(group)
+        place = [
+            conditions.of(condition),
+            variants.of([agent, variant, runs[0]["overrides"]]),
+            seeds.of([run["seed"] for run in runs]),
+        ]
+        found = [[_value(run, name) for run in runs] for name in columns]
+        rows.append(
+            [
+                *place,
+                *(rounded(v, _DIGITS) if any(x is not None for x in v) else None for v in found),
+            ]
+        )
+    return {
+        "conditions": conditions.all,
+        "variants": variants.all,
+        "seeds": seeds.all,
+        "columns": columns,
+        "rows": rows,
+    }
+
+
+def expanded(compact: Mapping[str, Any]) -> list[Record]:
+    """The records that :func:`compacted` was given, less what it leaves out."""
+    records: list[Record] = []
+    for condition, variant, seeds, *given in compact["rows"]:
+        agent, number, overrides = compact["variants"][variant]
+        columns = dict(zip(compact["columns"], given, strict=True))
+        for k, seed in enumerate(compact["seeds"][seeds]):
+            own = {name: None if v is None else v[k] for name, v in columns.items()}
+            test = {name: own.pop(name) for name in METRICS}
+            test["reward"] = None if test["ecpm"] is None else test["ecpm"] / ECPM_PER_REWARD
+            records.append(
+                {
+                    "condition": compact["conditions"][condition],
+                    "agent": agent,
+                    "variant": number,
+                    "overrides": overrides,
+                    "seed": seed,
+                    "test": test,
+                    **dict.fromkeys(_OWN),
+                    **own,
+                }
+            )
+    return records
+
+
+def _value(record: Record, name: str) -> Any:
+    return record["test"][name] if name in METRICS else record[name]
+
+
+class _Places:
+    """A list of different values, and where each is."""
+
+    def __init__(self) -> None:
+        self.all: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def of(self, value: Any) -> int:
+        key = json.dumps(value, sort_keys=True)
+        if key not in self._places:
+            self._places[key] = len(self.all)
+            self.all.append(value)
+        return self._places[key]

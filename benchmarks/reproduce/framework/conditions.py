@@ -1,0 +1,178 @@
+"""Where agents are compared: worlds, logging mixtures, and how many rounds are logged.
+
+What the paper leaves undefined is defined here. *Noise ratio* replaces that share of the logged
+rounds by π_rand's (Figure 3). *Policy noise* is the share of the expert's rounds in which π_rand's
+item is logged instead, *reward noise* is σ_noise (Table 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
+from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.core.validation import check_integer, check_number
+from recsim_drpo.datasets.generate import simulate_transitions
+from recsim_drpo.simulator.logging_agent import POLICIES, LoggingConfig, mixture_weights
+from recsim_drpo.simulator.world import WorldConfig
+
+NUM_ROUNDS = 200_000
+"""Rounds logged for each seed, where an experiment does not vary it. The paper states none."""
+
+HELD_OUT = 1_000_003
+"""Added to a seed: the log that an agent of that seed is chosen on, and was not trained on."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A world and a log drawn from it.
+
+    Attributes:
+        label: what tables and figures call it.
+        weights: of the logging mixture, by component, summing to 1.
+        world: fields of :class:`WorldConfig` that are not the registered ones.
+        logging: fields of :class:`LoggingConfig` that are not the calibrated ones.
+        num_rounds: rounds logged for each seed, ≥ 1.
+    """
+
+    label: str
+    weights: Mapping[str, float]
+    world: Mapping[str, Any] = field(default_factory=dict)
+    logging: Mapping[str, Any] = field(default_factory=dict)
+    num_rounds: int = NUM_ROUNDS
+
+    def __post_init__(self) -> None:
+        mixture_weights(self.weights)
+        WorldConfig(**self.world)
+        LoggingConfig(**self.logging)
+        check_integer("num_rounds", self.num_rounds, 1)
+
+    def log(
+        self,
+        seed: int,
+        *,
+        num_rounds: int | None = None,
+        device: str = "cpu",
+        infos: Sequence[str] = ("item_id", "propensity"),
+    ) -> Transitions:
+        """The log that a seed draws, with info columns."""
+        return simulate_transitions(
+            scenario=self.weights,
+            num_rounds=self.num_rounds if num_rounds is None else num_rounds,
+            seed=seed,
+            env_kwargs=self.world,
+            logging_config=LoggingConfig(**self.logging),
+            device=device,
+            infos=infos,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields by name, for JSON."""
+        return asdict(self)
+
+
+def scenario(name: str, **changes: Any) -> Condition:
+    """A scenario of Table 4, ``"medium"`` or ``"extreme"``, with other fields changed."""
+    weights = dict(zip(POLICIES, mixture_weights(name), strict=True))
+    return replace(Condition(name, weights), **changes)
+
+
+def noise_injected(base: Condition, ratio: float) -> Condition:
+    """``ratio`` in [0, 1] of the base's rounds replaced by π_rand's (Figure 3)."""
+    check_number("ratio", ratio, 0.0, 1.0)
+    weights = {name: (1.0 - ratio) * weight for name, weight in base.weights.items()}
+    weights["random"] = weights.get("random", 0.0) + ratio
+    return replace(base, label=f"{base.label}, {ratio:.0%} noise", weights=weights)
+
+
+def expert_degraded(base: Condition, policy_noise: float, reward_noise: float) -> Condition:
+    """The base with ``policy_noise`` in [0, 1] of the expert's rounds random (Table 6)."""
+    check_number("policy_noise", policy_noise, 0.0, 1.0)
+    weights = {name: base.weights.get(name, 0.0) for name in POLICIES}
+    moved = policy_noise * weights["expert"]
+    weights |= {"expert": weights["expert"] - moved, "random": weights["random"] + moved}
+    return replace(
+        base,
+        label=f"{base.label}, policy noise {policy_noise:g}, reward noise {reward_noise:g}",
+        weights=weights,
+        world={**base.world, "reward_noise": reward_noise},
+    )
+
+
+EXPERT_ONLY = Condition("expert logs", {"expert": 1.0})
+"""All rounds the expert's: the other natural reading of what Table 6 degrades."""
+
+
+@dataclass(frozen=True)
+class OtherWorld:
+    """A world of the robustness set.
+
+    Attributes:
+        number: k = 1, 2, …: its catalogue seed, and its place.
+        world: fields of :class:`WorldConfig`.
+        logging: fields of :class:`LoggingConfig`.
+        num_rounds: rounds logged.
+        facts: what was measured of it.
+    """
+
+    number: int
+    world: dict[str, Any]
+    logging: dict[str, Any]
+    num_rounds: int
+    facts: dict[str, Any]
+
+    def condition(self, name: str) -> Condition:
+        """A scenario of Table 4 in this world."""
+        return scenario(
+            name,
+            label=f"world {self.number}, {name}",
+            world=self.world,
+            logging=self.logging,
+            num_rounds=self.num_rounds,
+        )
+
+
+_CHOICES: dict[str, list[Any]] = {**GRID, "reward_noise": [0.1, 0.2, 0.4]}
+_POPULARITY_EXPONENTS = (0.6, 1.1)
+_ROUNDS = (50_000, 100_000, 200_000, 400_000)
+_CALIBRATION_USERS = 800
+
+
+@lru_cache(maxsize=2)
+def other_worlds(count: int = 8) -> tuple[OtherWorld, ...]:
+    """The robustness set: worlds that meet the same facts as the registered one.
+
+    The rule, which knows no agent: candidates k = 1, 2, … each draw by NumPy's generator of seed k
+    the number of topics, their spread and size exponent and the sharpness of interests from the
+    grid that the registered world was searched in, σ_noise from {0.1, 0.2, 0.4}, the popularity
+    exponent from U(0.6, 1.1) (the range of real catalogues) and the rounds logged from {50,000,
+    100,000, 200,000, 400,000}; k is the catalogue seed, that is the interest map as well. δ, τ_e
+    and τ_p are solved for the optimum, the expert and the teacher as in docs/calibration.md, and
+    the first ``count`` candidates that meet the facts there are the set.
+    """
+    found: list[OtherWorld] = []
+    number = 0
+    while len(found) < count:
+        number += 1
+        generator = np.random.default_rng(number)
+        world: dict[str, Any] = {
+            name: values[int(generator.integers(len(values)))] for name, values in _CHOICES.items()
+        }
+        world["popularity_exponent"] = round(float(generator.uniform(*_POPULARITY_EXPONENTS)), 3)
+        world["catalogue_seed"] = number
+        num_rounds = int(_ROUNDS[int(generator.integers(len(_ROUNDS)))])
+        config, logging = solve(WorldConfig(**world), _CALIBRATION_USERS)
+        facts = measure(config, logging, _CALIBRATION_USERS)
+        if admissible(facts):
+            temperatures = {
+                "expert_temperature": logging.expert_temperature,
+                "popularity_temperature": logging.popularity_temperature,
+            }
+            world["delta"] = config.delta
+            found.append(OtherWorld(number, world, temperatures, num_rounds, facts))
+    return tuple(found)

@@ -1,0 +1,273 @@
+"""Agents × hyper-parameters × seeds × conditions: trained in fleets, over processes, resumably."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from recsim_drpo.benchmarks.reproduce.framework import offline
+from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
+from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.core.threads import threads
+from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.evaluation.evaluate import Evaluation, Evaluator
+from recsim_drpo.simulator.world import World, make_world
+from recsim_drpo.training.loop import Trained, TrainingConfig, train_many
+
+Record = dict[str, Any]
+
+Variants = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Hyper-parameters to try, by agent."""
+
+METRICS = ("reward", "ecpm", "regret", "normalized", "distance", "coverage", "gini")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is to be trained and measured.
+
+    Attributes:
+        name: of the experiment.
+        conditions: worlds and logs, by different labels.
+        agents: hyper-parameters to try, by agent.
+        seeds: paired: a seed draws one log for all agents, and is each agent's own seed.
+        training: how.
+        num_test_users: users that results are measured on.
+        num_validation_users: other users, for learning curves and for choosing hyper-parameters.
+        offline: also choose by a held-out log, see :mod:`.framework.offline`.
+        execution: of :class:`recsim_drpo.agents.engine.engine.Engine`.
+        device: where everything is computed.
+        seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
+        full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
+    """
+
+    name: str
+    conditions: Sequence[Condition]
+    agents: Variants
+    seeds: Sequence[int]
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    num_test_users: int = 10_000
+    num_validation_users: int = 2_000
+    offline: bool = False
+    execution: str = "auto"
+    device: str = "cpu"
+    seeds_at_once: int = 4
+    full_seeds: int | None = None
+
+    def plan(self) -> dict[str, Any]:
+        """What was run, for readers: the settings, and how many seeds the full setting has."""
+        full = len(self.seeds) if self.full_seeds is None else self.full_seeds
+        return {**self.settings(), "seeds": list(self.seeds), "full_seeds": full}
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the numbers of a run depend on, besides its own seed."""
+        return {
+            "name": self.name,
+            "conditions": [condition.as_dict() for condition in self.conditions],
+            "agents": {name: [dict(v) for v in variants] for name, variants in self.agents.items()},
+            "training": asdict(self.training),
+            "num_test_users": self.num_test_users,
+            "num_validation_users": self.num_validation_users,
+            "offline": self.offline,
+            "execution": self.execution,
+            "device": torch.device(self.device).type,
+            "seeds_at_once": self.seeds_at_once,
+        }
+
+    def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
+        """Train and measure what is not finished yet.
+
+        Seeds can be added later: what a folder holds of the same ``seeds_at_once`` seeds counts as
+        finished. An incomplete last group is trained anew with those that complete it.
+
+        Args:
+            folder: where finished pieces are kept; a stopped study goes on from there.
+            processes: how many, each with one thread; 1 where the device is not the CPU.
+            progress: show runs a second and the time left on a terminal.
+
+        Returns:
+            a record for every condition, agent, variant and seed, in that order: ``condition``,
+            ``agent``, ``variant`` (its number), ``overrides``, ``seed``, ``diverged_at``, ``test``
+            (:data:`METRICS` by name), ``validation`` (eCPM), ``offline`` (predicted reward, if
+            asked for) and ``curve`` (pairs of step and eCPM on validation users).
+
+        Raises:
+            ValueError: the folder holds pieces of another plan.
+        """
+        store = Store(folder, self.settings())
+        pieces = list(self._pieces())
+        missing = [piece for piece in pieces if not store.has(piece.key)]
+        jobs: dict[tuple[int, tuple[int, ...]], list[_Piece]] = {}
+        for piece in missing:
+            jobs.setdefault((piece.condition, piece.seeds), []).append(piece)
+        sizes = {piece.key: len(piece.seeds) * len(self.agents[piece.agent]) for piece in pieces}
+        with tqdm(
+            total=sum(sizes.values()),
+            initial=sum(size for key, size in sizes.items() if store.has(key)),
+            desc=self.name,
+            unit="run",
+            disable=None if progress else True,
+        ) as bar:
+            for key in self._finished(folder, list(jobs.values()), processes):
+                bar.update(sizes[key])
+        records = [record for piece in pieces for record in store.get(piece.key)["records"]]
+        order = {condition.label: i for i, condition in enumerate(self.conditions)}
+        names = list(self.agents)
+        return sorted(
+            records,
+            key=lambda r: (
+                order[r["condition"]],
+                names.index(r["agent"]),
+                r["variant"],
+                list(self.seeds).index(r["seed"]),
+            ),
+        )
+
+    def train(
+        self,
+        agent: str,
+        logs: Mapping[int, Transitions],
+        seeds: Sequence[int],
+        validation: Evaluator,
+    ) -> list[Trained]:
+        """An agent's runs, variant by variant and seed by seed; a subclass may train otherwise."""
+        return train_many(
+            {agent: self.agents[agent]},
+            logs,
+            self.training,
+            seeds=seeds,
+            evaluator=validation,
+            progress=False,
+            execution=self.execution,
+        )
+
+    def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
+        """What a subclass keeps in a run's record besides, as JSON can hold it."""
+        return {}
+
+    def _pieces(self) -> Iterator[_Piece]:
+        for number, condition in enumerate(self.conditions):
+            slug = re.sub(r"[^a-z0-9]+", "-", condition.label.lower()).strip("-")
+            for start in range(0, len(self.seeds), self.seeds_at_once):
+                seeds = tuple(self.seeds[start : start + self.seeds_at_once])
+                for agent in self.agents:
+                    key = f"{number:03d}-{slug}-{agent}-seeds-{_together(seeds)}"
+                    yield _Piece(key, number, seeds, agent)
+
+    def _finished(
+        self, folder: str | Path, jobs: Sequence[Sequence[_Piece]], processes: int
+    ) -> Iterator[str]:
+        """Keys of pieces as they are finished."""
+        if processes <= 1 or len(jobs) <= 1:
+            for job in jobs:
+                yield from _work(self, folder, job)
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            pending = {pool.submit(_work_through, self, folder, job) for job in jobs}
+            try:
+                while pending:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield from future.result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One agent, all its variants, some seeds, one condition: what is kept at a time."""
+
+    key: str
+    condition: int
+    seeds: tuple[int, ...]
+    agent: str
+
+
+def _together(seeds: Sequence[int]) -> str:
+    """All of a fleet's seeds: its members' numbers depend on one another in the last digits."""
+    if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}to{seeds[-1]}"
+    return "-".join(map(str, seeds))
+
+
+def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> list[str]:
+    return list(_work(study, folder, job))
+
+
+def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
+    """Finish the pieces of one condition and some seeds, which share their logs."""
+    condition, seeds = study.conditions[job[0].condition], job[0].seeds
+    store = Store(folder, study.settings())
+    world = make_world(study.device, **condition.world)
+    with threads(1):
+        logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
+        models = {seed: _reward_model(condition, seed, study) for seed in seeds}
+        validation = Evaluator(world, study.num_validation_users, split="validation")
+        test = Evaluator(world, study.num_test_users, split="test")
+        for piece in job:
+            started = time.monotonic()
+            trained = study.train(piece.agent, logs, seeds, validation)
+            records = [
+                _record(one, index // len(seeds), condition, world, test, models)
+                | study.details(one, logs[one.run.seed])
+                for index, one in enumerate(trained)
+            ]
+            seconds = time.monotonic() - started
+            store.put(piece.key, {"seconds": seconds, "records": records})
+            yield piece.key
+
+
+def _reward_model(condition: Condition, seed: int, study: Study) -> offline.RewardModel | None:
+    if not study.offline:
+        return None
+    log: Transitions = condition.log(
+        seed + HELD_OUT, num_rounds=offline.NUM_ROUNDS, device=study.device
+    )
+    return offline.RewardModel(log, seed)
+
+
+def _record(
+    trained: Trained,
+    variant: int,
+    condition: Condition,
+    world: World,
+    test: Evaluator,
+    models: Mapping[int, offline.RewardModel | None],
+) -> Record:
+    run = trained.run
+    model = models[run.seed]
+    curve = [[row["step"], row["ecpm"]] for row in trained.history if "ecpm" in row]
+    return {
+        "condition": condition.label,
+        "agent": run.agent,
+        "variant": variant,
+        "overrides": dict(run.overrides),
+        "seed": run.seed,
+        "diverged_at": trained.diverged_at,
+        "test": summary(test(trained.agent)),
+        "validation": curve[-1][1],
+        "offline": None if model is None else model.value(trained.agent, world),
+        "curve": curve,
+    }
+
+
+def summary(evaluation: Evaluation) -> dict[str, float | None]:
+    """The values of an evaluation without their intervals over users; ``None`` for NaN."""
+    plain = evaluation.as_dict()
+    values = {
+        name: plain[name]["value"] if isinstance(plain[name], dict) else plain[name]
+        for name in (*METRICS, "nonfinite_share")
+    }
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

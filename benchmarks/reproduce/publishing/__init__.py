@@ -1,0 +1,1 @@
+"""Results for readers: claims, cards, and the report."""

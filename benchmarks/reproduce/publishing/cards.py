@@ -1,0 +1,82 @@
+"""What the logs are that experiments learn from: for the report, from the plans of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.framework.results import Table
+from recsim_drpo.datasets.generation.statistics import LogStatistics
+from recsim_drpo.simulator.logging_agent import POLICIES
+from recsim_drpo.simulator.world import ECPM_PER_REWARD, make_world
+
+MEASURED = ("medium", "extreme")
+"""Conditions whose logs are measured; of the others their definition is shown."""
+NUM_ROUNDS = 20_000
+_INFOS = ("item_id", "policy", "latent_reward", "oracle_reward")
+
+
+def cards(results: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """A table of what is in each of the measured logs that a full or quick result learnt from."""
+    plans = (plan for result in results for plan in result["plans"])
+    known = {one["label"]: one for plan in plans for one in plan.get("conditions", [])}
+    for label in MEASURED:
+        if label in known:
+            yield card(Condition(**known[label]))
+
+
+def card(condition: Condition) -> Table:
+    """Who logged what, and what it was worth, in the first 20,000 rounds of seed 0."""
+    batch = condition.log(0, num_rounds=NUM_ROUNDS, infos=_INFOS).batch
+    infos = {name: column.cpu().numpy() for name, column in batch.infos.items()}
+    statistics = LogStatistics(make_world("cpu", **condition.world).num_items)
+    statistics.add(batch.rewards.cpu().numpy(), infos)
+    rows = [
+        [
+            name,
+            f"{found['rounds'] / NUM_ROUNDS:.1%}",
+            f"{found['latent']:.3f}",
+            f"{ECPM_PER_REWARD * found['latent']:.2f}",
+            f"{found['observed']:.3f}",
+        ]
+        for name, found in statistics.by_policy().items()
+    ]
+    deciles = ", ".join(f"{x:.2f}" for x in statistics.deciles())
+    shown = (statistics.counts.sum(axis=0) > 0).mean()
+    return Table(
+        f"The {condition.label} log",
+        ["logged by", "rounds", "latent reward", "eCPM", "observed reward"],
+        rows,
+        f"The first {NUM_ROUNDS:,} of {condition.num_rounds:,} rounds of seed 0. Mean latent "
+        f"reward {statistics.mean_latent_reward:.3f}, of the best items "
+        f"{statistics.mean_oracle_reward:.3f}; latent reward at 10, 20, …, 90 % of the rounds, "
+        f"best first: {deciles}; {shown:.1%} of the catalogue is shown.",
+    )
+
+
+def definitions(plan: Mapping[str, Any]) -> Table:
+    """The conditions of a plan: rounds, logging mixture, and what is not as registered."""
+    rows = [
+        [
+            one["label"],
+            f"{one['num_rounds']:,}",
+            *(f"{one['weights'].get(name, 0.0):.1%}" for name in POLICIES),
+            _changes(one["world"]),
+            _changes(one["logging"]),
+        ]
+        for one in plan["conditions"]
+    ]
+    header = ["log", "rounds", *POLICIES, "world", "logging policies"]
+    seeds = len(plan["seeds"])
+    note = (
+        f"{seeds} logs of each, one a seed. World and logging policies: what is not as registered."
+    )
+    return Table(f"Logs of {plan['name']}", header, rows, note)
+
+
+def _changes(fields: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in fields.items()
+    )

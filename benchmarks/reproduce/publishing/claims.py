@@ -1,0 +1,240 @@
+"""What results say, for readers of the repository: ``docs/claims.md`` and the README's headline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
+from recsim_drpo.benchmarks.reproduce.experiments import phase_map, worlds
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
+from recsim_drpo.benchmarks.reproduce.framework.results import Table
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
+from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
+from recsim_drpo.reporting.tables import markdown_table
+
+BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
+"""What stands between them in a page is written by :func:`with_headline`, :func:`with_link` or
+:func:`with_rules`."""
+
+PLACES = {
+    "figure1": "Figure 1",
+    "theory": "Sections 3 and 4, Appendices A to F",
+    "figure2": "Section 5.2 (RQ1), Figure 2",
+    "table1": "Section 5.3 (RQ2), Table 1",
+    "worlds": "Section 5.3 (RQ2), beyond the paper",
+    "figure3": "Sections 5.4 and 5.5 (RQ3), Figure 3",
+    "table2": "Section 5.5 (RQ3), Table 2",
+    "table6": "Section 5.5 (RQ3), Appendix K, Table 6",
+    "table3": "Section 5.6 (RQ4), Table 3, Figure 4",
+    "phase-map": "Section 7, where it holds",
+    "figure6": "Appendix H, Figure 6",
+}
+"""What of the paper an experiment is about, in the paper's order."""
+
+PICTURES = "docs/images/reproduce"
+_HEADLINE_PICTURES = {
+    "table1": ("table1.png", "eCPM of all agents in both scenarios, with 95 % intervals"),
+    "phase-map": (
+        "phase-map-soft-noise-share-reward-noise.png",
+        "DRPO minus the best soft method, over the share of random rounds and reward noise",
+    ),
+}
+_MAPS = {
+    "phase-map-soft-noise-share-reward-noise.png": (
+        "DRPO minus the best soft method, over the share of random rounds and reward noise"
+    ),
+    "phase-map-soft-reward-noise-popularity-bias.png": (
+        "DRPO minus the best soft method, over reward noise and the logger's popularity bias"
+    ),
+}
+"""Pictures of ``docs/when_to_filter.md``."""
+_MOST_ROWS = 60  # of a table on the page: longer ones are in the results
+
+
+def claims_page(results: Sequence[Mapping[str, Any]]) -> str:
+    """``docs/claims.md`` of published results: every claim and what became of it."""
+    ordered = _in_the_papers_order(results)
+    parts = [
+        "# The paper's claims and what was measured",
+        "Written by `python -m recsim_drpo.benchmarks.reproduce.publish` from the results in "
+        "[benchmarks/results/reproduce](../benchmarks/results/reproduce); "
+        "[reproduction.md](reproduction.md) says what was run. Intervals are of 95 %, over seeds. "
+        "*Undecided*: the interval covers both answers.",
+        _summary(ordered),
+    ]
+    parts += [_section(result) for result in ordered]
+    return "\n\n".join(parts) + "\n"
+
+
+def _in_the_papers_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    order = list(PLACES)
+    return sorted(
+        results,
+        key=lambda result: (
+            order.index(result["experiment"]) if result["experiment"] in order else len(order)
+        ),
+    )
+
+
+def _summary(results: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for result in results:
+        counts = Counter(one["verdict"] for one in result["verdicts"])
+        name = result["experiment"]
+        row = [f"[{name}](#{name})", PLACES.get(name, "")]
+        rows.append([*row, *(str(counts[verdict]) for verdict in VERDICTS)])
+    return markdown_table(["experiment", "in the paper", *VERDICTS], rows)
+
+
+def _section(result: Mapping[str, Any]) -> str:
+    name = result["experiment"]
+    about = EXPERIMENTS[name].about
+    facts = "; ".join([*map(_scale, result["plans"]), str(result["device"])])
+    parts = [
+        f"## {name}",
+        f"{about[0].upper()}{about[1:]}. {facts}; revision `{result['revision']}`.",
+    ]
+    # As text: padded cells of whole sentences would be wider than any screen.
+    lines = [
+        "claim | what it says | paper | ours | verdict | because | command",
+        " | ".join(["---"] * 7),
+        *(" | ".join(_cells(verdict)) for verdict in result["verdicts"]),
+    ]
+    parts.append("\n".join(f"| {line} |" for line in lines))
+    parts += _tables(result["tables"])
+    parts += [
+        _picture(picture, name, result["pictures"], "images/reproduce")
+        for picture in result["pictures"]
+        if picture.endswith(".png")
+    ]
+    return "\n\n".join(parts)
+
+
+def _tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The tables behind the verdicts, folded."""
+    shown = [Table(**table) for table in tables if len(table["rows"]) <= _MOST_ROWS]
+    if not shown:
+        return []
+    texts = [table.markdown() for table in shown]
+    return ["<details><summary>Tables</summary>", *texts, "</details>"]
+
+
+def _picture(name: str, text: str, there: Sequence[str], folder: str) -> str:
+    """A picture that leads to its SVG, if there is one."""
+    image = f"![{text}]({folder}/{name})"
+    vector = f"{name.removesuffix('.png')}.svg"
+    return f"[{image}]({folder}/{vector})" if vector in there else image
+
+
+def _cells(verdict: Mapping[str, str]) -> Iterator[str]:
+    for key in ("claim", "statement", "paper", "ours", "verdict", "because", "command"):
+        # A bar or a new line would end the cell, and "<" may begin HTML.
+        text = " ".join(str(verdict[key]).split()).replace("|", "\\|").replace("<", "\\<")
+        yield f"**{text}**" if key == "verdict" else f"`{text}`" if key == "command" else text
+
+
+def _scale(plan: Mapping[str, Any]) -> str:
+    """How large a study was, in words, and where that is less than the full setting."""
+    seeds = len(plan["seeds"])
+    full = plan.get("full_seeds", seeds)
+    parts = [f"{seeds} seeds" + (f" (full setting: {full})" if seeds != full else "")]
+    if "conditions" in plan:
+        rounds = sorted({int(condition["num_rounds"]) for condition in plan["conditions"]})
+        logged = f"{rounds[0]:,}" if len(rounds) == 1 else f"{rounds[0]:,} to {rounds[-1]:,}"
+        parts.append(f"{logged} rounds logged")
+    if "num_users" in plan:
+        parts.append(f"{plan['num_users']:,} users")
+    if "training" in plan:
+        parts.append(f"{plan['training']['steps']:,} steps")
+    return f"{plan['name']}: {', '.join(parts)}"
+
+
+def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """The README with what was found between its markers; as it is where there are no results.
+
+    Raises:
+        ValueError: the README has no markers.
+    """
+    if not results:
+        return readme
+    ordered = _in_the_papers_order(results)
+    verdicts = [one["verdict"] for result in ordered for one in result["verdicts"]]
+    counts = Counter(verdicts)
+    shown = ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS)
+    parts = [
+        f"{len(verdicts)} claims were tested. Verdicts: {shown}. [docs/claims.md](docs/claims.md) "
+        "has each claim, with the paper's number, ours and the command."
+    ]
+    by_name = {result["experiment"]: result for result in ordered}
+    if "table1" in by_name:
+        parts.append(_headline(by_name["table1"]))
+    for name, (picture, text) in _HEADLINE_PICTURES.items():
+        there = by_name[name]["pictures"] if name in by_name else []
+        if picture in there:
+            parts.append(_picture(picture, text, there, PICTURES))
+    return _between(readme, "\n\n".join(parts))
+
+
+def with_link(guide: str) -> str:
+    """``docs/reproduction.md`` with a link to the claims, which are there from the first result on.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    return _between(guide, "[claims.md](claims.md) has every claim and what became of it.")
+
+
+def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """``docs/when_to_filter.md`` with the rules that the phase map gives; as it is without a map.
+
+    Raises:
+        ValueError: it has no markers.
+    """
+    by_name = {result["experiment"]: result for result in results}
+    if phase_map.NAME not in by_name:
+        return page
+    singles = [
+        Table(f"{table['title']}: {name}", table["header"], table["rows"], table["note"])
+        for name in (phase_map.NAME, worlds.NAME)
+        if name in by_name
+        for table in by_name[name]["tables"]
+        if table["title"] == phase_map.SINGLE
+    ]
+    parts = [table.markdown() for table in (*singles, rules_table(*points_of(results)))]
+    there = by_name[phase_map.NAME]["pictures"]
+    parts += [
+        _picture(picture, text, there, "images/reproduce")
+        for picture, text in _MAPS.items()
+        if picture in there
+    ]
+    return _between(page, "\n\n".join(parts))
+
+
+def _between(page: str, text: str) -> str:
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(
+            f"The page that begins {page[:30]!r} has no {BEGIN} … {END} to write between."
+        )
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def _headline(table1: Mapping[str, Any]) -> str:
+    """eCPM of every agent in both scenarios, beside the paper's."""
+    shown = ("eCPM, tuned online", "paper's eCPM")
+    tables = {table["title"]: table for table in table1["tables"]}
+    header, rows = ["agent"], dict[str, list[str]]()
+    for scenario in SCENARIOS:
+        table = tables[f"Table 1, {scenario}"]
+        header += [f"{scenario}, eCPM", "paper"]
+        columns = [table["header"].index(name) for name in shown]
+        for row in table["rows"]:
+            rows.setdefault(row[0], [row[0]]).extend(row[column] for column in columns)
+    note = (
+        "On test users, tuned on validation users by true reward; [95 % intervals] over seeds. "
+        f"{_scale(table1['plans'][0])}; revision `{table1['revision']}`."
+    )
+    return f"{markdown_table(header, list(rows.values()))}\n\n{note}"

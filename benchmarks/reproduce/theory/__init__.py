@@ -1,0 +1,1 @@
+"""The paper's propositions and theorems, as experiments."""

@@ -1,0 +1,1 @@
+"""Clocks, rooflines and peers of what measures speed."""

@@ -1,0 +1,1 @@
+"""Logging simulated rounds and sessions."""

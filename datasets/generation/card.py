@@ -1,0 +1,222 @@
+"""The dataset card: what was logged, as Markdown and pictures beside the data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recsim_drpo.datasets.generation.source import Log
+from recsim_drpo.datasets.generation.statistics import LogStatistics
+from recsim_drpo.reporting import paper, plots
+from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent, zipf_interval
+from recsim_drpo.reporting.tables import markdown_table
+from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent
+from recsim_drpo.simulator.world import ECPM_PER_REWARD, World
+
+_CURVE_USERS = 500
+_MAP_ITEMS = 1_500
+_MAP_ROUNDS = 300
+
+
+def value_curve(world: World) -> NDArray[np.float64]:
+    """Mean latent reward of a user's item of rank 1, …, N, over 500 training users (Figure 6b)."""
+    users = world.users("train", 0, torch.arange(_CURVE_USERS))
+    total = torch.zeros(world.num_items, dtype=torch.float64, device=world.device)
+    for tastes in torch.split(users.tastes, world.rows_at_a_time):
+        ranked = world.latent_reward(world.cosines(tastes)).sort(dim=1, descending=True).values
+        total += ranked.sum(dim=0)
+    curve: NDArray[np.float64] = (total / _CURVE_USERS).cpu().numpy()
+    return curve
+
+
+def write_card(
+    folder: Path,
+    dataset_id: str,
+    metadata: Mapping[str, Any],
+    log: Log,
+) -> None:
+    """Write ``README.md`` and its pictures into ``folder``.
+
+    Without the extra ``plots`` the card has its tables only, and says so.
+    """
+    agent, world, statistics = log.agent, log.agent.world, log.statistics
+    popularity = world.catalogue.popularity
+    logged = counts_by_rank(statistics.counts.sum(axis=0), popularity)
+    shares = agent.expected_item_shares(log.tastes()).cpu().numpy()
+    expected = counts_by_rank(shares, popularity)
+    fitted = zipf_interval(logged)
+    curve = value_curve(world)
+    pictures = _pictures(folder, agent, statistics, logged, expected, fitted.value, curve)
+
+    policy_rows = [
+        [
+            name,
+            f"{metadata['weights'][name]:.2f}",
+            f"{values['rounds']:,}",
+            f"{values['latent']:.3f}",
+            f"{ECPM_PER_REWARD * values['latent']:.2f}",
+            f"{values['observed']:.3f}",
+        ]
+        for name, values in statistics.by_policy().items()
+    ]
+    latent = statistics.mean_latent_reward
+    policy_rows.append(
+        [
+            "**all**",
+            "1.00",
+            f"{statistics.num_rounds:,}",
+            f"{latent:.3f}",
+            f"{ECPM_PER_REWARD * latent:.2f}",
+            f"{statistics.mean_reward:.3f}",
+        ]
+    )
+    zipf_rows = [["all", str(fitted), f"{zipf_exponent(expected):.3f}"]]
+    for code, name in enumerate(POLICIES):
+        if statistics.counts[code].any():
+            by_rank = counts_by_rank(statistics.counts[code], popularity)
+            zipf_rows.append([name, str(zipf_interval(by_rank)), ""])
+    deciles = statistics.deciles()
+    decile_rows = [
+        [
+            f"{share:.0%}",
+            f"{ECPM_PER_REWARD * ours:.3f}",
+            f"{ours / deciles[0]:.3f}",
+            f"{theirs:.3f}",
+        ]
+        for share, ours, theirs in zip(
+            paper.FIGURE_1_SHARES, deciles, paper.FIGURE_1 / paper.FIGURE_1[0], strict=True
+        )
+    ]
+    curve_rows = [
+        [
+            f"{rank:,}",
+            f"{curve[rank - 1]:.3f}",
+            f"{curve[rank - 1] / curve[0]:.3f}",
+            f"{theirs:.3f}",
+        ]
+        for rank, theirs in zip(
+            paper.FIGURE_6B_RANKS, paper.FIGURE_6B / paper.FIGURE_6B[0], strict=True
+        )
+        if rank <= world.num_items
+    ]
+    configuration = {
+        key: metadata[key]
+        for key in (
+            "scenario",
+            "weights",
+            "seed",
+            "logging_config",
+            "catalogue_checksum",
+            "created_with",
+            "env_spec",
+            "eval_env_spec",
+        )
+    }
+    for key in ("env_spec", "eval_env_spec"):
+        configuration[key] = json.loads(configuration[key])
+    sections = [
+        f"# {dataset_id}",
+        str(metadata["description"]),
+        "```python\nimport minari\n\n"
+        f'dataset = minari.load_dataset("{dataset_id}")\n'
+        "env = dataset.recover_environment(eval_env=True)  # test users\n```",
+        f"Catalogue: {world.num_items:,} items, {world.dim} dimensions. Best eCPM for these "
+        f"users: {ECPM_PER_REWARD * statistics.mean_oracle_reward:.2f}. "
+        f"Reference scores: {metadata['reference_scores']}.",
+        "## Who logged what",
+        markdown_table(
+            ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"],
+            policy_rows,
+        ),
+        *log.card_sections(),
+        "## How popular are the items",
+        "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
+        "a 95 % bootstrap interval. Organic popularity has "
+        f"{world.catalogue.popularity_exponent:g}.",
+        markdown_table(["rounds of", "logged", "expected of the mixture"], zipf_rows),
+        *pictures.get("frequencies", []),
+        "## How rewards are spread (Figure 1)",
+        markdown_table(["rounds, best first", "eCPM", "relative", "paper, relative"], decile_rows),
+        *pictures.get("deciles", []),
+        "## What items are worth to a user (Figure 6b)",
+        markdown_table(["rank", "latent reward", "relative", "paper, relative"], curve_rows),
+        *pictures.get("value", []),
+        "## The catalogue (Figure 6a)",
+        *pictures.get(
+            "map",
+            [
+                "No pictures: they need matplotlib and scikit-learn, "
+                '`pip install "recsim-drpo[plots]"`.'
+            ],
+        ),
+        "## How it was made",
+        "```json\n" + json.dumps(configuration, indent=2) + "\n```",
+    ]
+    if world.config.embeddings is not None:
+        np.save(folder / "item_ids.npy", world.catalogue.item_ids)
+        sections.insert(4, "`item_ids.npy` has the file's own id of each row of the catalogue.")
+    (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _pictures(
+    folder: Path,
+    agent: LoggingAgent,
+    statistics: LogStatistics,
+    logged: NDArray[np.float64],
+    expected: NDArray[np.float64],
+    exponent: float,
+    curve: NDArray[np.float64],
+) -> dict[str, list[str]]:
+    """Draw the card's pictures; Markdown that shows them, or nothing where they cannot be drawn."""
+    try:
+        plots.item_frequencies(folder / "item_frequencies.png", logged, expected, exponent)
+        plots.deciles(folder / "reward_deciles.png", {"this dataset": statistics.deciles()})
+        plots.value_by_rank(folder / "value_by_rank.png", curve)
+        draw_map(folder / "item_map.png", agent)
+    except plots.PlotsMissingError:
+        return {}
+    return {
+        "frequencies": ["![Share of rounds by popularity rank](item_frequencies.png)"],
+        "deciles": ["![Reward by share of rounds](reward_deciles.png)"],
+        "value": ["![Value by rank](value_by_rank.png)"],
+        "map": [
+            "![Items, a user's interest and what is shown](item_map.png)",
+            "One user (star) and what each component of the logging agent shows to that user; "
+            f"t-SNE of at most {_MAP_ITEMS:,} items.",
+        ],
+    }
+
+
+def draw_map(path: Path, agent: LoggingAgent) -> None:
+    """Figure 6a: items, the interest of training user 0, and what each component shows to them."""
+    world = agent.world
+    user = world.users("train", 0, torch.arange(1))
+    rounds = torch.arange(_MAP_ROUNDS)
+    shown = {}
+    for name in POLICIES:
+        component = LoggingAgent(world, {name: 1.0}, agent.config)
+        tastes = user.tastes.expand(_MAP_ROUNDS, -1)
+        shown[name] = component.choose(tastes, 0, rounds).items.cpu().numpy()
+    needed = np.unique(np.concatenate(list(shown.values())))
+    others = np.setdiff1d(np.arange(world.num_items), needed)
+    count = max(0, min(len(others), _MAP_ITEMS - len(needed)))
+    filler: Any = (
+        np.random.default_rng(0).choice(others, size=count, replace=False) if count else []
+    )
+    items = np.concatenate([needed, np.asarray(filler, dtype=np.int64)])[:_MAP_ITEMS]
+    position = {int(item): row for row, item in enumerate(items)}
+    plots.item_map(
+        path,
+        world.catalogue.embeddings[items],
+        user.interests[0].cpu().numpy(),
+        {
+            name: [position[int(i)] for i in rows if int(i) in position]
+            for name, rows in shown.items()
+        },
+    )

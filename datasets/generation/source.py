@@ -1,0 +1,99 @@
+"""What can be logged into a Minari dataset: the part that :mod:`generate` needs to know."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from minari.data_collector import EpisodeBuffer
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsim_drpo.datasets.generation.statistics import LogStatistics
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+
+
+class References(NamedTuple):
+    """Scores that an agent's mean score is held against (Minari's normalised score).
+
+    Attributes:
+        score: what is scored, in words.
+        low_name, low: a policy that knows nothing, and its mean score.
+        high_name, high: a policy that knows the world, and its mean score.
+        num_users: test users that they are means over.
+    """
+
+    score: str
+    low_name: str
+    low: float
+    high_name: str
+    high: float
+    num_users: int
+
+
+class Log(ABC):
+    """Rounds of a logging agent, computed block by block, each a function of its number.
+
+    Args:
+        agent: who logs.
+
+    Attributes:
+        agent: as given.
+        statistics: of the episodes that were counted.
+        packing: what an episode is, for the metadata; ``packing["rule"]`` says it in words.
+        unit: what is logged, for the description.
+    """
+
+    packing: dict[str, Any]
+    unit: str
+
+    def __init__(self, agent: LoggingAgent) -> None:
+        self.agent = agent
+        self.statistics = LogStatistics(agent.world.num_items)
+
+    @property
+    @abstractmethod
+    def spaces(self) -> tuple[Any, Any]:
+        """Observation and action space."""
+
+    @abstractmethod
+    def references(self) -> References:
+        """See :class:`References`."""
+
+    @abstractmethod
+    def bytes_per_round(self) -> float:
+        """What a round takes on the disk, about."""
+
+    @abstractmethod
+    def starts(self, num_rounds: int) -> Iterator[int]:
+        """Where the blocks start that hold the first ``num_rounds`` rounds; may go on beyond."""
+
+    @abstractmethod
+    def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
+        """The episodes of one block; ``num_rounds`` is how many rounds the log is to have."""
+
+    @abstractmethod
+    def tastes(self) -> Tensor:
+        """Tastes, float32 (B, K), of some users as the logging agent met them."""
+
+    def card_sections(self) -> list[str]:
+        """What the dataset card says of this kind of log beside the rest."""
+        return []
+
+    def count(self, episodes: Sequence[EpisodeBuffer]) -> None:
+        """Add episodes that were written to the statistics."""
+        columns = [episode.infos or {} for episode in episodes]
+        infos = {
+            name: np.concatenate([column[name][1:] for column in columns]) for name in columns[0]
+        }
+        self.statistics.add(np.concatenate([episode.rewards for episode in episodes]), infos)
+
+
+def info_column(values: NDArray[Any], rows: NDArray[np.int64], size: int) -> NDArray[Any]:
+    """An info column of ``size`` rows: values at ``rows``, filler (-1 or NaN) in the others."""
+    filler = np.nan if values.dtype.kind == "f" else -1
+    column = np.full(size, filler, values.dtype)
+    column[rows] = values
+    return column

@@ -1,0 +1,1 @@
+"""Reading logs that no simulator made."""

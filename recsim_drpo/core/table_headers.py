@@ -1,0 +1,48 @@
+"""Headers of tables that come from outside: their delimiter, their columns, and those not there."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+from recsim_drpo.core.validation import nearest_name
+
+DELIMITERS = (",", "\t", ";", "|")
+
+_SHOWN = 12
+
+
+def split_header(line: str, delimiters: Sequence[str] = DELIMITERS) -> tuple[str, list[str]]:
+    """The delimiter that gives most columns, the first of equals, and their names.
+
+    Args:
+        line: first line of a text table; names may be in double quotes.
+        delimiters: those that it can be.
+    """
+    found = {one: next(csv.reader([line], delimiter=one), []) for one in delimiters}
+    delimiter = max(delimiters, key=lambda one: len(found[one]))
+    return delimiter, found[delimiter]
+
+
+def check_unique(file: str, names: Sequence[str]) -> None:
+    """Raise ``ValueError`` if two columns of a file have one name."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
+
+
+def no_column(
+    file: str, missing: Sequence[str], names: Sequence[str], mend: str = ""
+) -> ValueError:
+    """The error for columns that a file with ``names`` lacks: says the nearest of the first."""
+    many = f" ({len(missing)} are missing)" if len(missing) > 1 else ""
+    hint = nearest_name(missing[0], names)
+    return ValueError(
+        f"{file!r} has no column {missing[0]!r}{many}.{hint} It has {listed(names)}.{mend}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in words, the first twelve of many."""
+    more = f", … ({len(names)})" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more

@@ -1,0 +1,85 @@
+"""In which arithmetic torch multiplies matrices, for a while."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from recsim_drpo.core.validation import unknown_name
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise ``ValueError`` unless matrices can be multiplied so on the device."""
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"precision='tf32' is arithmetic of CUDA devices, not of {str(device)!r}; use float32."
+        )
+
+
+@contextmanager
+def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Let float32 matrices be multiplied in the named arithmetic, and as before afterwards.
+
+    * ``"float32"``: every product and sum in float32. On the CPU torch's default kernels may be
+      half as fast as the processor allows; where a check shows that oneDNN's multiply as exactly,
+      these are used.
+    * ``"tf32"``: CUDA's 10-bit mantissas, sums in float32.
+    * ``"bf16"``: automatic mixed precision with bfloat16.
+
+    Args:
+        precision: one of :data:`PRECISIONS`, checked by :func:`check_precision`.
+        device: where the matrices are.
+    """
+    if precision == "bf16":
+        with torch.autocast(device.type, torch.bfloat16):
+            yield
+    elif device.type == "cuda":
+        with _setting(torch.backends.cuda.matmul, "allow_tf32", precision == "tf32"):
+            yield
+    elif _onednn_is_exact():
+        with _setting(_onednn(), "fp32_precision", "bf16"):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _setting(holder: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(holder, name)
+    setattr(holder, name, value)
+    try:
+        yield
+    finally:
+        setattr(holder, name, before)
+
+
+def _onednn() -> Any:
+    return getattr(torch.backends.mkldnn, "matmul", None)
+
+
+@functools.cache
+def _onednn_is_exact() -> bool:
+    """Whether oneDNN, allowed to round float32 to bfloat16, does not do so on this processor.
+
+    That permission is what makes torch call it. Processors with matrix units (AMX) make use of it,
+    others do not, and lose nothing.
+    """
+    if not torch.backends.mkldnn.is_available() or not hasattr(  # type: ignore[no-untyped-call]
+        _onednn(), "fp32_precision"
+    ):
+        return False
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    exact = left.double() @ right.double()
+    plain_error = (left @ right - exact).abs().max()
+    with _setting(_onednn(), "fp32_precision", "bf16"):
+        error = (left @ right - exact).abs().max()
+    return bool(error <= 4.0 * plain_error)

@@ -1,0 +1,155 @@
+"""Small networks fitted on logs: a reward model, and who shows which cluster of items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from recsim_drpo.core.threads import threads
+from recsim_drpo.core.validation import check_integer
+
+MAX_STEPS = 800
+"""Most optimiser steps of a fit where nothing else is said."""
+MAX_PASSES = 20
+"""Most passes over the rounds, likewise: more of them learn a small log by heart."""
+LEARNING_RATE = 3e-3
+"""Of Adam, likewise."""
+
+_BATCH_SIZE = 512
+_WIDTH = 128
+
+
+class RewardModel:
+    """A network that regresses the logged reward on context and item embedding.
+
+    Args:
+        contexts: float32 (n, o) on any device, n ≥ 1.
+        embeddings: float32 (N, d), on the same device.
+        items: int64 (n,), the rows of ``embeddings`` that were shown.
+        rewards: float32 (n,).
+        seed: of initialisation and order.
+        steps: of the optimiser, Adam; ``None``: :data:`MAX_STEPS`, or :data:`MAX_PASSES` if fewer.
+        learning_rate: its own.
+    """
+
+    def __init__(
+        self,
+        contexts: Tensor,
+        embeddings: Tensor,
+        items: Tensor,
+        rewards: Tensor,
+        seed: int,
+        steps: int | None = None,
+        learning_rate: float = LEARNING_RATE,
+    ) -> None:
+        def loss(network: nn.Module, rows: Tensor) -> Tensor:
+            inputs = torch.cat((contexts[rows], embeddings[items[rows]]), dim=1)
+            error: Tensor = network(inputs).squeeze(1) - rewards[rows]
+            return error.square().mean()
+
+        width = contexts.shape[1] + embeddings.shape[1]
+        self._network = _fitted(width, 1, loss, contexts, seed, steps, learning_rate)
+
+    @torch.no_grad()
+    def predict(self, contexts: Tensor, vectors: Tensor) -> Tensor:
+        """Rewards, float32 (B,), of items with embeddings (B, d) in contexts (B, o)."""
+        predicted: Tensor = self._network(torch.cat((contexts, vectors), dim=1))
+        return predicted.squeeze(1)
+
+
+class ClusterModel:
+    """A network that tells with what probability a logger shows each cluster in a context.
+
+    Args:
+        contexts: float32 (n, o), n ≥ 1.
+        clusters: int64 (n,), those that were shown, in [0, C).
+        num_clusters: C ≥ 1.
+        seed: of initialisation and order.
+        steps: as of :class:`RewardModel`.
+    """
+
+    def __init__(
+        self,
+        contexts: Tensor,
+        clusters: Tensor,
+        num_clusters: int,
+        seed: int,
+        steps: int | None = None,
+    ) -> None:
+        def loss(network: nn.Module, rows: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(network(contexts[rows]), clusters[rows])
+
+        self._network = _fitted(contexts.shape[1], num_clusters, loss, contexts, seed, steps)
+
+    @torch.no_grad()
+    def predict(self, contexts: Tensor, clusters: Tensor) -> Tensor:
+        """π̂_0(c | x), float32 (B,), of clusters int64 (B,) in contexts (B, o)."""
+        shares = torch.softmax(self._network(contexts), dim=1)
+        return shares.gather(1, clusters.unsqueeze(1)).squeeze(1)
+
+
+class CrossFitted:
+    """Models each fitted without one fold of the rounds, so that none meets what it has seen.
+
+    Args:
+        fit: from the rounds to fit on, int64 (m,), to a model.
+        num_rounds: n.
+        folds: from 2 to n; round t is of fold t mod ``folds``.
+    """
+
+    def __init__(
+        self,
+        fit: Callable[[Tensor], RewardModel | ClusterModel],
+        num_rounds: int,
+        folds: int = 2,
+    ) -> None:
+        check_integer("folds", folds, 2, num_rounds)
+        fold = torch.arange(num_rounds) % folds
+        self._models = [fit((fold != number).nonzero().squeeze(1)) for number in range(folds)]
+
+    def predict(self, rounds: Tensor, contexts: Tensor, what: Tensor) -> Tensor:
+        """Predictions float32 (B,) for rounds int64 (B,), by the models that have not seen them.
+
+        ``contexts`` and ``what`` (vectors or clusters) are as the models' ``predict`` wants them.
+        """
+        predicted = torch.empty(len(rounds), device=contexts.device)
+        for number, model in enumerate(self._models):
+            mine = rounds % len(self._models) == number
+            predicted[mine] = model.predict(contexts[mine], what[mine])
+        return predicted
+
+
+def _fitted(
+    inputs: int,
+    outputs: int,
+    loss: Callable[[nn.Module, Tensor], Tensor],
+    data: Tensor,
+    seed: int,
+    steps: int | None,
+    learning_rate: float = LEARNING_RATE,
+) -> nn.Module:
+    """A network of two hidden layers, after ``steps`` steps of Adam on rows of ``data``."""
+    if steps is None:
+        steps = min(MAX_STEPS, math.ceil(MAX_PASSES * len(data) / _BATCH_SIZE))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = nn.Sequential(
+            nn.Linear(inputs, _WIDTH),
+            nn.ReLU(),
+            nn.Linear(_WIDTH, _WIDTH),
+            nn.ReLU(),
+            nn.Linear(_WIDTH, outputs),
+        ).to(data.device)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    with threads(1):  # networks this small gain nothing from more, and wait for them
+        for _ in range(steps):
+            rows = torch.randint(len(data), (_BATCH_SIZE,), generator=generator).to(data.device)
+            value = loss(network, rows)
+            optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return network

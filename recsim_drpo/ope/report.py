@@ -1,0 +1,80 @@
+"""Off-policy evaluations as a table, lines of refusals, a picture and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from recsim_drpo.core.files import whole_folder
+from recsim_drpo.ope.evaluator import OffPolicyEvaluation
+from recsim_drpo.reporting import plots
+from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.tables import markdown_table
+
+Results = Mapping[str, OffPolicyEvaluation]
+"""Evaluations on one log by policy, at least one."""
+
+
+def as_text(results: Results) -> str:
+    """The table in Markdown, what it rests on, and a line for each reason to refuse."""
+    first = next(iter(results.values()))
+    header = [
+        "policy",
+        "estimator",
+        "reward",
+        "95 % interval",
+        "effective rounds",
+        "largest weight",
+    ]
+    rows = [["who logged", "mean", *_interval(first.logged), f"{first.num_rounds:,}", "1"]]
+    lines = []
+    for policy, found in results.items():
+        refused: dict[str, list[str]] = {}
+        for one in found.estimates:
+            value = ["refused", ""] if one.value is None else _interval(one.value)
+            largest = "" if one.largest_weight is None else f"{one.largest_weight:,.4g}"
+            rows.append([policy, one.estimator, *value, f"{one.ess:,.0f}", largest])
+            if one.refusal is not None:
+                refused.setdefault(one.refusal, []).append(one.estimator)
+        lines += [f"- {policy}, refused: {', '.join(who)}: {why}." for why, who in refused.items()]
+        if found.nothing_shown:
+            lines.append(f"- {policy} shows no item in {found.nothing_shown:.1%} of contexts.")
+    about = (
+        f"{first.num_rounds:,} rounds; observed reward. Intervals are normal over rounds (snips, "
+        f"mips: delta method); that of dm knows nothing of its model, whose R² is "
+        f"{first.r_squared:.3f} on rounds it was not fitted on."
+    )
+    parts = [markdown_table(header, rows), about, "\n".join(lines)]
+    return "\n\n".join(filter(None, parts))
+
+
+def save(folder: Path, results: Results) -> str | None:
+    """Write ``ope.json``, ``ope.md`` and ``ope.png`` into a folder that appears whole.
+
+    Returns:
+        why there is no picture, or ``None``.
+
+    Raises:
+        FileExistsError, OSError: as :func:`recsim_drpo.core.files.whole_folder`.
+    """
+    plain = {policy: found.as_dict() for policy, found in results.items()}
+    drawn = {"who logged": next(iter(results.values())).logged} | {
+        f"{policy}, {one.estimator}": one.value
+        for policy, found in results.items()
+        for one in found.estimates
+        if one.value is not None
+    }
+    with whole_folder(folder) as partial:
+        (partial / "ope.md").write_text(as_text(results) + "\n", encoding="utf-8")
+        text = json.dumps(plain, indent=1) + "\n"
+        (partial / "ope.json").write_text(text, encoding="utf-8")
+        try:
+            plots.estimates(partial / "ope.png", drawn, "observed reward, 95 % interval")
+        except plots.PlotsMissingError as error:
+            return str(error)
+    return None
+
+
+def _interval(value: Estimate) -> list[str]:
+    return [f"{value.value:.4f}", f"{value.low:.4f} to {value.high:.4f}"]

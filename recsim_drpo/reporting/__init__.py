@@ -1,0 +1,1 @@
+"""Numbers for readers: intervals, comparisons, tables and pictures."""

@@ -1,0 +1,409 @@
+"""Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG.
+
+Those that a benchmark draws are written as PNG and SVG where the path has no suffix. They are
+legible at a width of 600 pixels. Estimates come as rows of value, low and high.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recsim_drpo.reporting import paper
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+
+_recorded: list[tuple[str, Figure]] | None = None
+
+
+class PlotsMissingError(ImportError):
+    """Raised where a picture is asked for and the extra ``plots`` is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'Pictures need matplotlib and scikit-learn: pip install "recsim-drpo[plots]".'
+        )
+
+
+def new_figure(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes, apart from pyplot's global state.
+
+    Raises:
+        PlotsMissingError: matplotlib is not installed.
+    """
+    figure, panels = new_panels(1, 1, width, height)
+    return figure, panels[0][0]
+
+
+def new_panels(
+    rows: int, columns: int, width: float, height: float, *, share: str = "x"
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with rows of axes that share their horizontal scale, or with ``"y"`` the vertical.
+
+    Raises:
+        PlotsMissingError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotsMissingError from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=share == "x", sharey=share == "y")
+    for axes in panels.flat:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    return figure, [list(row) for row in panels]
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write a figure as ``.png`` or ``.svg`` says, as both where the name ends otherwise.
+
+    Text stays text in an SVG, and the same figure gives the same bytes.
+    """
+    import matplotlib
+
+    if _recorded is not None:
+        _recorded.append((path.name, figure))
+    endings = (".png", ".svg")
+    both = [path.with_name(path.name + ending) for ending in endings]
+    paths = [path] if path.suffix in endings else both
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
+        for one in paths:
+            metadata = {"Date": None} if one.suffix == ".svg" else {}
+            figure.savefig(one, dpi=120, metadata=metadata)
+    return paths
+
+
+@contextmanager
+def recorded() -> Iterator[list[tuple[str, Figure]]]:
+    """The figures that are saved meanwhile, with their names, in the list that is given."""
+    global _recorded
+    outside, _recorded = _recorded, []
+    try:
+        yield _recorded
+    finally:
+        _recorded = outside
+
+
+def deciles(
+    path: Path, curves: Mapping[str, ArrayLike], ylabel: str = "latent reward, relative"
+) -> None:
+    """Figure 1: reward at 10, 20, …, 90 % of the logs, best first, relative to the first.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        curves: nine values a name.
+        ylabel: what is drawn.
+    """
+    figure, axes = new_figure()
+    shares = 100 * paper.FIGURE_1_SHARES
+    for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
+        y = np.asarray(values, dtype=np.float64)
+        axes.plot(shares, y / y[0], "o-", color=colour, label=name)
+    reference = paper.FIGURE_1 / paper.FIGURE_1[0]
+    axes.plot(shares, reference, "s--", color="0.5", label="paper, Figure 1 (production)")
+    axes.set(xlabel="share of rounds, best first (%)", ylabel=ylabel, ylim=(0, 1.05))
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def value_by_rank(
+    path: Path,
+    curve: NDArray[np.float64],
+    shares: NDArray[np.float64] | None = None,
+    types: Mapping[str, float] | None = None,
+) -> None:
+    """Figure 6b: mean over users of the value of their item of rank r, relative to rank 1.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        curve: (T,), best first.
+        shares: (T,), ranks as shares of the catalogue; ``None`` where the curve has all of them.
+        types: of items, with the share of the ranks at which they end, in rising order.
+    """
+    figure, axes = new_figure()
+    # As a share of the catalogue, since the paper's has 5,000 items and this one may not.
+    ranks = np.arange(1, len(curve) + 1) / len(curve) if shares is None else shares
+    start = 0.0
+    for number, (name, end) in enumerate((types or {}).items()):
+        axes.axvspan(100 * start, 100 * end, color=COLOURS[4], alpha=(0.35, 0.15, 0.0)[number % 3])
+        axes.text(50 * (start + end), 1.0, name, ha="center", fontsize=8, rotation=90, va="top")
+        start = end
+    axes.plot(100 * ranks, curve / curve[0], color=COLOURS[0], label="this world")
+    reference = paper.FIGURE_6B / paper.FIGURE_6B[0]
+    ranks = 100 * paper.FIGURE_6B_RANKS / paper.FIGURE_6B_RANKS[-1]
+    axes.plot(ranks, reference, "s--", color="0.5", label="paper, Figure 6b")
+    axes.set(
+        xlabel="rank of the item for the user (% of the catalogue)",
+        ylabel="latent reward, relative",
+        ylim=(0, 1.05),
+    )
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def item_frequencies(
+    path: Path, logged: NDArray[np.float64], expected: NDArray[np.float64], exponent: float
+) -> None:
+    """Logged and expected share of each item by true popularity rank, on logarithmic axes."""
+    figure, axes = new_figure()
+    ranks = np.arange(1, len(logged) + 1)
+    shares = logged / logged.sum()
+    seen = shares > 0
+    axes.loglog(ranks[seen], shares[seen], ".", ms=3, color=COLOURS[5], label="logged")
+    axes.loglog(ranks, expected, ".", ms=2, color=COLOURS[0], label="expected of the mixture")
+    fitted = ranks**-exponent
+    axes.loglog(
+        ranks, fitted / fitted.sum(), color=COLOURS[1], label=f"Zipf, exponent {exponent:.2f}"
+    )
+    axes.set(xlabel="true popularity rank", ylabel="share of rounds")
+    axes.legend(frameon=False)
+    save(figure, path)
+
+
+def item_map(
+    path: Path,
+    vectors: NDArray[np.floating],
+    interest: NDArray[np.floating],
+    shown_by: Mapping[str, Sequence[int]],
+) -> None:
+    """Figure 6a: items and a user's interest by t-SNE, and who shows which to that user.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        vectors: (n, d), the items drawn.
+        interest: (d,), the user's interest.
+        shown_by: for each component of the logging agent, rows of ``vectors`` it showed.
+
+    Raises:
+        PlotsMissingError: scikit-learn or matplotlib is not installed.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError as error:
+        raise PlotsMissingError from error
+    figure, axes = new_figure(6.0, 5.5)
+    together = np.vstack([vectors, interest[None]]).astype(np.float64)
+    perplexity = min(30.0, max(1.0, (len(together) - 1) / 3))
+    points = TSNE(
+        metric="cosine", init="random", perplexity=perplexity, max_iter=500, random_state=0
+    ).fit_transform(together)
+    items, star = points[:-1], points[-1]
+    axes.scatter(items[:, 0], items[:, 1], s=4, color="0.85", label="catalogue")
+    for colour, (name, rows) in zip(COLOURS, shown_by.items(), strict=False):
+        chosen = items[np.unique(np.asarray(rows, dtype=np.int64))]
+        axes.scatter(chosen[:, 0], chosen[:, 1], s=14, color=colour, alpha=0.8, label=name)
+    axes.scatter(
+        star[0], star[1], s=220, marker="*", color="black", zorder=5, label="user's interest"
+    )
+    axes.set(xticks=[], yticks=[])
+    axes.legend(frameon=False, loc="best", fontsize=8)
+    save(figure, path)
+
+
+def learning_curves(
+    path: Path,
+    curves: Mapping[str, tuple[ArrayLike, NDArray[np.float64]]],
+    levels: Mapping[str, float],
+    ylabel: str,
+) -> None:
+    """Value against training steps: the mean over seeds, each seed thin, references as lines.
+
+    Args:
+        path: PNG to write.
+        curves: by name, steps (T,) and values (seeds, T).
+        levels: references by name.
+        ylabel: what is drawn.
+    """
+    figure, axes = new_figure(7.0, 4.2)
+    for colour, (name, (steps, values)) in zip(COLOURS, curves.items(), strict=False):
+        x = np.asarray(steps)
+        for run in values:
+            axes.plot(x, run, color=colour, alpha=0.3, lw=0.8)
+        axes.plot(x, values.mean(axis=0), color=colour, lw=2, label=f"{name} ({len(values)} seeds)")
+    styles = ("--", ":", "-.", (0, (1, 3)))
+    for style, (name, level) in zip(styles, levels.items(), strict=False):
+        axes.axhline(level, color="0.4", ls=style, lw=1, label=name)
+    axes.set(xlabel="training steps", ylabel=ylabel)
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8, ncols=2)
+    figure.savefig(path, dpi=120)
+
+
+def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
+    """A dot with its interval for each name, top to bottom.
+
+    Args:
+        path: PNG to write.
+        rows: :class:`recsim_drpo.reporting.statistics.Estimate` by name.
+        xlabel: what is drawn.
+    """
+    figure, axes = new_figure(6.0, 0.45 * len(rows) + 1.0)
+    for row, estimate in enumerate(rows.values()):
+        spread = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
+        axes.errorbar(estimate.value, row, xerr=np.nan_to_num(spread), fmt="o", color=COLOURS[0])
+        axes.annotate(
+            f"{estimate.value:.2f}",
+            (estimate.value, row),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=xlabel)
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.set_xlim(left=0)
+    figure.savefig(path, dpi=120)
+
+
+def interval_bars(
+    path: Path, names: Sequence[str], panels: Mapping[str, ArrayLike], xlabel: str
+) -> None:
+    """A bar from low to high with a line at the value, one row a name, one panel a scenario.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        names: of the rows, top to bottom (agents).
+        panels: by title, (len(names), 3): value, low, high. A NaN interval has no bar.
+        xlabel: what is drawn, with its unit.
+    """
+    # At most three beside one another can be read, in rows of about equal length.
+    rows = math.ceil(len(panels) / 3)
+    columns = math.ceil(len(panels) / rows)
+    height = rows * (0.24 * len(names) + 0.6) + 0.4
+    figure, by_row = new_panels(rows, columns, 6.0, height, share="y")
+    grid = [axes for row in by_row for axes in row]
+    places = np.arange(len(names))
+    for axes, (title, given) in zip(grid, panels.items(), strict=False):
+        value, low, high = np.asarray(given, dtype=np.float64).T
+        axes.barh(places, high - low, left=low, height=0.66, color=COLOURS[5])
+        axes.vlines(value, places - 0.33, places + 0.33, color="black", lw=2)
+        axes.set_title(title, fontsize=10)
+        axes.set_yticks(places, names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.use_sticky_edges = False  # or the outermost bars touch the frame
+        axes.margins(x=0.06)
+        axes.locator_params(axis="x", nbins=4)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    figure.supxlabel(xlabel, fontsize=10)
+    save(figure, path)
+
+
+def profiles(
+    path: Path, thresholds: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str
+) -> None:
+    """Performance profiles: the share of runs with a score above each threshold, with bands.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        thresholds: (T,), rising.
+        curves: by agent, (T, 3) of :func:`recsim_drpo.reporting.comparison.performance_profile`.
+        xlabel: what the scores are, with their unit.
+
+    Raises:
+        ValueError: there are more than 21 agents.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    _bands(figure, axes, np.asarray(thresholds), curves, markers=False)
+    axes.set(xlabel=f"τ, {xlabel}", ylabel="share of runs with more than τ", ylim=(-0.02, 1.02))
+    save(figure, path)
+
+
+def sweep(
+    path: Path, x: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str, ylabel: str
+) -> None:
+    """Estimates against what is varied, a line with its band for each agent.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        x: (T,), rising, for example shares of random logs.
+        curves: by agent, (T, 3): value, low, high. A NaN interval has no band.
+        xlabel: what is varied, with its unit.
+        ylabel: what is drawn, with its unit.
+
+    Raises:
+        ValueError: there are more than 21 agents.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    _bands(figure, axes, np.asarray(x), curves, markers=True)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    save(figure, path)
+
+
+def heatmap(
+    path: Path,
+    values: ArrayLike,
+    significant: ArrayLike,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    xlabel: str,
+    ylabel: str,
+    label: str,
+    mark: str,
+) -> None:
+    """A map of differences over two quantities: diverging colours, white at 0.
+
+    Cells are of one size, whatever the steps of ``x`` and ``y``.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        values: (len(y), len(x)); NaN, where nothing was measured, is grey.
+        significant: (len(y), len(x)), true for cells to mark with a dot.
+        x: of the columns, left to right.
+        y: of the rows, bottom to top.
+        xlabel: with its unit.
+        ylabel: with its unit.
+        label: what the colours are, with their unit.
+        mark: what a dot says, for example ``"differs from 0 (Holm, 5 %)"``.
+    """
+    figure, axes = new_figure(6.0, 4.5)
+    shown = np.asarray(values, dtype=np.float64)
+    found = np.abs(shown[np.isfinite(shown)])
+    limit = float(found.max(initial=0.0)) or 1.0
+    axes.grid(visible=False)
+    axes.set_facecolor("0.8")
+    # Brown to violet, which colour-blind readers can tell apart.
+    image = axes.imshow(shown, cmap="PuOr", vmin=-limit, vmax=limit, origin="lower", aspect="auto")
+    rows, columns = np.nonzero(np.asarray(significant, dtype=np.bool_))
+    # Ringed in white, to be seen on the darkest cells.
+    axes.scatter(columns, rows, s=28, color="black", edgecolor="white", label=mark)
+    axes.set_xticks(range(shown.shape[1]), [f"{value:,.12g}" for value in np.asarray(x)])
+    axes.set_yticks(range(shown.shape[0]), [f"{value:,.12g}" for value in np.asarray(y)])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.colorbar(image, ax=axes, label=label)
+    figure.legend(loc="outside upper left", frameon=False, fontsize=9)
+    save(figure, path)
+
+
+def _bands(
+    figure: Figure,
+    axes: Axes,
+    x: NDArray[np.floating],
+    curves: Mapping[str, ArrayLike],
+    *,
+    markers: bool,
+) -> None:
+    """Lines with bands, their names below; other dashes where the colours come again."""
+    styles = tuple(itertools.product(("-o", "--s", ":^"), COLOURS))
+    if len(curves) > len(styles):
+        raise ValueError(f"{len(curves)} lines: no more than {len(styles)} can be told apart.")
+    for (style, colour), (name, given) in zip(styles, curves.items(), strict=False):
+        value, low, high = np.asarray(given, dtype=np.float64).T
+        axes.plot(x, value, style, ms=4 if markers else 0, color=colour, label=name)
+        axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=4, handlelength=2.8)

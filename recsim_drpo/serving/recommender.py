@@ -1,0 +1,197 @@
+"""Serve what was learnt: the top-k items of contexts, from a run and a catalogue."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_drpo.agents.protocol import Agent
+from recsim_drpo.core.policy import as_observations, checked_actions
+from recsim_drpo.core.validation import check_integer, resolve_device
+from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.items import resolve_items
+from recsim_drpo.runs import folder as runs
+from recsim_drpo.serving.tables import STREAM, open_contexts, open_recommendations
+from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.decoder import ExactDecoder, directions
+
+_CELLS = 2**20
+_ROWS = 4096
+
+
+def items_of_run(
+    config: Mapping[str, Any], *, embeddings: str | Path | None = None, normalize: bool = False
+) -> Catalogue:
+    """The items that a run's policy chooses from.
+
+    Args:
+        config: of the run, by :func:`recsim_drpo.runs.folder.load_config`.
+        embeddings: a file in place of the items of the run's log, see
+            :func:`recsim_drpo.datasets.items.resolve_items`.
+        normalize: scale that file's rows to unit length.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`resolve_items`, or the items are of another
+            dimension than the policy's actions.
+    """
+    source = config["source"] if embeddings is None else Path(embeddings)
+    items = resolve_items(source, normalize=normalize)
+    if items.dim != config["action_dim"]:
+        raise ValueError(
+            f"The items' vectors have {items.dim} dimensions; the policy's actions have "
+            f"{config['action_dim']}."
+        )
+    return items
+
+
+class Recommender:
+    """A policy and the items that it chooses from.
+
+    Args:
+        agent: what acts.
+        items: what it chooses from.
+        observation_dim: o ≥ 1, of a context.
+        device: where items are looked up.
+        coding: how a context is made of a table's columns, where the policy learnt from an
+            imported log.
+
+    Attributes:
+        agent, items, observation_dim, device, coding: as given.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        items: Catalogue,
+        observation_dim: int,
+        device: str | torch.device = "cpu",
+        coding: Columns | None = None,
+    ) -> None:
+        self.agent, self.items, self.observation_dim = agent, items, observation_dim
+        self.device, self.coding = resolve_device(device), coding
+        with warnings.catch_warnings():
+            # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            vectors = torch.from_numpy(items.embeddings)
+        self._decoder = ExactDecoder(vectors.to(self.device))
+
+    def top(self, contexts: Tensor | NDArray[np.float32], k: int = 10) -> tuple[Tensor, Tensor]:
+        """The k items of largest cosine with the policy's action.
+
+        Args:
+            contexts: float32 (B, o).
+            k: from 1 to N.
+
+        Returns:
+            scores: float32 (B, k) in [-1, 1], falling.
+            rows: int64 (B, k), rows of the items; ties: the smaller first.
+
+        Raises:
+            ValueError: another shape, k out of range, or an action that is not finite.
+        """
+        check_integer("k", k, 1, self.items.num_items)
+        inputs = as_observations(contexts, self.observation_dim, self.device)
+        expected = (len(inputs), self.items.dim)
+        actions = checked_actions(self.agent.act(inputs), expected, "contexts").to(self.device)
+        found = torch.isfinite(actions).all(dim=1)
+        if not bool(found.all()):
+            row = int((~found).to(torch.uint8).argmax())
+            raise ValueError(
+                f"The policy's action is not finite for {int((~found).sum())} of {len(found)} "
+                f"contexts, for example {inputs[row].tolist()}."
+            )
+        return self._decoder.search(directions(actions), k)
+
+    def recommend(
+        self,
+        contexts: str | Path,
+        out: str | Path,
+        *,
+        k: int = 10,
+        columns: Sequence[str] | None = None,
+        id_column: str | None = None,
+        input_format: str | None = None,
+        output_format: str | None = None,
+    ) -> int:
+        """Read contexts, write the top k items of each; holds one piece of them at a time.
+
+        Args:
+            contexts: a file, or ``"-"``, standard input.
+            out: a file that is not there yet, and appears whole or not at all; or ``"-"``,
+                standard output, where the pieces before a faulty row have been written.
+            k: from 1 to N.
+            columns: see :func:`recsim_drpo.serving.tables.open_contexts`, as for the rest.
+            id_column: whose values name the contexts in the result.
+            input_format: ``None``: by the suffix.
+            output_format: likewise.
+
+        Returns:
+            the number of contexts.
+
+        Raises:
+            FileNotFoundError, FileExistsError, OSError: about the files.
+            ValueError: as said there, and as for :meth:`top`.
+        """
+        source, target = Path(contexts), Path(out)
+        check_integer("k", k, 1, self.items.num_items)
+        rows = max(1, min(_ROWS, _CELLS // k))
+        count = 0
+        with (
+            open_contexts(
+                source,
+                self.observation_dim,
+                format=input_format,
+                columns=columns,
+                id_column=id_column,
+                rows=rows,
+                coding=self.coding,
+            ) as table,
+            open_recommendations(target, table.id_name, format=output_format) as write,
+            tqdm(
+                total=table.num_rows,
+                desc="recommend",
+                unit="context",
+                disable=True if target == STREAM else None,
+            ) as bar,
+        ):
+            for ids, values in table.pieces:
+                scores, found = self.top(values, k)
+                write(ids, self.items.item_ids[found.cpu().numpy()], scores.cpu().numpy())
+                count += len(ids)
+                bar.update(len(ids))
+        return count
+
+
+def load_recommender(
+    run: str | Path,
+    *,
+    embeddings: str | Path | None = None,
+    normalize: bool = False,
+    device: str | torch.device = "cpu",
+) -> Recommender:
+    """The recommender that a trained run makes.
+
+    Args:
+        run: its folder.
+        embeddings: see :func:`items_of_run`.
+        normalize: likewise.
+        device: where it acts and looks up.
+
+    Raises:
+        FileNotFoundError, ImportError, TypeError, ValueError: as
+            :func:`recsim_drpo.runs.folder.load_agent` and :func:`items_of_run`.
+    """
+    config = runs.load_config(run)
+    items = items_of_run(config, embeddings=embeddings, normalize=normalize)
+    agent = runs.load_agent(run, device=device)
+    context = config["source"].get("context")
+    coding = None if context is None else Columns(**context)
+    return Recommender(agent, items, config["observation_dim"], device, coding)

@@ -1,0 +1,1 @@
+"""The simulated world: items, users, rewards, sessions, and who logs in it."""

@@ -1,0 +1,180 @@
+"""Decoding: from an action embedding to the items of largest inner product (MIPS)."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.core.validation import check_integer
+
+NO_ITEM = -1
+"""The item that a query with a non-finite component decodes to."""
+
+# Small enough on a CPU that the scores stay in cache and the allocator gives the same pages again.
+_CPU_CELLS = 2**21
+_GPU_CELLS = 2**26
+_MAX_QUERIES = 1024
+_RUN = 64
+
+
+def cells_at_a_time(device: torch.device) -> int:
+    """How many scores of users against items are best computed at a time on a device."""
+    return _CPU_CELLS if device.type == "cpu" else _GPU_CELLS
+
+
+def directions(actions: Tensor) -> Tensor:
+    """Actions scaled to unit length, float32 of the same shape (..., d): what is looked up.
+
+    Finite vectors of any length and type are; a zero vector stays one, and a NaN or infinite
+    component leaves components that are not finite.
+    """
+    if not actions.is_floating_point():
+        actions = actions.to(torch.float64)
+    # By the largest entry first: the square of a huge one would overflow.
+    largest = actions.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(actions.dtype).tiny)
+    return torch.nn.functional.normalize((actions / largest).to(torch.float32), dim=-1)
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """What turns action embeddings into items; plug in an approximate index by this protocol."""
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Return ``(scores, items)``, each (B, k), best first, for float32 queries (B, d)."""
+        ...
+
+
+class ExactDecoder:
+    """Exhaustive maximum inner product search in bounded memory, on the catalogue's device.
+
+    Ties: the smaller item first. A query with a NaN or infinite component finds nothing: its items
+    are :data:`NO_ITEM` and its scores −inf, whatever the other queries are. Scores are computed in
+    float32; two calls with differently shaped batches may differ by rounding, hence in the item
+    where two scores are equal to within about 1e-6.
+
+    Args:
+        embeddings: float32 (N, d).
+        max_cells: largest number of scores held at a time; ``None``: 2**21 (8 MB) on a CPU, 2**26
+            elsewhere.
+    """
+
+    def __init__(self, embeddings: Tensor, max_cells: int | None = None) -> None:
+        if max_cells is None:
+            max_cells = cells_at_a_time(embeddings.device)
+        check_integer("max_cells", max_cells, 1)
+        self._embeddings = embeddings
+        self._max_cells = max_cells
+
+    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """Return the k items of largest inner product.
+
+        Args:
+            queries: float32 (B, d).
+            k: from 1 to N.
+
+        Returns:
+            scores: float32 (B, k), falling.
+            items: int64 (B, k), rows of the catalogue.
+
+        Raises:
+            ValueError: k is out of range, or the queries have another shape.
+        """
+        num_items, dim = self._embeddings.shape
+        check_integer("k", k, 1, num_items)
+        if queries.ndim != 2 or queries.shape[1] != dim:
+            raise ValueError(f"Queries of shape {tuple(queries.shape)} do not fit dimension {dim}.")
+        scores = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
+        items = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
+        rows = min(_MAX_QUERIES, self._max_cells)
+        for start in range(0, len(queries), rows):
+            chunk = slice(start, start + rows)
+            block = queries[chunk]
+            if k == 1:
+                best, item = self._nearest(block)
+                found = best.unsqueeze(1), item.unsqueeze(1)
+            else:
+                found = self._top(block, k)
+            nothing = ~torch.isfinite(block).all(dim=1, keepdim=True)
+            scores[chunk] = found[0].masked_fill(nothing, -torch.inf)
+            items[chunk] = found[1].masked_fill(nothing, NO_ITEM)
+        return scores, items
+
+    def _item_chunks(self, num_queries: int, k: int) -> list[slice]:
+        num_items = len(self._embeddings)
+        step = max(k, self._max_cells // max(1, num_queries))
+        return [slice(s, min(s + step, num_items)) for s in range(0, num_items, step)]
+
+    def _nearest(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        best: tuple[Tensor, Tensor] | None = None
+        for chunk in self._item_chunks(len(block), 1):
+            score, item = row_max(block @ self._embeddings[chunk].T)
+            item = item + chunk.start
+            if best is not None:
+                better = score > best[0]  # strictly: on a tie the earlier item stays
+                score = torch.where(better, score, best[0])
+                item = torch.where(better, item, best[1])
+            best = (score, item)
+        assert best is not None
+        return best
+
+    def _top(self, block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        keys = torch.empty((len(block), 0), dtype=torch.int64, device=block.device)
+        for chunk in self._item_chunks(len(block), k):
+            fresh = _sortable_keys(block @ self._embeddings[chunk].T, chunk.start)
+            keys = torch.cat((keys, fresh.topk(min(k, fresh.shape[1]), dim=1).values), dim=1)
+            keys = keys.topk(min(k, keys.shape[1]), dim=1).values
+        return _unpack_keys(keys)
+
+
+def decode(decoder: Decoder, actions: Tensor) -> Tensor:
+    """The item of largest inner product with each action: only an action's direction counts.
+
+    Args:
+        decoder: of the items.
+        actions: numbers (B, d) on the decoder's device, of whatever length.
+
+    Returns:
+        int64 (B,); :data:`NO_ITEM` where an action has a non-finite component.
+    """
+    return decoder.search(directions(actions), 1)[1].squeeze(-1)
+
+
+def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Largest entry of each row and its column, the first of equals: float32 and int64, (B,).
+
+    As ``scores.max(dim=1)``, whose search for the column costs several times a plain maximum: here
+    the maxima of runs of 64 columns come first, and only the best run is searched.
+    """
+    num_columns = scores.shape[1]
+    whole = num_columns - num_columns % _RUN
+    if whole == 0 or scores.device.type != "cpu":
+        best, column = scores.max(dim=1)
+        return best, column
+    runs = scores[:, :whole].view(len(scores), whole // _RUN, _RUN)
+    run = runs.amax(dim=2).argmax(dim=1)
+    best, column = runs[torch.arange(len(scores)), run].max(dim=1)
+    column = column + run * _RUN
+    if whole < num_columns:
+        rest, rest_column = scores[:, whole:].max(dim=1)
+        column = torch.where(rest > best, rest_column + whole, column)
+        best = torch.maximum(best, rest)
+    return best, column
+
+
+def _sortable_keys(scores: Tensor, first_item: int) -> Tensor:
+    """One int64 a cell that orders by score, then by smaller item: no two keys are equal.
+
+    The bits of a float32, read as an integer, order like the float once negative ones are flipped.
+    """
+    items = torch.arange(first_item, first_item + scores.shape[1], device=scores.device)
+    bits = (scores + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 one value
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
+    return (ordered << 32) | (0xFFFFFFFF - items)
+
+
+def _unpack_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    ordered = (keys >> 32).to(torch.int32)
+    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
+    return bits.view(torch.float32), 0xFFFFFFFF - (keys & 0xFFFFFFFF)

@@ -1,0 +1,150 @@
+"""The policies that results in sessions are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.simulator.logging_agent import (
+    POLICIES,
+    LoggingAgent,
+    LoggingConfig,
+    reference_policy,
+)
+from recsim_drpo.simulator.sessions import Sessions
+
+SESSION_REFERENCES = ("random", "popularity", "logger", "expert", "myopic", "far-sighted")
+"""What :func:`session_reference_policy` can make."""
+
+CONTINUATIONS = (0.0, 1.0, 2.0, 4.0)
+"""What the base policies of the far-sighted one take the rest of a session to be worth."""
+
+HORIZON = 30
+"""Steps that the far-sighted policy looks ahead."""
+
+_ROWS = 128
+
+
+class _MyopicPolicy:
+    """Shows the item of largest latent reward now, satiation included: optimal for one step."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def act(self, observations: Tensor) -> Tensor:
+        """Embeddings, float32 (B, d)."""
+        world = self._sessions.world
+        states = torch.as_tensor(observations, dtype=torch.float32, device=world.device)
+        return world.embeddings[self._sessions.best_items(states)]
+
+
+class _FarSightedPolicy:
+    """One step of policy improvement over several base policies, by exact rollouts of the model.
+
+    A session's states follow from the topics shown; chance decides only whether the user is still
+    there. So the expected return of a policy that draws nothing is one sum over one path,
+    Σ_t R_t Π_{s<t} P_s(stay), and needs no sampling. The base policy β_c shows the item that
+    maximises R + P(stay) c for a constant c in :data:`CONTINUATIONS` (c = 0 is the myopic one). In
+    each state this policy takes the K items that are best in their topic now (no other is worth
+    showing), follows every β_c among these K items for :data:`HORIZON` steps from where each of
+    them leads, and shows the item that maximises R + P(stay) max_c (return of β_c from there).
+
+    This is parallel rollout (Chang, Givan and Chong, 2004). What it earns is a lower bound on the
+    optimum: nothing says that no policy earns more. It does not know the number of the step, which
+    is not in the observation, and so cannot make use of the last one before a truncation.
+    """
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        device = sessions.world.device
+        self._constants = torch.tensor(CONTINUATIONS, device=device).unsqueeze(1)
+        self._targets = torch.eye(sessions.world.num_topics, device=device)[sessions.topics]
+
+    def act(self, observations: Tensor) -> Tensor:
+        """Embeddings, float32 (B, d)."""
+        world = self._sessions.world
+        states = torch.as_tensor(observations, dtype=torch.float32, device=world.device)
+        chosen = [self._choose(part) for part in torch.split(states, _ROWS)]
+        return world.embeddings[torch.cat(chosen)]
+
+    def _choose(self, observations: Tensor) -> Tensor:
+        sessions = self._sessions
+        contexts, exposure = sessions.parts(observations)
+        rewards, items = sessions.best_of_topics(observations)
+        stay = 1.0 - sessions.leaving(rewards, exposure[:, sessions.topics])
+        after = sessions.exposed(exposure.unsqueeze(1), self._targets)
+        values = rewards + stay * self._best_return(contexts, after, items)
+        return items.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(1)
+
+    def _best_return(self, contexts: Tensor, exposure: Tensor, items: Tensor) -> Tensor:
+        """max_c of the return of β_c among ``items`` (B, K') from exposures (B, K', K): (B, K')."""
+        sessions, world = self._sessions, self._sessions.world
+        match = world.topic_cosines(items).transpose(1, 2)
+        contexts = contexts[:, None, None, :]
+        exposure = exposure.unsqueeze(2).expand(-1, -1, len(CONTINUATIONS), -1)
+        size, starts, bases, _ = exposure.shape
+        returns = exposure.new_zeros(size, starts, bases)
+        present = torch.ones_like(returns)
+        for _ in range(HORIZON):
+            tastes = sessions.tastes_at(contexts, exposure)
+            cosines = (tastes.flatten(1, 2) @ match).view(size, starts, bases, -1)
+            felt = exposure[..., sessions.topics]
+            rewards = sessions.sated(world.latent_reward(cosines), felt)
+            stay = 1.0 - sessions.leaving(rewards, felt)
+            choice = (rewards + stay * self._constants).argmax(dim=-1, keepdim=True)
+            returns = returns + present * rewards.gather(-1, choice).squeeze(-1)
+            present = present * stay.gather(-1, choice).squeeze(-1)
+            exposure = sessions.exposed(exposure, self._targets[choice.squeeze(-1)])
+        return returns.amax(dim=2)
+
+
+def session_logging_agent(
+    sessions: Sessions,
+    scenario: str | Mapping[str, float],
+    config: LoggingConfig | None = None,
+    seed: int = 0,
+) -> LoggingAgent:
+    """The bandit's logging agent in sessions: it ranks by the interest that the user has now.
+
+    Like production loggers it is a myopic ranker by relevance: satiation and leaving are nothing to
+    it. Arguments are those of :class:`LoggingAgent`.
+    """
+    return LoggingAgent(sessions.world, scenario, config, seed, tastes=sessions.tastes)
+
+
+def session_reference_policy(
+    name: str,
+    sessions: Sessions,
+    scenario: str | Mapping[str, float] = "medium",
+    config: LoggingConfig | None = None,
+    seed: int = 0,
+) -> Policy:
+    """A policy to hold results in sessions against; all act on observations, as agents do.
+
+    Args:
+        name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
+            component of the logging agent alone), ``"logger"`` (the mixture), ``"myopic"`` (the
+            item of largest latent reward now) or ``"far-sighted"`` (see docs/sessions.md).
+        sessions: where it recommends; unlike an agent it knows the users' interests.
+        scenario: the mixture of ``"logger"``.
+        config: the logging agent's parameters.
+        seed: integer in [0, 2**63).
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name == "random":
+        return reference_policy(name, sessions.world, seed=seed)
+    if name == "myopic":
+        return _MyopicPolicy(sessions)
+    if name == "far-sighted":
+        return _FarSightedPolicy(sessions)
+    if name == "logger":
+        return session_logging_agent(sessions, scenario, config, seed)
+    if name in POLICIES:
+        return session_logging_agent(sessions, {name: 1.0}, config, seed)
+    raise unknown_name("reference policy", name, SESSION_REFERENCES)

@@ -1,0 +1,263 @@
+"""Sessions: what is shown moves the interest, satiates topics and decides whether the user stays.
+
+The state of a session is its observation, the user's context x and the exposure h to each of the
+K topics, so a session is a Markov decision process. It starts at h = 0. Showing item i of topic k,
+
+* interest: u* = Σ_j m_j c_j / ‖·‖ with m = softmax(A x + ``exposure_pull`` h) (mere exposure);
+* latent reward: R = exp(-(1 - cos(e_i, u*)) / (2 δ²)) (1 - ``satiation`` h_k);
+* the user leaves with probability
+  clip(``leave_base`` + ``leave_boredom`` h_k + ``leave_disappointment`` (1 - R), 0, 1);
+* exposure: h ← h + ``exposure_rate`` (onehot(k) - h).
+
+Where no item is shown, R = 0, h_k counts as 0 and exposure decays. Everything is a function of
+``(split, seed, session)`` and of the actions, whatever the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.core import rng
+from recsim_drpo.core.rng import Stream
+from recsim_drpo.core.validation import check_integer, check_number, unknown_name
+from recsim_drpo.simulator.decoder import row_max
+from recsim_drpo.simulator.world import World, WorldConfig, make_world, stream_of
+
+MAX_STEPS = 2**16
+"""Longest session: a step's random counter is session × 2**16 + step."""
+
+STEP_STREAMS = {
+    "train": Stream.TRAIN_STEPS,
+    "validation": Stream.VALIDATION_STEPS,
+    "test": Stream.TEST_STEPS,
+}
+
+
+@dataclass(frozen=True)
+class SessionConfig:
+    """How a session goes on. The defaults are ``RecSimZipfSession-v0``; see docs/sessions.md.
+
+    Attributes:
+        exposure_rate: from 0 to 1, how far one step moves the exposure towards the topic shown.
+        exposure_pull: from 0 to 100, what full exposure adds to a topic's logit.
+        satiation: from 0 to 1, the share of the reward that full exposure takes away.
+        leave_base: from 0 to 1, probability of leaving after any step.
+        leave_boredom: from 0 to 1, added to it at full exposure to the topic shown.
+        leave_disappointment: from 0 to 1, added to it at a reward of 0.
+        max_steps: from 1 to 65,536, where a session is cut off.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    exposure_rate: float = 0.25
+    exposure_pull: float = 2.0
+    satiation: float = 0.5
+    leave_base: float = 0.02
+    leave_boredom: float = 0.4
+    leave_disappointment: float = 0.05
+    max_steps: int = 50
+
+    def __post_init__(self) -> None:
+        check_number("exposure_rate", self.exposure_rate, 0.0, 1.0)
+        check_number("exposure_pull", self.exposure_pull, 0.0, 100.0)
+        check_number("satiation", self.satiation, 0.0, 1.0)
+        check_number("leave_base", self.leave_base, 0.0, 1.0)
+        check_number("leave_boredom", self.leave_boredom, 0.0, 1.0)
+        check_number("leave_disappointment", self.leave_disappointment, 0.0, 1.0)
+        check_integer("max_steps", self.max_steps, 1, MAX_STEPS)
+
+
+class Luck(NamedTuple):
+    """What chance adds to a step, both (B,).
+
+    Attributes:
+        noise: float32, standard normal, behind the observed reward (Eq. 49).
+        leaving: float64 in (0, 1): the user leaves where it is below the probability of leaving.
+    """
+
+    noise: Tensor
+    leaving: Tensor
+
+
+class Step(NamedTuple):
+    """What a recommendation came to, all with leading axis B.
+
+    Attributes:
+        observations: float32 (B, context_dim + K), after the step.
+        topics: int64, of the item shown; -1 where none was.
+        latent: float32 in [0, 1], reward before noise.
+        observed: float32 in [0, 1], reward as paid.
+        left: bool, whether the user left.
+    """
+
+    observations: Tensor
+    topics: Tensor
+    latent: Tensor
+    observed: Tensor
+    left: Tensor
+
+
+class Sessions:
+    """The sessions of a world: pure functions, batched, on the world's device.
+
+    Args:
+        world: items, users and rewards.
+        config: how a session goes on.
+    """
+
+    def __init__(self, world: World, config: SessionConfig | None = None) -> None:
+        self.world = world
+        self.config = SessionConfig() if config is None else config
+        self.topics = torch.unique(world.topics)
+        """int64 (K',), the topics that have items, rising."""
+        self._members = [(world.topics == topic).nonzero().squeeze(1) for topic in self.topics]
+
+    @property
+    def observation_dim(self) -> int:
+        """Length of an observation: the context and the exposure to each topic."""
+        return self.world.context_dim + self.world.num_topics
+
+    def begin(self, split: str, seeds: Tensor | int, sessions: Tensor) -> Tensor:
+        """First observations of sessions: the users of :meth:`World.users`, nothing shown yet.
+
+        Args:
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            seeds: int64 (B,), or one integer, in [0, 2**63).
+            sessions: int64 (B,), in [0, 2**47).
+
+        Returns:
+            float32 (B, context_dim + K).
+        """
+        contexts = self.world.users(split, seeds, sessions).contexts
+        return torch.cat((contexts, contexts.new_zeros(len(contexts), self.world.num_topics)), 1)
+
+    def luck(self, split: str, seeds: Tensor | int, sessions: Tensor, steps: Tensor | int) -> Luck:
+        """The random part of step ``steps``, int64 (B,) or one integer, of the named sessions."""
+        stream_of(split)
+        counters = round_numbers(sessions, steps).to(self.world.device)
+        keys = torch.as_tensor(seeds, dtype=torch.int64, device=self.world.device)
+        words = rng.philox_4x32(keys.expand_as(counters), STEP_STREAMS[split], counters, 3)
+        noise = rng.normals(words[:, 0], words[:, 1]).to(torch.float32)
+        return Luck(noise, rng.uniforms(words[:, 2]))
+
+    def parts(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Contexts (..., context_dim) and exposure (..., K) of observations."""
+        dim = self.world.context_dim
+        return observations[..., :dim], observations[..., dim:]
+
+    def tastes(self, observations: Tensor) -> Tensor:
+        """The user's interest now, in the topics' centres: float32 (..., K)."""
+        return self.tastes_at(*self.parts(observations))
+
+    def tastes_at(self, contexts: Tensor, exposure: Tensor) -> Tensor:
+        """:meth:`tastes` of the two parts of a state, which may broadcast."""
+        return self.world.tastes(contexts, self.config.exposure_pull * exposure)
+
+    def interests(self, observations: Tensor) -> Tensor:
+        """Latent interests u* now, float32 (..., d) of unit length."""
+        return self.world.interests(self.tastes(observations))
+
+    def step(self, observations: Tensor, items: Tensor, luck: Luck) -> Step:
+        """Show items, int64 (B,), -1 for none, to users in the given states."""
+        contexts, exposure = self.parts(observations)
+        topics, felt = self._topics_and_exposure(items, exposure)
+        latent = self.latent_reward(items, observations)
+        observed = self.world.observed_reward(latent, luck.noise)
+        observed = torch.where(items >= 0, observed, 0.0)
+        left = luck.leaving < self.leaving(latent, felt)
+        every = torch.arange(exposure.shape[1], device=topics.device)
+        target = (topics.unsqueeze(1) == every).to(torch.float32)
+        after = torch.cat((contexts, self.exposed(exposure, target)), dim=1)
+        return Step(after, topics, latent, observed, left)
+
+    def latent_reward(self, items: Tensor, observations: Tensor) -> Tensor:
+        """R of one item a user now, float32 (B,); 0 where the item is -1 (none)."""
+        _, felt = self._topics_and_exposure(items, self.parts(observations)[1])
+        relevance = self.world.reward_of_items(items, self.interests(observations))
+        return self.sated(relevance, felt)
+
+    def sated(self, relevance: Tensor, felt: Tensor) -> Tensor:
+        """R: what is left of the reward of Eq. 48 at exposure h_k to the topic; same shape."""
+        return relevance * (1.0 - self.config.satiation * felt)
+
+    def leaving(self, latent: Tensor, felt: Tensor) -> Tensor:
+        """Probability of leaving after a step of reward R and exposure h_k; same shape."""
+        config = self.config
+        boredom = config.leave_boredom * felt
+        disappointment = config.leave_disappointment * (1.0 - latent)
+        return (config.leave_base + boredom + disappointment).clamp(0.0, 1.0)
+
+    def exposed(self, exposure: Tensor, target: Tensor) -> Tensor:
+        """Exposure after a step; ``target`` has a one at the topic shown."""
+        return exposure + self.config.exposure_rate * (target - exposure)
+
+    def best_of_topics(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """The best item of each topic now, and its latent reward.
+
+        Within a topic the item of largest reward is also the one that most users stay for, and all
+        lead to the same state: nothing else is ever worth showing.
+
+        Args:
+            observations: float32 (B, context_dim + K).
+
+        Returns:
+            rewards: float32 (B, K'), of the topics in :attr:`topics`.
+            items: int64 (B, K').
+        """
+        found = [
+            self._best_of_topics(self.tastes(part))
+            for part in torch.split(observations, self.world.rows_at_a_time)
+        ]
+        cosines, items = (torch.cat(column) for column in zip(*found, strict=True))
+        felt = self.parts(observations)[1][:, self.topics]
+        return self.sated(self.world.latent_reward(cosines), felt), items
+
+    def best_items(self, observations: Tensor) -> Tensor:
+        """The item of largest latent reward now, int64 (B,), whatever decoder is plugged in."""
+        rewards, items = self.best_of_topics(observations)
+        return items.gather(1, rewards.argmax(dim=1, keepdim=True)).squeeze(1)
+
+    def _topics_and_exposure(self, items: Tensor, exposure: Tensor) -> tuple[Tensor, Tensor]:
+        """Topic k of each item, and h_k; -1 and 0 where none is shown."""
+        shown = items >= 0
+        topics = torch.where(shown, self.world.topics[items.clamp_min(0)], -1)
+        felt = exposure.gather(1, topics.clamp_min(0).unsqueeze(1)).squeeze(1)
+        return topics, torch.where(shown, felt, 0.0)
+
+    def _best_of_topics(self, tastes: Tensor) -> tuple[Tensor, Tensor]:
+        cosines = self.world.cosines(tastes)
+        found = [row_max(cosines[:, members]) for members in self._members]
+        best = torch.stack([score for score, _ in found], dim=1)
+        pairs = zip(self._members, found, strict=True)
+        return best, torch.stack([members[column] for members, (_, column) in pairs], dim=1)
+
+
+def round_numbers(sessions: Tensor, steps: Tensor | int) -> Tensor:
+    """One counter, int64, for each step of each session."""
+    return sessions * MAX_STEPS + steps
+
+
+def make_sessions(device: str | torch.device = "cpu", **kwargs: Any) -> Sessions:
+    """The sessions that keyword arguments describe.
+
+    Args:
+        device: where they are computed.
+        **kwargs: fields of :class:`SessionConfig`, and what :func:`make_world` takes.
+
+    Raises:
+        ValueError: an unknown field (the nearest is named) or a value out of its range.
+    """
+    mine = {field.name for field in dataclasses.fields(SessionConfig)}
+    known = mine | {field.name for field in dataclasses.fields(WorldConfig)} | {"decoder"}
+    for name in kwargs:
+        if name not in known:
+            raise unknown_name("session or world parameter", name, known)
+    config = SessionConfig(**{name: value for name, value in kwargs.items() if name in mine})
+    rest = {name: value for name, value in kwargs.items() if name not in mine}
+    return Sessions(make_world(device, **rest), config)

@@ -1,0 +1,392 @@
+"""The simulated world: catalogue, users and reward, batched in torch on any device (Appendix H).
+
+A user is named by ``(split, seed, episode)`` and is a pure function of that name: the split is part
+of every random counter, so training, validation and test users are disjoint whatever the seeds.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from recsim_drpo.core import rng
+from recsim_drpo.core.rng import Stream
+from recsim_drpo.core.validation import (
+    build_config,
+    check_integer,
+    check_number,
+    resolve_device,
+    unknown_name,
+)
+from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
+from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
+from recsim_drpo.simulator.embeddings import load_embeddings
+
+ECPM_PER_REWARD = 5.0
+"""eCPM = 5 × reward: the ratio of the two columns of Table 1."""
+
+SPLITS = {
+    "train": Stream.TRAIN_USERS,
+    "validation": Stream.VALIDATION_USERS,
+    "test": Stream.TEST_USERS,
+}
+_DEFAULT_NUM_ITEMS = 5_000
+_DEFAULT_DIM = 128
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Everything that defines a world. The defaults are ``RecSimZipf-v0``; see docs/calibration.md.
+
+    Attributes:
+        catalogue_seed: integer in [0, 2**63): draws items, popularity and how contexts map to
+            interests. Independent of the users' seeds.
+        num_items: N ≥ 1. ``None``: 5,000, or as many as ``embeddings`` holds.
+        embedding_dim: d from 2 to 1,024. ``None``: 128, or the dimension of ``embeddings``.
+        num_topics: K ≥ 1 topics.
+        topic_spread: from 0 to 100, length of an item's typical deviation from its topic's centre.
+        topic_size_exponent: ≥ 0, topics' probabilities ∝ rank^-exponent. Drawn catalogues only.
+        popularity_exponent: from 0 to 20, organic popularity ∝ rank^-exponent.
+        context_dim: ≥ 1, dimension of a user's context.
+        interest_sharpness: from 0 to 1,000; 0 mixes all topics evenly, large values choose one.
+        delta: δ of Eq. 48, the width of a user's taste, from 0.001 to 1,000.
+        reward_noise: σ_noise of Eq. 49, from 0 to 1,000.
+        embeddings: path of real embeddings to use in place of drawn ones.
+        embeddings_checksum: the checksum that the catalogue made of that file must have, or
+            ``None``. Datasets record it, so that a changed file is noticed.
+        normalize: scale the file's rows to unit length.
+        id_column: see :func:`recsim_drpo.simulator.embeddings.load_embeddings`.
+        vector_columns: likewise.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    catalogue_seed: int = 0
+    num_items: int | None = None
+    embedding_dim: int | None = None
+    num_topics: int = 20
+    topic_spread: float = 1.0
+    topic_size_exponent: float = 0.5
+    popularity_exponent: float = 1.0
+    context_dim: int = 10
+    interest_sharpness: float = 3.0
+    delta: float = 0.377
+    reward_noise: float = 0.2
+    embeddings: str | None = None
+    embeddings_checksum: str | None = None
+    normalize: bool = False
+    id_column: str | None = None
+    vector_columns: str | None = None
+
+    def __post_init__(self) -> None:
+        rng.check_seed(self.catalogue_seed, "catalogue_seed")
+        check_integer("context_dim", self.context_dim, 1)
+        check_number("interest_sharpness", self.interest_sharpness, 0.0, 1e3)
+        check_number("delta", self.delta, 1e-3, 1e3)
+        check_number("reward_noise", self.reward_noise, 0.0, 1e3)
+
+
+class Users(NamedTuple):
+    """A batch of users.
+
+    Attributes:
+        contexts: float32 (B, context_dim), uniform in [-1, 1]: what a policy sees.
+        tastes: float32 (B, K), non-negative: the interest's coordinates in the topics' centres.
+        interests: float32 (B, d), unit length: the latent u* of Eq. 48.
+        reward_noise: float32 (B,), standard normal: the draw behind Eq. 49.
+    """
+
+    contexts: Tensor
+    tastes: Tensor
+    interests: Tensor
+    reward_noise: Tensor
+
+
+class World:
+    """Catalogue, users and reward on one device. Immutable: environments may share one.
+
+    Args:
+        config: what defines the world.
+        catalogue: a catalogue made by the caller, in place of the one that ``config`` describes.
+        decoder: makes the decoder of actions from the embeddings, float32 (N, d) on the device;
+            ``None``: :class:`.decoder.ExactDecoder`. Oracles are exact all the same.
+        device: where everything is computed.
+
+    Attributes:
+        config, catalogue, device, decoder: as named.
+        embeddings: float32 (N, d) on the device.
+        popularity: float32 (N,) on the device, sums to 1.
+        topics: int64 (N,) on the device, in [0, K).
+    """
+
+    def __init__(
+        self,
+        config: WorldConfig,
+        *,
+        catalogue: SimulatedCatalogue | None = None,
+        decoder: Callable[[Tensor], Decoder] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = config
+        self.device = resolve_device(device)
+        self.catalogue = make_catalogue(config) if catalogue is None else catalogue
+        with warnings.catch_warnings():
+            # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            self.embeddings = torch.from_numpy(self.catalogue.embeddings).to(self.device)
+        self.popularity = torch.from_numpy(self.catalogue.popularity).to(self.device, torch.float32)
+        if decoder is not None and not callable(decoder):
+            raise ValueError(f"decoder={decoder!r} cannot be called with the embeddings.")
+        self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
+        self.topics = torch.from_numpy(self.catalogue.topics).to(self.device)
+        self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
+        self._topic_cosines = self._topic_centres @ self.embeddings.T
+        shape = (len(self.catalogue.topic_centres), config.context_dim)
+        affinity = interest_generator(config.catalogue_seed).standard_normal(shape)
+        # Contexts are uniform in [-1, 1], of variance 1/3: this makes the logits' variance
+        # interest_sharpness² on average, whatever the dimension.
+        affinity *= config.interest_sharpness * np.sqrt(3.0 / config.context_dim)
+        self._affinity = torch.from_numpy(affinity.astype(np.float32)).to(self.device)
+
+    @property
+    def context_dim(self) -> int:
+        """Dimension of a user's context."""
+        return self.config.context_dim
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of embeddings and actions."""
+        return self.catalogue.dim
+
+    @property
+    def num_items(self) -> int:
+        """Number of items N."""
+        return self.catalogue.num_items
+
+    @property
+    def num_topics(self) -> int:
+        """Number of topics K."""
+        return len(self._topic_centres)
+
+    def users(self, split: str, seeds: Tensor | int, episodes: Tensor) -> Users:
+        """The users named by ``(split, seed, episode)``.
+
+        Args:
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            seeds: int64 (B,), or one integer, in [0, 2**63).
+            episodes: int64 (B,), ≥ 0.
+
+        Raises:
+            ValueError: an unknown split.
+        """
+        stream = stream_of(split)
+        counters = episodes.to(self.device)
+        keys = torch.as_tensor(seeds, dtype=torch.int64, device=self.device).expand_as(counters)
+        dim = self.context_dim
+        words = rng.philox_4x32(keys, stream, counters, dim + 2)
+        contexts = (2.0 * rng.uniforms(words[:, :dim]) - 1.0).to(torch.float32)
+        noise = rng.normals(words[:, dim], words[:, dim + 1]).to(torch.float32)
+        tastes = self.tastes(contexts)
+        return Users(contexts, tastes, self.interests(tastes), noise)
+
+    def tastes(self, contexts: Tensor, drift: Tensor | None = None) -> Tensor:
+        """A user's context-dependent mix of topics (Figure 5), scaled so that u* has unit length.
+
+        softmax(A x + drift) / ‖Σ_k softmax(A x + drift)_k c_k‖, smooth in x.
+
+        Args:
+            contexts: float32 (..., context_dim).
+            drift: float32 (..., K), what a session has added to the topics' logits; ``None``: 0.
+
+        Returns:
+            float32 (..., K), non-negative.
+        """
+        logits = contexts @ self._affinity.T
+        mix = torch.softmax(logits if drift is None else logits + drift, dim=-1)
+        lengths: Tensor = torch.linalg.vector_norm(mix @ self._topic_centres, dim=-1, keepdim=True)
+        return mix / lengths.clamp_min(1e-6)  # of topics that cancel, no direction is left
+
+    def interests(self, tastes: Tensor) -> Tensor:
+        """Latent interests u* = Σ_k taste_k c_k, float32 (B, d) of unit length."""
+        return tastes @ self._topic_centres
+
+    def cosines(self, tastes: Tensor) -> Tensor:
+        """cos(e_i, u*) of every user with every item, float32 (B, N).
+
+        Through the K topics, since u* lies in the span of their centres: with the default world a
+        twelfth of the arithmetic of interests @ embeddings.T, and the same up to rounding.
+        """
+        return tastes @ self._topic_cosines
+
+    def topic_cosines(self, items: Tensor) -> Tensor:
+        """cos(e_i, c_k) of items, int64 (...), with every topic's centre: float32 (..., K)."""
+        return self._topic_cosines.T[items]
+
+    def latent_reward(self, cosines: Tensor) -> Tensor:
+        """Eq. 48: R = exp(-(1 - cos) / (2 δ²)), in (0, 1]; same shape as ``cosines``."""
+        return torch.exp((cosines.clamp(max=1.0) - 1.0) / (2.0 * self.config.delta**2))
+
+    def observed_reward(self, latent: Tensor, noise: Tensor) -> Tensor:
+        """Eq. 49: clip(R + σ_noise ε, 0, 1) for standard normal ``noise``; same shape."""
+        return (latent + self.config.reward_noise * noise).clamp(0.0, 1.0)
+
+    def decode(self, actions: Tensor) -> Tensor:
+        """The item of largest inner product with each action: only an action's direction counts.
+
+        Args:
+            actions: numbers (B, d), any finite vectors, whatever their length. The zero vector
+                ties with everything and decodes to item 0.
+
+        Returns:
+            int64 (B,); -1 (no item) where an action has a non-finite component.
+        """
+        return decode(self.decoder, actions.to(self.device))
+
+    def reward_of_items(self, items: Tensor, interests: Tensor) -> Tensor:
+        """Latent rewards float32 (B,) of one item a user; 0 where the item is -1 (none)."""
+        cosines = (self.embeddings[items.clamp_min(0)] * interests).sum(dim=-1)
+        return torch.where(items >= 0, self.latent_reward(cosines), 0.0)
+
+    def best_items(self, tastes: Tensor) -> Tensor:
+        """The item of largest latent reward, int64 (B,), whatever decoder is plugged in."""
+        rows = self.rows_at_a_time
+        parts = [
+            row_max(self.cosines(tastes[start : start + rows]))[1]
+            for start in range(0, len(tastes), rows)
+        ]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=self.device)
+
+    def mean_rewards(self, tastes: Tensor) -> Tensor:
+        """The latent reward of an item drawn uniformly, in expectation: float32 (B,)."""
+        rows = self.rows_at_a_time
+        parts = [
+            self.latent_reward(self.cosines(tastes[start : start + rows])).mean(dim=1)
+            for start in range(0, len(tastes), rows)
+        ]
+        return torch.cat(parts) if parts else torch.empty(0, device=self.device)
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """How many users are scored against the whole catalogue at a time: bounds memory."""
+        return max(1, min(1024, cells_at_a_time(self.device) // self.num_items))
+
+
+def stream_of(split: str) -> Stream:
+    """The random stream of a split of users; ``ValueError`` if there is no such split."""
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    return SPLITS[split]
+
+
+def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
+    """The catalogue that a configuration describes: drawn, or read from its embeddings file.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`load_embeddings` and
+            :class:`SimulatedCatalogue` say, and where the file disagrees with
+            ``num_items``, ``embedding_dim`` or the checksum.
+    """
+    if config.embeddings is None:
+        for name in ("embeddings_checksum", "normalize", "id_column", "vector_columns"):
+            if getattr(config, name):
+                raise ValueError(
+                    f"{name}={getattr(config, name)!r} is about a file of embeddings, and none is "
+                    "given; drawn embeddings have unit length already."
+                )
+        return SimulatedCatalogue.synthetic(
+            _DEFAULT_NUM_ITEMS if config.num_items is None else config.num_items,
+            _DEFAULT_DIM if config.embedding_dim is None else config.embedding_dim,
+            num_topics=config.num_topics,
+            topic_spread=config.topic_spread,
+            topic_size_exponent=config.topic_size_exponent,
+            popularity_exponent=config.popularity_exponent,
+            catalogue_seed=config.catalogue_seed,
+        )
+    vectors, item_ids = load_embeddings(
+        config.embeddings, id_column=config.id_column, vector_columns=config.vector_columns
+    )
+    catalogue = catalogue_of_array(vectors, config, item_ids=item_ids)
+    if config.embeddings_checksum not in (None, catalogue.checksum):
+        raise ValueError(
+            f"The catalogue read from {config.embeddings!r} has checksum {catalogue.checksum}, "
+            f"expected {config.embeddings_checksum}: the file or how it is read has changed."
+        )
+    return catalogue
+
+
+def catalogue_of_array(
+    vectors: ArrayLike, config: WorldConfig, *, item_ids: ArrayLike | None = None
+) -> SimulatedCatalogue:
+    """A catalogue of given vectors (N, d) under the rest of a configuration; raises likewise."""
+    array = np.asarray(vectors)
+    for name, wanted, axis in (
+        ("num_items", config.num_items, 0),
+        ("embedding_dim", config.embedding_dim, 1),
+    ):
+        if wanted is not None and array.ndim == 2 and array.shape[axis] != wanted:
+            raise ValueError(f"{name}={wanted}, but the embeddings' shape is {array.shape}.")
+    return SimulatedCatalogue.from_embeddings(
+        array,
+        item_ids=item_ids,
+        normalize=config.normalize,
+        num_topics=config.num_topics,
+        popularity_exponent=config.popularity_exponent,
+        catalogue_seed=config.catalogue_seed,
+    )
+
+
+def shared_world(config: WorldConfig, device: str | torch.device = "cpu") -> World:
+    """The world of a configuration, made once a process: a thousand environments share it."""
+    stamp = None
+    if config.embeddings is not None and Path(config.embeddings).is_file():
+        status = Path(config.embeddings).stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+    return _shared_world(config, str(device), stamp)
+
+
+@functools.lru_cache(maxsize=4)
+def _shared_world(config: WorldConfig, device: str, stamp: tuple[int, int] | None) -> World:
+    return World(config, device=device)
+
+
+def make_world(
+    device: str | torch.device = "cpu",
+    *,
+    embeddings: str | ArrayLike | None = None,
+    decoder: Callable[[Tensor], Decoder] | None = None,
+    **config: Any,
+) -> World:
+    """The world that keyword arguments describe, shared within the process where it can be.
+
+    Args:
+        device: where it computes.
+        embeddings: path of a file, or an array (N, d). A world made of an array is not shared and
+            cannot be named in JSON: save the array and give its path where a dataset is to be made.
+        decoder: as for :class:`World`; such a world is not shared either.
+        **config: fields of :class:`WorldConfig`.
+
+    Raises:
+        ValueError: an unknown field (the nearest is named) or a value out of its range.
+    """
+    if embeddings is None or isinstance(embeddings, (str, Path)):
+        path = None if embeddings is None else str(embeddings)
+        described = build_config(WorldConfig, {**config, "embeddings": path}, "world parameter")
+        if decoder is None:
+            return shared_world(described, device)
+        return World(described, decoder=decoder, device=device)
+    described = build_config(WorldConfig, config, "world parameter")
+    for name in ("embeddings_checksum", "id_column", "vector_columns"):
+        if getattr(described, name) is not None:
+            raise ValueError(f"{name}={getattr(described, name)!r} is about a file, not an array.")
+    catalogue = catalogue_of_array(embeddings, described)
+    return World(described, catalogue=catalogue, decoder=decoder, device=device)

@@ -1,0 +1,29 @@
+"""Training agents on logs, and online."""
+
+from recsim_drpo.training.loop import (
+    DivergedError,
+    Row,
+    Run,
+    Trained,
+    TrainingConfig,
+    check_row,
+    draw_indices,
+    drawn_ahead,
+    train,
+    train_fleet,
+    train_many,
+)
+
+__all__ = [
+    "DivergedError",
+    "Row",
+    "Run",
+    "Trained",
+    "TrainingConfig",
+    "check_row",
+    "draw_indices",
+    "drawn_ahead",
+    "train",
+    "train_fleet",
+    "train_many",
+]

@@ -1,0 +1,540 @@
+"""Train agents on logged transitions: one, a fleet, or many of different kinds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_drpo.agents.engine.algorithm import Algorithm
+from recsim_drpo.agents.fleet import Fleet, check_variants, structure_of
+from recsim_drpo.agents.protocol import Agent, check_agent
+from recsim_drpo.agents.registry import find_agent, make_agent
+from recsim_drpo.core import rng
+from recsim_drpo.core.policy import PolicyEvaluator
+from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.core.validation import build_config, check_integer
+
+Row = dict[str, float]
+_Key = tuple[str, int, int]  # agent, number of the variant, seed
+_DRAWN_AHEAD = 2**22
+_FLEET_SIZES = {"cpu": 8, "cuda": 512}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How an agent is trained (Table 5).
+
+    Attributes:
+        steps: updates, ≥ 1.
+        batch_size: transitions an update, ≥ 2, drawn uniformly with replacement.
+        log_every: steps between rows of the history, ≥ 1; the only times at which the host waits
+            for the device.
+        evaluate_every: steps between evaluations, where an evaluator is given, ≥ 1.
+    """
+
+    steps: int = 5_000
+    batch_size: int = 320
+    log_every: int = 100
+    evaluate_every: int = 250
+
+    def __post_init__(self) -> None:
+        check_integer("steps", self.steps, 1)
+        check_integer("batch_size", self.batch_size, 2)
+        check_integer("log_every", self.log_every, 1)
+        check_integer("evaluate_every", self.evaluate_every, 1)
+
+
+class DivergedError(ArithmeticError):
+    """Raised when training meets a metric that is not finite; the history so far is attached.
+
+    Attributes:
+        step: the update at which it happened, where the agent knows, else the logged one.
+        history: rows up to and including the one in which it was seen.
+    """
+
+    def __init__(self, step: int, metric: str, value: float, history: list[Row]) -> None:
+        super().__init__(f"Diverged at step {step}: the metric {metric!r} is {value}.")
+        self.step = step
+        self.history = history
+
+
+def check_row(row: Row, step: int, history: list[Row]) -> None:
+    """Raise :class:`DivergedError` where a metric, or an action evaluated, is not finite."""
+    for name, value in row.items():
+        if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
+            raise DivergedError(step, name, value, history)
+
+
+def draw_indices(
+    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
+) -> Tensor:
+    """Which transitions learners meet: uniform with replacement, on the seeds' device.
+
+    A pure function of seed and step: not of who else is trained, nor of where training stopped.
+
+    Args:
+        seeds: int64 (L,).
+        sizes: int64 (L,), number of transitions of each learner's log, up to 2**31.
+        first_step: number of the first update, from 0.
+        num_steps: T ≥ 1.
+        batch_size: B ≥ 1.
+
+    Returns:
+        int64 (T, L, B) in [0, size).
+    """
+    num_learners = len(seeds)
+    steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)
+    words = rng.philox_4x32(
+        seeds.repeat(num_steps),
+        rng.Stream.TRAINING_ORDER,
+        steps.repeat_interleave(num_learners),
+        batch_size,
+    )
+    return rng.below(words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1))
+
+
+def drawn_ahead(
+    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
+) -> Iterator[Tensor]:
+    """:func:`draw_indices` step by step, int64 (L, B), drawn many steps at a time."""
+    ahead = max(1, _DRAWN_AHEAD // (len(seeds) * batch_size))
+    end = first_step + num_steps
+    for start in range(first_step, end, ahead):
+        yield from draw_indices(seeds, sizes, start, min(ahead, end - start), batch_size)
+
+
+def train(
+    agent: Agent,
+    transitions: Transitions,
+    config: TrainingConfig | None = None,
+    *,
+    seed: int = 0,
+    first_step: int = 0,
+    evaluator: PolicyEvaluator | None = None,
+    on_log: Callable[[Row], None] | None = None,
+    progress: bool = True,
+    label: str = "train",
+) -> list[Row]:
+    """Update an agent on batches drawn from a log.
+
+    Args:
+        agent: anything that follows the protocol; changed in place.
+        transitions: the log, on the agent's device.
+        config: see :class:`TrainingConfig`.
+        seed: integer in [0, 2**63) of the order in which transitions are drawn.
+        first_step: updates that the agent has had before, from 0 to ``config.steps``: the order of
+            the data and the counting go on from there, as if it had never stopped.
+        evaluator: users to follow the learning on; adds its headline to the history, at step 0 too.
+            Meant for validation users: nothing here chooses by it.
+        on_log: called with each row of the history as it is made.
+        progress: show rate and time left on a terminal.
+        label: shown beside the progress.
+
+    Returns:
+        the history: rows with ``step`` and the agent's metrics as floats.
+
+    Raises:
+        TypeError: the agent lacks a method of an agent.
+        DivergedError: a metric or an action is not finite.
+    """
+    config = TrainingConfig() if config is None else config
+    check_agent(agent)
+    check_integer("first_step", first_step, 0, config.steps)
+    step = _step_of(agent, transitions, config.batch_size)
+    history: list[Row] = []
+
+    def log(number: int, metrics: Mapping[str, Tensor]) -> None:
+        row: Row = {"step": float(number)}
+        row |= {name: float(value) for name, value in metrics.items()}
+        if evaluator is not None and _is_due(number, config):
+            row |= evaluator(agent).headline()
+        history.append(row)
+        if on_log is not None:
+            on_log(row)
+        known = getattr(agent, "diverged_at", None)
+        check_row(row, number if known is None else known, history)
+        if known is not None:  # and the batch of this row happened to be harmless
+            raise DivergedError(known, "loss", math.nan, history)
+
+    seeds = torch.tensor([rng.check_seed(seed)], device=transitions.device)
+    sizes = torch.tensor([len(transitions)], device=transitions.device)
+    _loop(
+        lambda indices: step(indices[0]),
+        seeds,
+        sizes,
+        config,
+        log,
+        first_step=first_step,
+        evaluated=evaluator is not None,
+        label=label,
+        unit="update",
+        progress=progress,
+    )
+    return history
+
+
+def train_fleet(
+    fleet: Fleet,
+    transitions: Transitions | Sequence[Transitions],
+    config: TrainingConfig | None = None,
+    *,
+    first_step: int = 0,
+    evaluator: PolicyEvaluator | None = None,
+    on_log: Callable[[int, Row], None] | None = None,
+    progress: bool = True,
+    label: str = "train",
+) -> list[list[Row]]:
+    """Update every learner of a fleet, each on its own batches, in the order of its own seed.
+
+    A learner that diverges is frozen, and reported with the step; the rest goes on. Its history
+    goes on too, with the value of the frozen policy.
+
+    Args:
+        fleet: changed in place.
+        transitions: one log for all, or each learner's own, on the fleet's device.
+        config: see :class:`TrainingConfig`.
+        first_step: see :func:`train`.
+        evaluator: see :func:`train`.
+        on_log: called with the learner's number and each row of its history.
+        progress: show rate, in learner-updates, and time left on a terminal.
+        label: shown beside the progress.
+
+    Returns:
+        each learner's history.
+
+    Raises:
+        ValueError: another number of logs than of learners, or logs of different shapes.
+    """
+    config = TrainingConfig() if config is None else config
+    check_integer("first_step", first_step, 0, config.steps)
+    logs = [transitions] * len(fleet) if isinstance(transitions, Transitions) else transitions
+    if len(logs) != len(fleet):
+        raise ValueError(f"{len(logs)} logs for a fleet of {len(fleet)}; give one, or one each.")
+    different = list({id(log): log for log in logs}.values())
+    everything = Transitions.concatenated(different)
+    device = everything.device
+    starts = dict(zip(map(id, different), _starts(different), strict=True))
+    sizes = torch.tensor([len(log) for log in logs], device=device)
+    offsets = torch.tensor([starts[id(log)] for log in logs], device=device).unsqueeze(1)
+    step = fleet.bind(everything, config.batch_size)
+    histories: list[list[Row]] = [[] for _ in range(len(fleet))]
+    marked: set[int] = set()
+
+    def log_rows(number: int, metrics: Mapping[str, Tensor]) -> None:
+        names = list(metrics)
+        columns = [metrics[name].to(torch.float64) for name in names]
+        table = torch.stack([fleet.diverged_at.to(torch.float64), *columns]).cpu().tolist()
+        due = evaluator is not None and _is_due(number, config)
+        found = evaluator.many(fleet) if evaluator is not None and due else None
+        for k, history in enumerate(histories):
+            row: Row = {"step": float(number)}
+            row |= {name: table[1 + i][k] for i, name in enumerate(names)}
+            if found is not None:
+                row |= found[k].headline()
+            history.append(row)
+            if on_log is not None:
+                on_log(k, row)
+            if table[0][k] >= 0 and k not in marked:
+                marked.add(k)
+                member = fleet.members[k]
+                about = f"{fleet.name}, seed {member.seed}" + (
+                    f", {dict(member.overrides)}" if member.overrides else ""
+                )
+                tqdm.write(f"{about}: diverged at step {table[0][k]:.0f}; frozen as it was before.")
+
+    _loop(
+        lambda indices: step(indices + offsets),
+        fleet.seeds,
+        sizes,
+        config,
+        log_rows,
+        first_step=first_step,
+        evaluated=evaluator is not None,
+        label=label,
+        unit="learner-update",
+        progress=progress,
+    )
+    return histories
+
+
+class Run(NamedTuple):
+    """What is to be trained once.
+
+    Attributes:
+        agent: name.
+        seed: of initialisation, order of the data and random numbers.
+        overrides: hyper-parameters that are not the defaults; ``batch_size`` may be among them.
+    """
+
+    agent: str
+    seed: int
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of a run.
+
+    Attributes:
+        run: what was asked for.
+        dims: of observations and of actions.
+        options: dtype, precision and execution, where they were given.
+        agent: as it is at the end; if it diverged, as it was before, where it knows how.
+        history: rows of metrics.
+        diverged_at: the update at which it diverged, or ``None``.
+    """
+
+    run: Run
+    dims: tuple[int, int]
+    options: Mapping[str, Any]
+    agent: Agent
+    history: list[Row]
+    diverged_at: int | None
+
+
+def train_many(
+    agents: Mapping[str, Sequence[Mapping[str, Any]]],
+    logs: Transitions | Mapping[int, Transitions],
+    config: TrainingConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    evaluator: PolicyEvaluator | None = None,
+    on_log: Callable[[Run, Row], None] | None = None,
+    on_done: Callable[[Trained], None] | None = None,
+    fleet_size: int | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> list[Trained]:
+    """Train agents × hyper-parameters × seeds, in fleets wherever an agent can run in one.
+
+    Args:
+        agents: variants (hyper-parameters by name; ``{}`` are the defaults) by agent's name. A
+            variant may set ``batch_size`` as well.
+        logs: one log for all, or one for each seed; on one device, where everything is trained.
+        config: see :class:`TrainingConfig`.
+        seeds: different integers in [0, 2**63).
+        evaluator: see :func:`train`.
+        on_log: called with the run and each row of its history.
+        on_done: called with each run when its fleet is done: keep it, and what comes later can be
+            stopped without loss.
+        fleet_size: most learners in one batched computation; ``None``: 8 on a CPU, whose caches
+            hold no more, 512 elsewhere.
+        progress: show rate and time left on a terminal.
+        **options: dtype, precision and execution of :class:`.engine.Engine`,
+            which agents from outside do not have.
+
+    Returns:
+        what became of each run: agent by agent, variant by variant, seed by seed.
+
+    Raises:
+        ValueError: an unknown agent or hyper-parameter, or a seed without a log; before anything is
+            trained.
+    """
+    config = TrainingConfig() if config is None else config
+    seeds = rng.check_seeds(list(seeds))
+    for name, variants in agents.items():
+        check_variants(name, variants)
+    log_of = {seed: logs if isinstance(logs, Transitions) else logs.get(seed) for seed in seeds}
+    for seed, log in log_of.items():
+        if log is None:
+            raise ValueError(f"There is no log for seed {seed}.")
+    found_logs = {seed: log for seed, log in log_of.items() if log is not None}
+    device = found_logs[seeds[0]].device
+    size = _FLEET_SIZES.get(device.type, 512) if fleet_size is None else fleet_size
+    check_integer("fleet_size", size, 1)
+    shape = {
+        "observation_dim": found_logs[seeds[0]].observation_dim,
+        "action_dim": found_logs[seeds[0]].action_dim,
+        "device": device,
+        **options,
+    }
+    work = [
+        piece
+        for name, variants in agents.items()
+        for piece in _pieces(name, variants, config, shape)
+    ]
+    done: dict[_Key, Trained] = {}
+    for piece in work:
+        for part in _chunks(piece, seeds, size):
+            trainer = _train_plain if piece.algorithm is None else _train_chunk
+            for key, one in trainer(part, found_logs, shape, evaluator, on_log, progress):
+                done[key] = replace(one, options=options)
+                if on_done is not None:
+                    on_done(done[key])
+    return [
+        done[name, number, seed]
+        for name, variants in agents.items()
+        for number in range(len(variants))
+        for seed in seeds
+    ]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Variants of an agent that share a structure, with the numbers that they were given by."""
+
+    name: str
+    algorithm: Algorithm | None
+    config: TrainingConfig
+    variants: dict[int, dict[str, Any]]
+    seeds: tuple[int, ...] = ()
+
+
+def _pieces(
+    name: str,
+    variants: Sequence[Mapping[str, Any]],
+    config: TrainingConfig,
+    shape: Mapping[str, Any],
+) -> list[_Piece]:
+    found = find_agent(name)
+    algorithm = found if isinstance(found, Algorithm) else None
+    pieces: dict[Any, _Piece] = {}
+    for number, variant in enumerate(variants):
+        overrides = _hyperparameters(variant)
+        own = replace(config, batch_size=variant.get("batch_size", config.batch_size))
+        structure: Any = None
+        if algorithm is None:
+            make_agent(name, **shape, **overrides)
+        else:
+            kind = f"hyper-parameter of {name!r}"
+            structure = structure_of(build_config(algorithm.config, overrides, kind))
+        empty = _Piece(name, algorithm, own, {})
+        pieces.setdefault((own.batch_size, structure), empty).variants[number] = dict(variant)
+    return list(pieces.values())
+
+
+def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in variant.items() if name != "batch_size"}
+
+
+def _chunks(piece: _Piece, seeds: Sequence[int], size: int) -> Iterator[_Piece]:
+    """Parts of at most ``size`` learners: whole variants where they fit."""
+    numbers = list(piece.variants)
+    for first in range(0, len(seeds), size):
+        some = tuple(seeds[first : first + size])
+        together = max(1, size // len(some))
+        for start in range(0, len(numbers), together):
+            variants = {n: piece.variants[n] for n in numbers[start : start + together]}
+            yield _Piece(piece.name, piece.algorithm, piece.config, variants, some)
+
+
+def _train_chunk(
+    part: _Piece,
+    logs: Mapping[int, Transitions],
+    shape: Mapping[str, Any],
+    evaluator: PolicyEvaluator | None,
+    on_log: Callable[[Run, Row], None] | None,
+    progress: bool,
+) -> Iterator[tuple[_Key, Trained]]:
+    variants = [_hyperparameters(variant) for variant in part.variants.values()]
+    assert part.algorithm is not None
+    fleet = Fleet(part.algorithm, seeds=part.seeds, overrides=variants, **shape)
+    keys = [(part.name, number, seed) for number in part.variants for seed in part.seeds]
+    runs = [Run(part.name, seed, part.variants[number]) for _, number, seed in keys]
+    histories = train_fleet(
+        fleet,
+        [logs[run.seed] for run in runs],
+        part.config,
+        evaluator=evaluator,
+        on_log=None if on_log is None else lambda k, row: on_log(runs[k], row),
+        progress=progress,
+        label=f"{part.name} x {len(fleet)}",
+    )
+    ends = fleet.diverged_at.tolist()
+    dims = fleet.observation_dim, fleet.action_dim
+    for k, key in enumerate(keys):
+        ended = None if ends[k] < 0 else ends[k]
+        yield key, Trained(runs[k], dims, {}, fleet.learner(k), histories[k], ended)
+
+
+def _train_plain(
+    part: _Piece,
+    logs: Mapping[int, Transitions],
+    shape: Mapping[str, Any],
+    evaluator: PolicyEvaluator | None,
+    on_log: Callable[[Run, Row], None] | None,
+    progress: bool,
+) -> Iterator[tuple[_Key, Trained]]:
+    for number, variant in part.variants.items():
+        for seed in part.seeds:
+            run = Run(part.name, seed, variant)
+            agent = make_agent(part.name, seed=seed, **shape, **_hyperparameters(variant))
+            label, ended = f"{part.name}, seed {seed}", None
+
+            def follow(row: Row, run: Run = run) -> None:
+                if on_log is not None:
+                    on_log(run, row)
+
+            try:
+                history = train(
+                    agent,
+                    logs[seed],
+                    part.config,
+                    seed=seed,
+                    evaluator=evaluator,
+                    on_log=follow,
+                    progress=progress,
+                    label=label,
+                )
+            except DivergedError as error:
+                tqdm.write(f"{label}: {error}")
+                history, ended = error.history, error.step
+            dims = shape["observation_dim"], shape["action_dim"]
+            yield (part.name, number, seed), Trained(run, dims, {}, agent, history, ended)
+
+
+def _step_of(
+    agent: Agent, transitions: Transitions, batch_size: int
+) -> Callable[[Tensor], Mapping[str, Tensor]]:
+    bind = getattr(agent, "bind", None)
+    if bind is not None:
+        bound: Callable[[Tensor], Mapping[str, Tensor]] = bind(transitions, batch_size)
+        return bound
+    return lambda indices: agent.update(transitions.take(indices))
+
+
+def _starts(logs: Sequence[Transitions]) -> list[int]:
+    starts, total = [], 0
+    for log in logs:
+        starts.append(total)
+        total += len(log)
+    return starts
+
+
+def _is_due(step: int, config: TrainingConfig) -> bool:
+    return step % config.evaluate_every == 0 or step == config.steps
+
+
+def _loop(
+    step: Callable[[Tensor], Mapping[str, Tensor]],
+    seeds: Tensor,
+    sizes: Tensor,
+    config: TrainingConfig,
+    log: Callable[[int, Mapping[str, Tensor]], None],
+    *,
+    first_step: int,
+    evaluated: bool,
+    label: str,
+    unit: str,
+    progress: bool,
+) -> None:
+    """Call ``step`` with indices (L, B) for every update, and ``log`` whenever a row is due."""
+    rows = {*range(config.log_every, config.steps, config.log_every), config.steps}
+    if evaluated:
+        rows |= set(range(0, config.steps, config.evaluate_every))
+    metrics: Mapping[str, Tensor] = {}
+    done = first_step
+    total = (config.steps - first_step) * len(seeds)
+    with tqdm(total=total, desc=label, unit=unit, disable=None if progress else True) as bar:
+        for row in sorted(row for row in rows if row == 0 == first_step or row > first_step):
+            for indices in drawn_ahead(seeds, sizes, done, row - done, config.batch_size):
+                metrics = step(indices)
+                bar.update(len(seeds))
+            done = row
+            log(row, metrics)

@@ -1,0 +1,168 @@
+"""Train agents that learn online, in the environment that a log is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeGuard
+
+import gymnasium as gym
+import torch
+from gymnasium.envs.registration import EnvSpec
+from tqdm import tqdm
+
+from recsim_drpo.agents.protocol import Agent
+from recsim_drpo.agents.registry import make_agent
+from recsim_drpo.core.policy import PolicyEvaluator
+from recsim_drpo.core.rng import check_seeds
+from recsim_drpo.core.validation import resolve_device
+from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID, WorldVectorEnv
+from recsim_drpo.training.loop import DivergedError, Row, Run, Trained, TrainingConfig, check_row
+
+
+class OnlineAgent(Agent, Protocol):
+    """What an agent has that learns online, beside what every agent has.
+
+    Its ``update`` may refuse. :func:`train_online` makes it with the hyper-parameter
+    ``batch_size``.
+    """
+
+    @property
+    def num_envs(self) -> int:
+        """How many environments it learns on at once."""
+        ...
+
+    def learn(
+        self,
+        envs: WorldVectorEnv,
+        steps: int,
+        on_step: Callable[[int, Mapping[str, float]], None],
+    ) -> Mapping[str, float]:
+        """Learn for ``steps`` steps of the environments together, or a little more.
+
+        Calls ``on_step`` with the number of steps so far and metrics as it goes; returns the last.
+        """
+        ...
+
+
+def learns_online(agent: object) -> TypeGuard[OnlineAgent]:
+    """Whether an agent has ``learn`` and ``num_envs``."""
+    return callable(getattr(agent, "learn", None)) and hasattr(agent, "num_envs")
+
+
+def train_online(
+    name: str,
+    hyperparameters: Mapping[str, Any],
+    spec: EnvSpec | None,
+    config: TrainingConfig | None = None,
+    *,
+    seeds: Sequence[int] = (0,),
+    device: str | torch.device = "cpu",
+    evaluator: PolicyEvaluator | None = None,
+    on_log: Callable[[Run, Row], None] | None = None,
+    on_done: Callable[[Trained], None] | None = None,
+    progress: bool = True,
+) -> list[Trained]:
+    """Train an agent by what it does: the reference for those that learn from a log alone.
+
+    Args:
+        name: of an agent that learns online, such as ``"sb3:SAC"``.
+        hyperparameters: of the agent; ``batch_size`` may be among them.
+        spec: of the environment, for example of a dataset, ``dataset.spec.env_spec``; its users are
+            those of the training split.
+        config: see :class:`recsim_drpo.training.loop.TrainingConfig`; its steps are those of the
+            environments, of all users together.
+        seeds: different integers in [0, 2**63), of the agent and of the users it meets.
+        device: where the agent and the environments compute.
+        evaluator: users to follow the learning on, at step 0 too.
+        on_log: called with the run and each row of its history.
+        on_done: called with each run when it is done.
+        progress: show rate and time left on a terminal.
+
+    Returns:
+        what became of each run. A history has the mean observed ``reward`` of the users served last
+        beside the agent's metrics.
+
+    Raises:
+        ValueError: the environment is not ours; an unknown agent or hyper-parameter.
+        TypeError: the agent does not learn online.
+    """
+    config = TrainingConfig() if config is None else config
+    if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
+        raise ValueError(
+            f"{name} learns online, in {ENV_ID} or {SESSION_ENV_ID}, but the log is of "
+            f"{'no environment that it names' if spec is None else spec.id}."
+        )
+    kwargs = {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
+    where = resolve_device(device)
+    trained = []
+    for seed in check_seeds(list(seeds)):
+        run = Run(name, seed, dict(hyperparameters))
+        one = _train_one(run, spec.id, kwargs, config, where, evaluator, on_log, progress)
+        trained.append(one)
+        if on_done is not None:
+            on_done(one)
+    return trained
+
+
+def _train_one(
+    run: Run,
+    env_id: str,
+    kwargs: Mapping[str, Any],
+    config: TrainingConfig,
+    device: torch.device,
+    evaluator: PolicyEvaluator | None,
+    on_log: Callable[[Run, Row], None] | None,
+    progress: bool,
+) -> Trained:
+    def environments(num_envs: int) -> Any:
+        vectorized = "vector_entry_point"
+        return gym.make_vec(env_id, num_envs, vectorized, device=str(device), **kwargs)
+
+    # One to read the dimensions off, which the agent needs to be made.
+    space = environments(1)
+    dims = space.single_observation_space.shape[0], space.single_action_space.shape[0]
+    agent = make_agent(
+        run.agent,
+        observation_dim=dims[0],
+        action_dim=dims[1],
+        seed=run.seed,
+        device=device,
+        **{"batch_size": config.batch_size, **run.overrides},
+    )
+    if not learns_online(agent):
+        raise TypeError(f"{run.agent!r} does not learn online: it has no method 'learn'.")
+    history: list[Row] = []
+    label, ended = f"{run.agent}, seed {run.seed}", None
+    done = 0
+
+    def log(step: int, metrics: Mapping[str, float], evaluated: bool) -> None:
+        row: Row = {"step": float(step), **metrics}
+        if evaluator is not None and evaluated:
+            row |= evaluator(agent).headline()
+        history.append(row)
+        if on_log is not None:
+            on_log(run, row)
+        check_row(row, step, history)
+
+    hidden = None if progress else True
+    with tqdm(total=config.steps, desc=label, unit="step", disable=hidden) as bar:
+
+        def follow(step: int, metrics: Mapping[str, float]) -> None:
+            nonlocal done
+            logged, evaluated = (
+                step // every > done // every for every in (config.log_every, config.evaluate_every)
+            )
+            bar.update(step - done)
+            done = step
+            if step < config.steps and (logged or evaluated):  # the last row is of what it became
+                log(step, metrics, evaluated)
+
+        try:
+            if evaluator is not None:
+                log(0, {}, True)
+            metrics = agent.learn(environments(agent.num_envs), config.steps, follow)
+            log(done, metrics, True)
+        except DivergedError as error:
+            tqdm.write(f"{label}: {error}")
+            ended = error.step
+    return Trained(run, dims, {}, agent, history, ended)
