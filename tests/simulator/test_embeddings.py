@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.embeddings import load_embeddings
 
-RL4RS = Path(__file__).resolve().parents[1] / ".." / "shared/data/rl4rs/item_info.csv"
+RL4RS = Path(__file__).resolve().parents[2] / ".." / "shared/data/rl4rs/item_info.csv"
 VECTORS = np.array([[0.5, -1.25, 3.0], [2.0, 0.0, -0.125], [1e-3, 7.0, 4.5]], dtype=np.float32)
 
 

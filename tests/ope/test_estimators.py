@@ -13,7 +13,7 @@ from recsim_drpo.benchmarks import ope_open_bandit
 from recsim_drpo.ope import estimators as ope
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 
-OBD = Path(__file__).resolve().parents[1] / ".." / "shared/data/obd"
+OBD = Path(__file__).resolve().parents[2] / ".." / "shared/data/obd"
 needs_obd = pytest.mark.skipif(not OBD.is_dir(), reason=f"no Open Bandit Dataset at {OBD}")
 
 

@@ -19,7 +19,7 @@ from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.simulator.catalogue import checksum_of
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = {"num_items": 60, "embedding_dim": 8, "num_topics": 3, "context_dim": 4}
 OUTSIDE = """
 import torch

@@ -32,7 +32,7 @@ from recsim_drpo.runs.checkpoints import load_state, save_state
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
 from recsim_drpo.training.loop import TrainingConfig, train
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 TRAINING = {"steps": 1, "batch_size": 2, "seed": 0}
 DIMS = {"observation_dim": 3, "action_dim": 2}

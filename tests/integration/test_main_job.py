@@ -13,7 +13,7 @@ import pytest
 
 from recsim_drpo.benchmarks.speed.measuring import peak_memory
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 

@@ -23,7 +23,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
 )
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 README = f"# A project\n\n{BEGIN}\nold\n{END}\n\nThe rest.\n"
 GUIDE = f"# How\n\n{BEGIN}\n{END}\n"
 

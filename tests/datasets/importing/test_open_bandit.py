@@ -17,7 +17,7 @@ from recsim_drpo.reporting.statistics import Estimate
 
 pytest.importorskip("pyarrow")
 
-OBD = Path(os.environ.get("RECSIM_DRPO_DATA", Path(__file__).parents[2] / "shared/data")) / "obd"
+OBD = Path(os.environ.get("RECSIM_DRPO_DATA", Path(__file__).parents[4] / "shared/data")) / "obd"
 needs_data = pytest.mark.skipif(not OBD.is_dir(), reason="the Open Bandit Dataset is not here")
 
 HEADER = ",timestamp,item_id,position,click,propensity_score,user_feature_0,user-item_affinity_0\n"

@@ -24,7 +24,7 @@ from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import load_agent
 from recsim_drpo.serving import load_recommender
 
-BEFORE = Path(__file__).resolve().parent / "data" / "before"
+BEFORE = Path(__file__).resolve().parents[1] / "data" / "before"
 ANSWERS = json.loads((BEFORE / "answers.json").read_text())
 WORLD = {"num_items": 12, "embedding_dim": 4, "num_topics": 3, "context_dim": 3}
 RUNS = [path.name for path in sorted((BEFORE / "runs").iterdir())]
@@ -35,7 +35,7 @@ def before(tmp_path, monkeypatch) -> Path:
     """A copy of the datasets and runs, where Minari looks for datasets."""
     shutil.copytree(BEFORE, tmp_path / "before")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "before" / "minari"))
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "examples" / "td3_bc"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "examples" / "td3_bc"))
     return tmp_path / "before"
 
 
