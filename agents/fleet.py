@@ -285,6 +285,6 @@ def _algorithm_of(agent: str | Algorithm) -> Algorithm:
     if not isinstance(found, Algorithm):
         raise ValueError(
             f"The agent {agent!r} is no Algorithm and cannot run in a fleet; train one at a time, "
-            "or by recsim_drpo.training.loop.train_many, which does."
+            "or by recsim_drpo.training.sweep.train_many, which does."
         )
     return found

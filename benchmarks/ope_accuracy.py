@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.ope import estimators as ope
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator, Terms

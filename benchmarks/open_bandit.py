@@ -24,13 +24,15 @@ from torch import Tensor
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.datasets.import_log import import_log, imported_items
+from recsim_drpo.datasets.import_log import import_log
+from recsim_drpo.datasets.imported import imported_items
 from recsim_drpo.datasets.importing.open_bandit import open_bandit
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.held_out import HeldOut, LogEvaluator
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.training.loop import TrainingConfig, train_many
+from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.sweep import train_many
 
 DEFAULT_OUT = Path("benchmarks/results/open_bandit.json")
 AGENTS = ("bc", "awr", "iql", "drpo")

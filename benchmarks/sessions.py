@@ -17,15 +17,16 @@ from tqdm import tqdm
 
 from recsim_drpo.benchmarks.speed.measuring import write_report
 from recsim_drpo.core.provenance import versions
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import simulate_transitions
-from recsim_drpo.envs.bandit import SESSION_ENV_ID
-from recsim_drpo.evaluation.evaluate import SessionEvaluation, SessionEvaluator
+from recsim_drpo.envs.registration import SESSION_ENV_ID
+from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
 from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_interval, seed_interval
 from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.simulator.session_policies import SESSION_REFERENCES, session_reference_policy
+from recsim_drpo.simulator.reference_policies import SESSION_REFERENCES, session_reference_policy
 from recsim_drpo.simulator.sessions import make_sessions
-from recsim_drpo.training.loop import TrainingConfig, train_many
+from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.sweep import train_many
 
 AGENTS = ("drpo-q", "iql", "drpo", "bc")
 """Those with a value function first; every one is compared with the last."""

@@ -42,10 +42,10 @@ from recsim_drpo.benchmarks.speed.measuring import (
     unit_rows,
     where,
 )
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.envs.bandit import ENV_ID, register
+from recsim_drpo.envs.registration import ENV_ID, register
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import read_item_log
 from recsim_drpo.simulator.decoder import ExactDecoder

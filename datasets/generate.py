@@ -24,103 +24,27 @@ from minari.dataset.minari_storage import MinariStorage
 from tqdm import tqdm
 
 from recsim_drpo.core.rng import check_seed
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.datasets.generation.card import write_card
+from recsim_drpo.datasets.generation.rounds import RoundLog
 from recsim_drpo.datasets.generation.sessions import SessionLog
-from recsim_drpo.datasets.generation.source import Log, References, info_column
+from recsim_drpo.datasets.generation.source import Log
 from recsim_drpo.datasets.load import transitions_of_episodes
 from recsim_drpo.datasets.staging import check_id, new_dataset
-from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID, register, spaces_of
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID, register
 from recsim_drpo.simulator.logging_agent import (
     POLICIES,
     LoggingAgent,
     LoggingConfig,
     mixture_weights,
-    reference_policy,
 )
-from recsim_drpo.simulator.session_policies import session_logging_agent
+from recsim_drpo.simulator.reference_policies import session_logging_agent
 from recsim_drpo.simulator.sessions import make_sessions
-from recsim_drpo.simulator.world import World, make_world
+from recsim_drpo.simulator.world import make_world
 
-ROUNDS_PER_EPISODE = 10_000
-"""Rounds in a packed episode; also the block in which rounds are computed, whatever the machine."""
-
-PACKING = (
-    "Packed: an episode is up to 10,000 independent one-step rounds, so that files stay small and "
-    "quick. Every transition has terminations=True and truncations=False: never bootstrap from the "
-    "next observation, which is the next user's context. infos[k][t + 1] belongs to action t; row "
-    "0 of an info column is filler (-1 or NaN)."
-)
-_REFERENCE_USERS = 10_000
-_SHARES_USERS = 2_000
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
-
-
-class _RoundLog(Log):
-    """Rounds of training users in order, packed."""
-
-    unit = "rounds"
-
-    def __init__(self, agent: LoggingAgent) -> None:
-        super().__init__(agent)
-        self.packing = {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING}
-
-    @property
-    def spaces(self) -> tuple[Any, Any]:
-        """Observation and action space."""
-        return spaces_of(self.agent.world)
-
-    def references(self) -> References:
-        """What the environment pays for random items and to the oracle."""
-        world = self.agent.world
-        low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
-        return References("mean observed reward", "random", low, "oracle", high, _REFERENCE_USERS)
-
-    def bytes_per_round(self) -> float:
-        """What a round takes on the disk."""
-        world = self.agent.world
-        return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
-
-    def starts(self, num_rounds: int) -> Iterator[int]:
-        """The first round of every packed episode."""
-        return iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
-
-    def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
-        """One packed episode."""
-        world, size = self.agent.world, min(ROUNDS_PER_EPISODE, num_rounds - start)
-        rounds = torch.arange(start, start + size + 1)  # one more: the observation after the last
-        users = world.users("train", seed, rounds)
-        choices = self.agent.choose(users.tastes[:size], seed, rounds[:size])
-        interests = users.interests[:size]
-        latent = world.reward_of_items(choices.items, interests)
-        observed = world.observed_reward(latent, users.reward_noise[:size])
-        columns = {
-            "item_id": choices.items,
-            "policy": choices.policies,
-            "propensity": choices.propensities,
-            "latent_reward": latent,
-            "oracle_reward": world.reward_of_items(choices.oracle_items, interests),
-        }
-        rows = np.arange(1, size + 1)
-        return [
-            EpisodeBuffer(
-                observations=users.contexts.cpu().numpy(),
-                actions=world.embeddings[choices.items].cpu().numpy(),
-                rewards=observed.cpu().numpy(),
-                terminations=np.ones(size, dtype=np.bool_),
-                truncations=np.zeros(size, dtype=np.bool_),
-                infos={
-                    name: info_column(values.cpu().numpy(), rows, size + 1)
-                    for name, values in columns.items()
-                },
-            )
-        ]
-
-    def tastes(self) -> torch.Tensor:
-        """Tastes of the first training users."""
-        return self.agent.world.users("train", 0, torch.arange(_SHARES_USERS)).tastes
 
 
 def generate_dataset(
@@ -265,7 +189,7 @@ def _make_log(
     if spec.id == SESSION_ENV_ID:
         sessions = make_sessions(device, **spec.kwargs)
         return SessionLog(session_logging_agent(sessions, scenario, logging_config), sessions)
-    return _RoundLog(LoggingAgent(make_world(device, **spec.kwargs), scenario, logging_config))
+    return RoundLog(LoggingAgent(make_world(device, **spec.kwargs), scenario, logging_config))
 
 
 def _env_spec(env: str, env_kwargs: Mapping[str, Any]) -> EnvSpec:
@@ -336,14 +260,6 @@ def _metadata(
             "device": world.device.type,
         },
     }
-
-
-def _observed_mean(world: World, policy: str) -> float:
-    """Mean observed reward of a reference policy on test users: what the environment pays it."""
-    users = world.users("test", 0, torch.arange(_REFERENCE_USERS))
-    actions = reference_policy(policy, world).act(users.contexts)
-    latent = world.reward_of_items(world.decode(actions), users.interests)
-    return float(world.observed_reward(latent, users.reward_noise).mean())
 
 
 def _write_rounds(

@@ -22,18 +22,19 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
-from recsim_drpo.datasets.generate import PACKING, ROUNDS_PER_EPISODE
-from recsim_drpo.datasets.generation.source import info_column
-from recsim_drpo.datasets.importing.columns import Columns, expanded, read_columns, with_categories
+from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
+from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
 from recsim_drpo.datasets.importing.rounds import Refusals, Rounds, read_rounds
 from recsim_drpo.datasets.importing.table import LogTable, open_log_table
-from recsim_drpo.datasets.items import ITEMS_FILE, resolve_items
+from recsim_drpo.datasets.items import ITEMS_FILE
+from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
 from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import Embeddings, load_embeddings, load_item_ids
 
-COLUMNS = "columns.json"
+__all__ = ["import_log", "import_summary", "imported_context", "imported_items", "is_imported"]
+
 REFUSED = "refused.csv"
 _EXAMPLES = 3
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/import_log.py"
@@ -121,33 +122,6 @@ def import_log(
         (staging / COLUMNS).write_text(coding, encoding="utf-8")
         _write_card(staging, storage.metadata, columns, ids, tally, refusals)
     return minari.load_dataset(dataset_id)
-
-
-def imported_items(dataset: MinariDataset) -> Embeddings:
-    """Item vectors, float32 (N, d), and their ids (N,), of an imported dataset.
-
-    Raises:
-        ValueError: the dataset was not imported.
-    """
-    if not is_imported(dataset):
-        raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
-    items = resolve_items(dataset)
-    return items.embeddings, items.item_ids
-
-
-def imported_context(dataset: MinariDataset) -> dict[str, Any]:
-    """How the contexts of an imported dataset are made: ``numbers`` and ``categories`` of it.
-
-    Raises:
-        FileNotFoundError, ValueError: its ``columns.json`` is not there or damaged.
-    """
-    columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
-    return {name: columns[name] for name in ("numbers", "categories")}
-
-
-def is_imported(dataset: MinariDataset) -> bool:
-    """Whether :func:`import_log` made it."""
-    return "import" in dataset.storage.metadata
 
 
 def _packs(blocks: Iterator[Rounds]) -> Iterator[Rounds]:

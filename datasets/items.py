@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from minari import MinariDataset
 
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import load_embeddings
 from recsim_drpo.simulator.world import WorldConfig, make_catalogue

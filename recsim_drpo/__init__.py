@@ -7,16 +7,12 @@ from recsim_drpo import _former_names
 from recsim_drpo.agents import Agent, Batch, Fleet, agent_names, make_agent, register_agent
 from recsim_drpo.datasets.generate import generate_dataset, simulate_transitions
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.envs.bandit import register
-from recsim_drpo.evaluation.evaluate import (
-    Evaluation,
-    Evaluator,
-    SessionEvaluation,
-    SessionEvaluator,
-    evaluate,
-)
-from recsim_drpo.simulator.logging_agent import LoggingAgent, LoggingConfig, reference_policy
-from recsim_drpo.simulator.session_policies import session_reference_policy
+from recsim_drpo.envs.registration import register
+from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
+from recsim_drpo.evaluation.evaluate import evaluate
+from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
+from recsim_drpo.simulator.logging_agent import LoggingAgent, LoggingConfig
+from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
 from recsim_drpo.simulator.sessions import SessionConfig, Sessions, make_sessions
 from recsim_drpo.simulator.world import World, WorldConfig, make_world
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
 from recsim_drpo.core import rng
@@ -20,7 +21,6 @@ from recsim_drpo.core.validation import check_integer, resolve_device, unknown_n
 
 EXECUTIONS = ("auto", "eager", "compile", "graph")
 _DTYPES = (torch.float32, torch.float64)
-_WARM_UP = 3
 _MOST_PROGRAMS = 256
 
 
@@ -218,7 +218,7 @@ class Engine:
 
     def _adopt(self, following: LearnerState) -> None:
         if self._graph_owns_state:
-            _overwrite(self.learner, following)
+            overwrite(self.learner, following)
         else:
             self.learner = following
 
@@ -319,64 +319,3 @@ class Engine:
                 self.learner,
             )
         )
-
-
-class Captured:
-    """A step as one CUDA graph: a replay costs one launch, whatever the step is made of.
-
-    The learner state is updated in place; metrics are overwritten by the next call.
-
-    Args:
-        step: ``(state, input) -> (state, metrics)``, free of host synchronisation.
-        learner: the state, whose tensors the graph owns from here on.
-        example: an input; later ones have its shape and type.
-    """
-
-    def __init__(
-        self,
-        step: Callable[[LearnerState, Tensor], tuple[LearnerState, Metrics]],
-        learner: LearnerState,
-        example: Tensor,
-    ) -> None:
-        self._input = example.clone()
-
-        def move() -> Metrics:
-            following, metrics = step(learner, self._input)
-            _overwrite(learner, following)
-            return metrics
-
-        # Streams and graphs are of the current device, which need not be the learners'.
-        with torch.cuda.device(example.device):
-            before = pytree.tree_map(torch.clone, learner)
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UP):
-                    move()
-            torch.cuda.current_stream().wait_stream(side)
-            _overwrite(learner, before)
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
-                self._metrics = move()
-
-    def __call__(self, given: Tensor) -> Metrics:
-        """Move the learners on by one input.
-
-        Raises:
-            ValueError: it is of another shape than the example.
-        """
-        if given.shape != self._input.shape:
-            raise ValueError(
-                f"Indices of shape {tuple(given.shape)}; captured for {tuple(self._input.shape)}."
-            )
-        with torch.cuda.device(self._input.device):
-            self._input.copy_(given)
-            self._graph.replay()
-        return self._metrics
-
-
-def _overwrite(target: Any, source: Any) -> None:
-    leaves = pytree.tree_leaves(source)
-    for old, new in zip(pytree.tree_leaves(target), leaves, strict=True):
-        if old is not new:
-            old.copy_(new)

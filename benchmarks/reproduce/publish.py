@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
-from recsim_drpo.benchmarks.reproduce.framework.results import rounded
+from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,

@@ -21,8 +21,9 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
     worlds,
 )
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings, Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import figure2
 from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
 from recsim_drpo.core.files import write_aside

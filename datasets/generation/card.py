@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recsim_drpo.datasets.generation.source import Log
 from recsim_drpo.datasets.generation.statistics import LogStatistics
-from recsim_drpo.reporting import paper, plots
+from recsim_drpo.reporting import paper, paper_figures, plots
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent, zipf_interval
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent
@@ -175,9 +175,9 @@ def _pictures(
 ) -> dict[str, list[str]]:
     """Draw the card's pictures; Markdown that shows them, or nothing where they cannot be drawn."""
     try:
-        plots.item_frequencies(folder / "item_frequencies.png", logged, expected, exponent)
-        plots.deciles(folder / "reward_deciles.png", {"this dataset": statistics.deciles()})
-        plots.value_by_rank(folder / "value_by_rank.png", curve)
+        paper_figures.item_frequencies(folder / "item_frequencies.png", logged, expected, exponent)
+        paper_figures.deciles(folder / "reward_deciles.png", {"this dataset": statistics.deciles()})
+        paper_figures.value_by_rank(folder / "value_by_rank.png", curve)
         draw_map(folder / "item_map.png", agent)
     except plots.PlotsMissingError:
         return {}
@@ -211,7 +211,7 @@ def draw_map(path: Path, agent: LoggingAgent) -> None:
     )
     items = np.concatenate([needed, np.asarray(filler, dtype=np.int64)])[:_MAP_ITEMS]
     position = {int(item): row for row, item in enumerate(items)}
-    plots.item_map(
+    paper_figures.item_map(
         path,
         world.catalogue.embeddings[items],
         user.interests[0].cpu().numpy(),

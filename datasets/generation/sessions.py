@@ -12,12 +12,13 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.datasets.generation.source import Log, References, info_column
+from recsim_drpo.datasets.generation.source import Log, References
+from recsim_drpo.datasets.packing import info_column
 from recsim_drpo.envs.sessions import session_spaces_of
-from recsim_drpo.evaluation.evaluate import SessionEvaluator
+from recsim_drpo.evaluation.sessions import SessionEvaluator
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.logging_agent import LoggingAgent
-from recsim_drpo.simulator.session_policies import session_reference_policy
+from recsim_drpo.simulator.reference_policies import session_reference_policy
 from recsim_drpo.simulator.sessions import Sessions, round_numbers
 
 SESSIONS_PER_BLOCK = 1_000
@@ -38,7 +39,7 @@ class SessionLog(Log):
     """Sessions of training users in order, recommended to by a logging agent.
 
     Args:
-        agent: who logs, from :func:`recsim_drpo.simulator.session_policies.session_logging_agent`.
+        agent: who logs, from :func:`.reference_policies.session_logging_agent`.
         sessions: where.
     """
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from minari.data_collector import EpisodeBuffer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.datasets.generation.statistics import LogStatistics
@@ -89,11 +88,3 @@ class Log(ABC):
             name: np.concatenate([column[name][1:] for column in columns]) for name in columns[0]
         }
         self.statistics.add(np.concatenate([episode.rewards for episode in episodes]), infos)
-
-
-def info_column(values: NDArray[Any], rows: NDArray[np.int64], size: int) -> NDArray[Any]:
-    """An info column of ``size`` rows: values at ``rows``, filler (-1 or NaN) in the others."""
-    filler = np.nan if values.dtype.kind == "f" else -1
-    column = np.full(size, filler, values.dtype)
-    column[rows] = values
-    return column

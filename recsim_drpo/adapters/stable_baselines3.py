@@ -26,7 +26,7 @@ from recsim_drpo.agents.registry import AgentSpec
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch
 from recsim_drpo.core.validation import check_integer, unknown_name
-from recsim_drpo.envs.bandit import WorldVectorEnv
+from recsim_drpo.envs.base import WorldVectorEnv
 
 EXTRA = "sb3"
 ALGORITHMS = ("DDPG", "PPO", "SAC", "TD3")

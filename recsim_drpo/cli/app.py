@@ -27,16 +27,12 @@ from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.torch_settings import PRECISIONS
 from recsim_drpo.core.validation import check_integer, resolve_device
 from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.import_log import imported_context, is_imported
+from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
-from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID
-from recsim_drpo.evaluation.evaluate import (
-    Evaluation,
-    Evaluator,
-    SessionEvaluation,
-    SessionEvaluator,
-    evaluator_for,
-)
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
+from recsim_drpo.evaluation.evaluate import evaluator_for
+from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
 from recsim_drpo.ope.held_out import SHARE, load_and_hold_out
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
@@ -45,11 +41,12 @@ from recsim_drpo.runs.checkpoints import flatten
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.serving.tables import FORMATS, SUFFIXES
-from recsim_drpo.simulator.logging_agent import SCENARIOS, LoggingConfig, reference_policy
-from recsim_drpo.simulator.session_policies import session_reference_policy
+from recsim_drpo.simulator.logging_agent import SCENARIOS, LoggingConfig
+from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
 from recsim_drpo.simulator.world import SPLITS
-from recsim_drpo.training.loop import Trained, TrainingConfig, train_many
+from recsim_drpo.training.loop import TrainingConfig
 from recsim_drpo.training.online import learns_online, train_online
+from recsim_drpo.training.sweep import Trained, train_many
 from recsim_drpo.training.trackers import TRACKERS, tracker
 
 Results = dict[str, Evaluation | SessionEvaluation]
@@ -671,7 +668,7 @@ def _agent_list() -> str:
 def _reproduce(options: argparse.Namespace) -> None:
     # Experiments bring statistics and drawing along, which no other command needs.
     from recsim_drpo.benchmarks.reproduce import runner
-    from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+    from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 
     resolve_device(options.device)
     folder = options.out or Path("reproduction-quick" if options.quick else "reproduction")

@@ -18,17 +18,18 @@ from minari import MinariDataset
 
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.core.rng import check_seeds
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.evaluation.evaluate import Evaluation, Evaluator
+from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.runs import folder as runs
-from recsim_drpo.simulator.logging_agent import reference_policy
+from recsim_drpo.simulator.reference_policies import reference_policy
 from recsim_drpo.simulator.world import World, make_world
-from recsim_drpo.training.loop import Row, TrainingConfig, train_many
+from recsim_drpo.training.loop import Row, TrainingConfig
+from recsim_drpo.training.sweep import train_many
 
 AGENTS = ("bc", "drpo")
 REFERENCE_ROWS = ("random", "popularity", "logger")

@@ -1,4 +1,4 @@
-"""In which arithmetic torch multiplies matrices, for a while."""
+"""How torch computes, for a while: with how many threads, and in which arithmetic."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ import torch
 from recsim_drpo.core.validation import unknown_name
 
 PRECISIONS = ("float32", "tf32", "bf16")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with ``count`` threads, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def check_precision(precision: str, device: torch.device) -> None:

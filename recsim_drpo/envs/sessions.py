@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.envs.bandit import Floats, Scene, WorldEnv, WorldVectorEnv, as_actions, spaces_of
+from recsim_drpo.envs.base import Floats, Scene, WorldEnv, WorldVectorEnv, as_actions, spaces_of
 from recsim_drpo.simulator.sessions import Sessions, make_sessions
 
 SESSION_INFO_KEYS = ("item_id", "topic", "latent_reward", "oracle_reward")

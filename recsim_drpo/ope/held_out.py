@@ -20,7 +20,7 @@ from torch import Tensor
 from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
-from recsim_drpo.datasets.import_log import is_imported
+from recsim_drpo.datasets.imported import is_imported
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.estimators import effective_sample_size, snips

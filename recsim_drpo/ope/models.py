@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.validation import check_integer
 
 MAX_STEPS = 800

@@ -20,10 +20,11 @@ from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.core.files import whole_folder
 from recsim_drpo.core.provenance import versions
-from recsim_drpo.datasets.import_log import imported_context, is_imported
+from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.reporting import plots
 from recsim_drpo.runs.checkpoints import load_state, save_state
-from recsim_drpo.training.loop import Row, Trained, TrainingConfig
+from recsim_drpo.training.loop import Row, TrainingConfig
+from recsim_drpo.training.sweep import Trained
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.json"
@@ -184,7 +185,7 @@ def _self_described(agent: Agent) -> AgentSpec:
 def save_trained(
     folder: str | Path, trained: Trained, config: TrainingConfig, source: Mapping[str, Any]
 ) -> None:
-    """Write the folder of a run of :func:`recsim_drpo.training.loop.train_many`.
+    """Write the folder of a run of :func:`recsim_drpo.training.sweep.train_many`.
 
     Args:
         folder: must not be there yet.

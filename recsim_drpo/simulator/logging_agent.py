@@ -24,8 +24,6 @@ SCENARIOS: Mapping[str, Mapping[str, float]] = {
 }
 """Mixture weights of Table 4."""
 
-REFERENCES = ("random", "popularity", "logger", "expert", "oracle")
-"""What :func:`reference_policy` can make."""
 
 _BLOCK = 64
 _COLDEST = 1e-30  # a smaller temperature would be zero in float32, and 0 / 0 no number
@@ -238,63 +236,3 @@ def _draw(weights: Tensor, quantiles: Tensor) -> Tensor:
     rest = torch.minimum((target - before).clamp_min(0.0), inner[:, -1:] * (1.0 - 1e-12))
     column = torch.searchsorted(inner, rest, right=True)
     return (block * _BLOCK + column).squeeze(1)
-
-
-class _UniformPolicy:
-    """Shows an item drawn uniformly from the catalogue."""
-
-    def __init__(self, world: World, seed: int) -> None:
-        self._world, self._seed, self._round = world, rng.check_seed(seed), 0
-
-    def act(self, observations: Tensor) -> Tensor:
-        """Embeddings, float32 (B, d)."""
-        device = self._world.device
-        rounds = torch.arange(self._round, self._round + len(observations), device=device)
-        self._round += len(observations)
-        key = torch.tensor(self._seed, dtype=torch.int64, device=device)
-        words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds, 2)
-        uniform = rng.fine_uniforms(words[:, 0], words[:, 1])
-        return self._world.embeddings[(uniform * self._world.num_items).to(torch.int64)]
-
-
-class _OraclePolicy:
-    """Shows each user the item of largest latent reward, which no learner can know."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def act(self, observations: Tensor) -> Tensor:
-        """Embeddings, float32 (B, d)."""
-        contexts = torch.as_tensor(observations, dtype=torch.float32, device=self._world.device)
-        return self._world.embeddings[self._world.best_items(self._world.tastes(contexts))]
-
-
-def reference_policy(
-    name: str,
-    world: World,
-    scenario: str | Mapping[str, float] = "medium",
-    config: LoggingConfig | None = None,
-    seed: int = 0,
-) -> LoggingAgent | _UniformPolicy | _OraclePolicy:
-    """A policy to hold results against: it has ``act(observations) -> actions`` as an agent has.
-
-    Args:
-        name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
-            component of the logging agent alone), ``"logger"`` (the mixture) or ``"oracle"``.
-        world: where it recommends; unlike an agent it knows the users' interests.
-        scenario: the mixture of ``"logger"``.
-        config: the logging agent's parameters.
-        seed: integer in [0, 2**63).
-
-    Raises:
-        ValueError: an unknown name.
-    """
-    if name == "random":
-        return _UniformPolicy(world, seed)
-    if name == "oracle":
-        return _OraclePolicy(world)
-    if name == "logger":
-        return LoggingAgent(world, scenario, config, seed)
-    if name in POLICIES:
-        return LoggingAgent(world, {name: 1.0}, config, seed)
-    raise unknown_name("reference policy", name, REFERENCES)

@@ -3,16 +3,14 @@
 from recsim_drpo.training.loop import (
     DivergedError,
     Row,
-    Run,
-    Trained,
     TrainingConfig,
     check_row,
     draw_indices,
     drawn_ahead,
     train,
     train_fleet,
-    train_many,
 )
+from recsim_drpo.training.sweep import Run, Trained, train_many
 
 __all__ = [
     "DivergedError",

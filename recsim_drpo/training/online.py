@@ -15,8 +15,10 @@ from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.validation import resolve_device
-from recsim_drpo.envs.bandit import ENV_ID, SESSION_ENV_ID, WorldVectorEnv
-from recsim_drpo.training.loop import DivergedError, Row, Run, Trained, TrainingConfig, check_row
+from recsim_drpo.envs.base import WorldVectorEnv
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.training.loop import DivergedError, Row, TrainingConfig, check_row
+from recsim_drpo.training.sweep import Run, Trained
 
 
 class OnlineAgent(Agent, Protocol):

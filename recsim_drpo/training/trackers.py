@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.training.loop import Row, Run
+from recsim_drpo.training.loop import Row
+from recsim_drpo.training.sweep import Run
 
 OnLog = Callable[[Run, Row], None]
 _Write = Callable[[dict[str, float], int], None]

@@ -28,8 +28,8 @@ from recsim_drpo import (
     make_world,
     simulate_transitions,
 )
-from recsim_drpo.datasets import generate as generate_module
 from recsim_drpo.datasets.generation import card as card_module
+from recsim_drpo.datasets.generation import rounds as rounds_module
 from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.reporting.statistics import zipf_exponent
 
@@ -64,7 +64,7 @@ def assert_nothing_left(root: Path) -> None:
 
 
 def test_packing(minari_root, small_kwargs, monkeypatch):
-    monkeypatch.setattr(generate_module, "ROUNDS_PER_EPISODE", 200)
+    monkeypatch.setattr(rounds_module, "ROUNDS_PER_EPISODE", 200)
     dataset = generate("recsim/packed-v0", small_kwargs, num_rounds=500)
     assert dataset.total_steps == 500
     assert [len(episode) for episode in dataset.iterate_episodes()] == [200, 200, 100]
@@ -119,7 +119,7 @@ def test_every_logged_round_is_what_the_world_says(minari_root, small_kwargs):
 def test_same_seed_same_bytes_whatever_the_number_of_threads(
     minari_root, small_kwargs, monkeypatch, threads
 ):
-    monkeypatch.setattr(generate_module, "ROUNDS_PER_EPISODE", 400)
+    monkeypatch.setattr(rounds_module, "ROUNDS_PER_EPISODE", 400)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
@@ -135,7 +135,7 @@ def test_same_seed_same_bytes_whatever_the_number_of_threads(
 
 def test_a_longer_log_begins_with_the_shorter_one(minari_root, small_kwargs, monkeypatch):
     """Rounds are functions of (seed, counter): nothing depends on how many there are."""
-    monkeypatch.setattr(generate_module, "ROUNDS_PER_EPISODE", 256)
+    monkeypatch.setattr(rounds_module, "ROUNDS_PER_EPISODE", 256)
     short = load_transitions(generate("short-v0", small_kwargs, num_rounds=512)).batch
     long = load_transitions(generate("long-v0", small_kwargs, num_rounds=1024)).batch
     for name in ("observations", "actions", "rewards"):
@@ -333,7 +333,7 @@ def test_a_full_disk_is_seen_before_any_work(minari_root, small_kwargs, monkeypa
 
 
 def test_a_disk_that_fills_up_leaves_nothing(minari_root, small_kwargs, monkeypatch):
-    monkeypatch.setattr(generate_module, "ROUNDS_PER_EPISODE", 100)
+    monkeypatch.setattr(rounds_module, "ROUNDS_PER_EPISODE", 100)
     add, calls = LogStatistics.add, []
 
     def fill_up(self, *arguments):
@@ -363,7 +363,7 @@ def test_a_failing_card_leaves_nothing(minari_root, small_kwargs, monkeypatch):
     def fail(*_):
         raise RuntimeError("no picture today")
 
-    monkeypatch.setattr(card_module.plots, "value_by_rank", fail)
+    monkeypatch.setattr(card_module.paper_figures, "value_by_rank", fail)
     with pytest.raises(RuntimeError, match="no picture today"):
         generate("a-v0", small_kwargs, card=True)
     assert_nothing_left(minari_root)

@@ -13,7 +13,8 @@ import torch
 
 from recsim_drpo import load_transitions
 from recsim_drpo.datasets import import_log as module
-from recsim_drpo.datasets.import_log import import_log, import_summary, imported_items
+from recsim_drpo.datasets.import_log import import_log, import_summary
+from recsim_drpo.datasets.imported import imported_items
 from recsim_drpo.datasets.importing import table as log_table
 from recsim_drpo.datasets.importing.columns import Columns, read_columns
 from recsim_drpo.datasets.importing.table import open_log_table

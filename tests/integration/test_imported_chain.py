@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from recsim_drpo.cli.app import main
-from recsim_drpo.datasets.import_log import imported_context, imported_items
+from recsim_drpo.datasets.imported import imported_context, imported_items
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.logs import read_item_log

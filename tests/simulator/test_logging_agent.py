@@ -14,8 +14,8 @@ from recsim_drpo.simulator.logging_agent import (
     LoggingConfig,
     _draw,
     mixture_weights,
-    reference_policy,
 )
+from recsim_drpo.simulator.reference_policies import reference_policy
 from recsim_drpo.simulator.world import World, WorldConfig, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}

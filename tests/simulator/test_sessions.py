@@ -31,9 +31,10 @@ from recsim_drpo import (
 )
 from recsim_drpo.cli.app import main
 from recsim_drpo.datasets.generation import sessions as session_log
-from recsim_drpo.evaluation.evaluate import Evaluator, evaluator_for
+from recsim_drpo.evaluation.bandit import Evaluator
+from recsim_drpo.evaluation.evaluate import evaluator_for
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
-from recsim_drpo.simulator.session_policies import SESSION_REFERENCES, session_logging_agent
+from recsim_drpo.simulator.reference_policies import SESSION_REFERENCES, session_logging_agent
 from recsim_drpo.simulator.sessions import Luck, round_numbers
 
 ENV = "RecSimZipfSession-v0"

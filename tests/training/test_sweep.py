@@ -17,8 +17,8 @@ from recsim_drpo.training.loop import (
     draw_indices,
     train,
     train_fleet,
-    train_many,
 )
+from recsim_drpo.training.sweep import train_many
 
 CONFIG = TrainingConfig(steps=30, batch_size=32, log_every=10, evaluate_every=15)
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from recsim_drpo.training.loop import Run
+from recsim_drpo.training.sweep import Run
 from recsim_drpo.training.trackers import tracker
 
 RUNS = [Run("bc", seed, {"hidden_dim": 8}) for seed in (0, 3)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
 from recsim_drpo.benchmarks.reproduce.advice.rules import (
     Judged,
@@ -17,8 +18,8 @@ from recsim_drpo.benchmarks.reproduce.advice.rules import (
     features_of,
     judge,
 )
-from recsim_drpo.benchmarks.reproduce.experiments import phase_map, worlds
-from recsim_drpo.benchmarks.reproduce.framework.results import Floats, Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reproduce"
 """Results of full runs, which come with the package."""
@@ -35,13 +36,14 @@ def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[P
         ValueError: the map is not among them.
     """
     found = {result["experiment"]: result for result in results}
-    if phase_map.NAME not in found:
+    if leads.PHASE_MAP not in found:
         raise ValueError(
-            f"There is no {phase_map.NAME} among the results; make it: {phase_map.COMMAND}, "
+            f"There is no {leads.PHASE_MAP} among the results; make it: recsim-drpo reproduce "
+            f"{leads.PHASE_MAP}, "
             "then name its folder by --results."
         )
-    others = found[worlds.NAME]["data"]["points"] if worlds.NAME in found else []
-    return found[phase_map.NAME]["data"]["points"], others
+    others = found[leads.WORLDS]["data"]["points"] if leads.WORLDS in found else []
+    return found[leads.PHASE_MAP]["data"]["points"], others
 
 
 def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]:
@@ -73,7 +75,7 @@ def locate(
 def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
     """All rules by what can be measured on a log, with what they lose; the better ones in bold."""
     rows = []
-    for name, (first, second) in phase_map.PAIRS.items():
+    for name, (first, second) in leads.PAIRS.items():
         found = _judged(points, elsewhere, name)
         for one in found:
             rule = f"{first} {one.rule.describe(FEATURES)}"
@@ -85,7 +87,7 @@ def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
 
 
 def _judged(points: Sequence[Point], elsewhere: Sequence[Point], name: str) -> list[Judged]:
-    return judge(points, phase_map.places_of(points), elsewhere, name)
+    return judge(points, leads.places_of(points), elsewhere, name)
 
 
 _LOSSES = tuple(
@@ -150,7 +152,7 @@ def _answers(
 ) -> Table:
     here = features_of([features])
     rows = []
-    for name, (first, second) in phase_map.PAIRS.items():
+    for name, (first, second) in leads.PAIRS.items():
         one = best_judged(_judged(points, elsewhere, name))
         answer = first if one.rule(here)[0] else second
         rule = f"{first} {one.rule.describe(FEATURES)}"
@@ -166,12 +168,12 @@ def _neighbours(features: Mapping[str, float], points: Sequence[Point]) -> Table
     nearest = np.linalg.norm(apart, axis=1).argsort(kind="stable")[:NEAREST]
     rows = [
         [
-            *(f"{points[k][axis]:,g}" for axis in phase_map.AXES),
+            *(f"{points[k][axis]:,g}" for axis in leads.AXES),
             points[k]["best_soft"],
-            *(f"{np.mean(points[k]['leads'][name]):+.3f}" for name in phase_map.PAIRS),
+            *(f"{np.mean(points[k]['leads'][name]):+.3f}" for name in leads.PAIRS),
         ]
         for k in nearest
     ]
-    differences = (" minus ".join(pair) for pair in phase_map.PAIRS.values())
-    header = [*(phase_map.LABELS[axis] for axis in phase_map.AXES), "best soft", *differences]
+    differences = (" minus ".join(pair) for pair in leads.PAIRS.values())
+    header = [*(leads.LABELS[axis] for axis in leads.AXES), "best soft", *differences]
     return Table("The map's logs that are most like it", header, rows, _NEAR_NOTE)

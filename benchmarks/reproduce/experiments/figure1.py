@@ -16,31 +16,32 @@ reward, which has noise. What is asked of the shape was fixed before any log was
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.calibrate import log_misfit
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds, scenario
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Settings,
-    Table,
-    interval,
-    mean_of,
-    report_of,
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.shapes import (
+    MISFIT,
+    VAST_MAJORITY,
+    Measured,
+    over_seeds,
+    zipf_fit,
 )
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
-from recsim_drpo.core.threads import threads
-from recsim_drpo.reporting import paper, plots
+from recsim_drpo.core.torch_settings import threads
+from recsim_drpo.reporting import paper, paper_figures
 from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent, LoggingConfig
 from recsim_drpo.simulator.world import ECPM_PER_REWARD, make_world
 
@@ -53,8 +54,6 @@ BASELINES = ("logged below the log's mean", "true below the log's mean", "true b
 EXPLAINED = 0.95
 SPARSE = 0.2
 LOW_VALUE = 0.7
-VAST_MAJORITY = 0.75
-MISFIT = math.log(1.25)
 
 _MISSED = {
     "medium": "A logging agent at half the optimum has much good traffic; a production system has "
@@ -63,44 +62,6 @@ _MISSED = {
     "fall further (docs/calibration.md).",
 }
 _BASELINE_ROUNDS = 2_000  # that V(x), exact over all items, is computed for
-
-Floats = NDArray[np.float64]
-Measured = Mapping[str, Any]
-
-
-class ZipfFit(NamedTuple):
-    """Attributes: s of c q^-s, the share that it explains, and both on logarithmic axes."""
-
-    exponent: float
-    explained: float
-    log_exponent: float
-    log_explained: float
-
-
-def explained(y: Floats, fitted: Floats) -> float:
-    """R², the share of the variance of ``y`` (T,) that is explained."""
-    return 1.0 - float(np.square(y - fitted).sum() / np.square(y - y.mean()).sum())
-
-
-def scaled(shape: Floats, y: Floats) -> Floats:
-    """c × shape (T,) of least squares to ``y`` (T,)."""
-    fitted: Floats = shape * float(shape @ y / (shape @ shape))
-    return fitted
-
-
-def zipf_fit(x: ArrayLike, values: ArrayLike) -> ZipfFit:
-    """Fit c x^-s by least squares, on linear and on logarithmic axes (NaN where a value is 0)."""
-    from scipy.optimize import minimize_scalar
-
-    q, y = np.asarray(x, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    found = minimize_scalar(
-        lambda s: -explained(y, scaled(q**-s, y)), bounds=(0.0, 10.0), method="bounded"
-    )
-    if y.min() <= 0.0:
-        return ZipfFit(float(found.x), -float(found.fun), math.nan, math.nan)
-    slope, level = np.polyfit(np.log(q), np.log(y), 1)
-    on_log_axes = explained(np.log(y), level + slope * np.log(q))
-    return ZipfFit(float(found.x), -float(found.fun), -float(slope), on_log_axes)
 
 
 def measure(condition: Condition, seed: int, device: str) -> dict[str, Any]:
@@ -193,17 +154,6 @@ def run(settings: Settings) -> dict[str, Any]:
         time.monotonic() - started,
         found,
     )
-
-
-def over_seeds(logs: Sequence[Measured], *path: str) -> Floats:
-    """What is measured of each log: (num_seeds, …)."""
-
-    def at(log: Any) -> Any:
-        for key in path:
-            log = log[key]
-        return log
-
-    return np.array([at(log) for log in logs], dtype=np.float64)
 
 
 def _relative(curves: Floats) -> Floats:
@@ -386,9 +336,11 @@ def draw(result: Mapping[str, Any], folder: Path) -> None:
         for name, logs in found.items()
         for reading in (READINGS[0], READINGS[2])
     }
-    plots.deciles(folder / NAME, curves, ylabel="eCPM, relative to 10 %")
+    paper_figures.deciles(folder / NAME, curves, ylabel="eCPM, relative to 10 %")
     components = {
         name: over_seeds(found["medium"], "components", name, "curve").mean(axis=0)
         for name in POLICIES
     }
-    plots.deciles(folder / f"{NAME}-components", components, ylabel="eCPM, relative to 10 %")
+    paper_figures.deciles(
+        folder / f"{NAME}-components", components, ylabel="eCPM, relative to 10 %"
+    )

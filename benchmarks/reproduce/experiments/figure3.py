@@ -19,20 +19,18 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.results import (
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
-    Settings,
-    Table,
     difference,
-    earns_more,
     interval,
     mean_of,
-    report_of_study,
     signed,
-    values,
 )
+from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
 NAME = "figure3"

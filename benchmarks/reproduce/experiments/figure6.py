@@ -29,31 +29,29 @@ import torch
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.calibrate import log_misfit
-from recsim_drpo.benchmarks.reproduce.experiments.figure1 import (
+from recsim_drpo.benchmarks.reproduce.framework.conditions import other_worlds
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
+    Floats,
+    difference,
+    interval,
+    mean_of,
+)
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.shapes import (
     MISFIT,
     VAST_MAJORITY,
-    Floats,
     Measured,
     explained,
     over_seeds,
     scaled,
     zipf_fit,
 )
-from recsim_drpo.benchmarks.reproduce.framework.conditions import other_worlds
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Settings,
-    Table,
-    by_sign,
-    difference,
-    interval,
-    mean_of,
-    report_of,
-)
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
-from recsim_drpo.core.threads import threads
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generation.card import draw_map
-from recsim_drpo.reporting import paper, plots
+from recsim_drpo.reporting import paper, paper_figures
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
 from recsim_drpo.simulator.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
 from recsim_drpo.simulator.world import ECPM_PER_REWARD, World, make_world
@@ -452,7 +450,7 @@ def _zipf_verdict(found: Sequence[Measured], scenario: str) -> Verdict:
 def draw(result: Mapping[str, Any], folder: Path) -> None:
     """Value by rank, and the item space in 128 dimensions and in 3."""
     curve = over_seeds(result["data"]["seeds"], "drawn").mean(axis=0)
-    plots.value_by_rank(folder / f"{NAME}-value", curve, _EVEN, TYPES)
+    paper_figures.value_by_rank(folder / f"{NAME}-value", curve, _EVEN, TYPES)
     for name, changes in result["plans"][0]["worlds"].items():
         slug = name.replace(" = ", "-")
         draw_map(folder / f"{NAME}-map-{slug}", LoggingAgent(make_world(**changes), "medium"))

@@ -30,30 +30,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.benchmarks.reproduce.advice import rules
+from recsim_drpo.benchmarks.reproduce.advice.leads import (
+    AGENTS,
+    AXES,
+    LABELS,
+    PAIRS,
+    compared,
+    places,
+    places_of,
+    single_methods,
+)
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
-from recsim_drpo.benchmarks.reproduce.framework.agent_suite import HARD, SOFT, UNTUNED
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import UNTUNED
 from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     Condition,
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Floats,
-    Settings,
-    Table,
-    best_of,
-    by_sign,
-    report_of,
-    select,
-    signed,
-    values,
-)
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, signed
+from recsim_drpo.benchmarks.reproduce.framework.records import select
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import seed_interval
-from recsim_drpo.training.loop import Trained
+from recsim_drpo.training.sweep import Trained
 
 NAME = "phase-map"
 COMMAND = "recsim-drpo reproduce phase-map"
@@ -61,46 +64,15 @@ COMMAND = "recsim-drpo reproduce phase-map"
 Point = dict[str, float]
 """Where a condition is, by axis."""
 
-AXES: Mapping[str, tuple[float, ...]] = {
-    "noise_share": (0.0, 0.4, 0.8, 0.95),
-    "reward_noise": (0.05, 0.2, 0.8),
-    "popularity_bias": (0.5, 2.0),
-    "rounds": (5_000, 40_000, 320_000),
-}
 QUICK_AXES: Mapping[str, tuple[float, ...]] = {
     "noise_share": (0.0, 0.95),
     "reward_noise": (0.2, 0.8),
     "popularity_bias": (1.0,),
     "rounds": (5_000, 20_000),
 }
-LABELS = {
-    "noise_share": "share of random rounds",
-    "reward_noise": "reward noise σ",
-    "popularity_bias": "popularity bias α of the logger",
-    "rounds": "rounds logged",
-}
 
-AGENTS = (
-    "drpo",
-    "drpo-boltzmann",
-    "adaptive-bc",
-    "bc",
-    "awr",
-    "asymre",
-    "asymre-delta",
-    "iql",
-)
 QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc")
 
-PAIRS: Mapping[str, tuple[str, str]] = {
-    "soft": ("DRPO", "the best soft method"),
-    "bc": ("DRPO", "BC"),
-    "hard": ("the better hard filter", "the best soft method"),
-}
-"""Who is held against whom."""
-
-SINGLE = "One method for all logs"
-"""Title of the table of what single methods cost."""
 
 _LEVEL = 0.05
 
@@ -162,72 +134,6 @@ def run(settings: Settings) -> dict[str, Any]:
     )
 
 
-def compared(
-    records: Sequence[Record], labels: Sequence[str]
-) -> tuple[list[str], dict[str, Floats]]:
-    """The best soft method of each condition, and leads (n, num_seeds) by :data:`PAIRS`."""
-    rivals = [best_of(SOFT, records, label) for label in labels]
-    filters = [best_of(HARD, records, label) for label in labels]
-    against = {
-        "soft": [("drpo", rival) for rival in rivals],
-        "bc": [("drpo", "bc") for _ in labels],
-        "hard": list(zip(filters, rivals, strict=True)),
-    }
-    leads = {
-        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
-        for name, pairs in against.items()
-    }
-    return rivals, leads
-
-
-def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where conditions are but for their rounds; those of one place are all but alike."""
-    return [str([point[axis] for axis in AXES if axis != "rounds"]) for point in points]
-
-
-def places(
-    labels: Sequence[str],
-    rivals: Sequence[str],
-    leads: Mapping[str, Floats],
-    logs: Sequence[Mapping[str, float]],
-) -> list[dict[str, Any]]:
-    """What :mod:`.rules` needs to know of each condition, as JSON can hold it."""
-    return [
-        {
-            "label": label,
-            "best_soft": rival,
-            "leads": {name: lead[k].tolist() for name, lead in leads.items()},
-            "log": dict(logs[k]),
-        }
-        for k, (label, rival) in enumerate(zip(labels, rivals, strict=True))
-    ]
-
-
-def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
-    """What one method for all logs costs, without any tuning."""
-    agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
-    means = np.array(
-        [[values(records, condition=label, agent=a).mean() for a in agents] for label in labels]
-    )
-    regret = means.max(axis=1, keepdims=True) - means
-    rows = [
-        [
-            agent,
-            f"{means[:, k].mean():.2f}",
-            f"{regret[:, k].mean():.3f}",
-            f"{regret[:, k].max():.2f}",
-            str(int((regret[:, k] == 0).sum())),
-        ]
-        for k, agent in sorted(enumerate(agents), key=lambda one: regret[:, one[0]].mean())
-    ]
-    header = ["method", "eCPM", "it loses", "at most", "best on logs"]
-    note = (
-        "Losses of eCPM against the method that is best on a log, on average and at most, over "
-        f"{len(labels)} logs; test users, means over seeds."
-    )
-    return Table(SINGLE, header, rows, note)
-
-
 def cells(
     points: Sequence[Mapping[str, float]], leads: Floats, x: str, y: str
 ) -> tuple[list[float], list[float], Floats, NDArray[np.bool_]]:
@@ -255,12 +161,6 @@ def cells(
     shape = (len(ys), len(xs))
     significant = _sure(by_seed)
     return xs, ys, by_seed.mean(axis=1).reshape(shape), significant.reshape(shape)
-
-
-def _lead(records: Sequence[Record], label: str, pair: tuple[str, str]) -> Floats:
-    """The first agent's test eCPM above the second's, by seed."""
-    ours, theirs = (values(records, condition=label, agent=name) for name in pair)
-    return ours - theirs
 
 
 def _adjusted(leads: Floats) -> Floats:

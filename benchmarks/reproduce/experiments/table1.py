@@ -23,24 +23,18 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     collapsed,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Floats,
-    Settings,
-    Table,
-    best_variant,
-    brief,
-    by_sign,
-    chosen_offline,
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     difference,
-    earns_more,
     interval,
     mean_of,
-    report_of,
     signed,
-    values,
 )
+from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, chosen_offline
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_profiles, suite, tuned
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
 
@@ -60,17 +54,6 @@ def run(settings: Settings) -> dict[str, Any]:
     tables += [_paired(records), suite("Both scenarios together", records)]
     verdicts, seconds = verdicts_of(records), time.monotonic() - started
     return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
-
-
-def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
-    """A test metric over seeds of the variant chosen on validation users."""
-    variant = best_variant(records, condition, agent)
-    return values(records, metric, condition=condition, agent=agent, variant=variant)
-
-
-def agents_of(records: Sequence[Record]) -> list[str]:
-    """Those that were run, in the order of :data:`.agent_suite.GRIDS`."""
-    return [name for name in GRIDS if any(record["agent"] == name for record in records)]
 
 
 def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
@@ -160,47 +143,6 @@ def difference_to_drpo(records: Sequence[Record], condition: str, agent: str) ->
     return difference(tuned(records, condition, "drpo"), tuned(records, condition, agent))
 
 
-def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
-    """(num_seeds, conditions) by agent: share of the optimum, 0 for random items, 1 for oracles."""
-    conditions = dict.fromkeys(record["condition"] for record in records)
-    return {
-        agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
-        for agent in agents_of(records)
-    }
-
-
-def suite(title: str, records: Sequence[Record]) -> Table:
-    """Statistics over all conditions together."""
-    scores = suite_scores(records)
-    rows = [
-        [
-            agent,
-            brief(_together(runs, comparison.interquartile_mean)),
-            brief(_together(runs, comparison.optimality_gap)),
-            ""
-            if agent == "drpo"
-            else brief(
-                comparison.probability_of_improvement(scores["drpo"], runs, shared_seeds=True)
-            ),
-        ]
-        for agent, runs in scores.items()
-    ]
-    seeds, conditions = scores["drpo"].shape
-    return Table(
-        title,
-        ["agent", "interquartile mean", "optimality gap", "P(DRPO better)"],
-        rows,
-        f"Of the share of the optimum: 0 is random items, 1 the oracle. {conditions} conditions, "
-        f"{seeds} seeds, resampled whole"
-        + ("; of so few seeds bootstrap intervals are too narrow." if seeds < 10 else "."),
-    )
-
-
-def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
-    # A seed's logs of all conditions share their users and their noise.
-    return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
-
-
 def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
     """What becomes of the claims about Table 1, by the records of all its runs."""
 
@@ -260,15 +202,3 @@ def draw(result: dict[str, Any], folder: Path) -> None:
     bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}
     plots.interval_bars(folder / NAME, agents, bars, "eCPM on test users, 95 % interval over seeds")
     draw_profiles(folder / f"{NAME}-profiles", records)
-
-
-def draw_profiles(path: Path, records: Sequence[Record]) -> None:
-    """Performance profiles of the six best of a suite."""
-    thresholds = np.linspace(0.0, 1.0, 101)
-    scores = suite_scores(records)
-    best = sorted(scores, key=lambda agent: -float(scores[agent].mean()))[:6]
-    profiles = {
-        agent: comparison.performance_profile(scores[agent], thresholds, shared_seeds=True)
-        for agent in best
-    }
-    plots.profiles(path, thresholds, profiles, "share of the optimum")

@@ -18,15 +18,19 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     SOFT,
     TEACHER_ECPM,
 )
-from recsim_drpo.benchmarks.reproduce.framework.results import (
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
-    by_sign,
     difference,
     interval,
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, answer_within
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
+    Verdict,
+    answer,
+    answer_within,
+    by_sign,
+)
 
 Scores = Mapping[str, Mapping[str, Floats]]
 """eCPM over seeds, by scenario and agent."""

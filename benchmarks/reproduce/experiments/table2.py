@@ -14,18 +14,12 @@ from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Floats,
-    Settings,
-    Table,
-    earns_more,
-    interval,
-    mean_of,
-    report_of_study,
-    values,
-)
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
 NAME = "table2"

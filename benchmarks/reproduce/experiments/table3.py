@@ -15,23 +15,19 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
-from recsim_drpo.benchmarks.reproduce.framework.results import (
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
-    Settings,
-    Table,
     brief,
-    by_sign,
     difference,
-    earns_more,
     interval,
     mean_of,
-    report_of_study,
-    select,
-    values,
 )
+from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
+from recsim_drpo.benchmarks.reproduce.framework.records import select, values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign, earns_more
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
 

@@ -25,21 +25,24 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     expert_degraded,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.results import (
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
-    Settings,
-    Table,
-    by_sign,
     difference,
-    earns_more,
     interval,
     mean_of,
-    report_of_study,
     signed,
-    values,
 )
+from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, answer_within
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
+    Verdict,
+    answer,
+    answer_within,
+    by_sign,
+    earns_more,
+)
 from recsim_drpo.reporting import plots
 
 NAME = "table6"

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.benchmarks.reproduce.advice.leads import compared, places, single_methods
 from recsim_drpo.benchmarks.reproduce.advice.log_features import log_features
-from recsim_drpo.benchmarks.reproduce.experiments.phase_map import compared, places, single_methods
-from recsim_drpo.benchmarks.reproduce.experiments.table1 import agents_of, draw_profiles, suite
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     GRIDS,
     NECESSARY_SHARE,
@@ -25,21 +24,13 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     collapsed,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Floats,
-    Settings,
-    Table,
-    best_of,
-    by_sign,
-    interval,
-    mean_of,
-    report_of,
-    select,
-    signed,
-    values,
-)
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of, signed
+from recsim_drpo.benchmarks.reproduce.framework.records import best_of, select, values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_profiles, suite
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
 
 NAME = "worlds"
 COMMAND = "recsim-drpo reproduce worlds"

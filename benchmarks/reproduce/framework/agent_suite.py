@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.results import Floats
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
 from recsim_drpo.benchmarks.reproduce.framework.study import Variants
 
 SCENARIOS = ("medium", "extreme")

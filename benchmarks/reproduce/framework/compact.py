@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.framework.results import rounded
+from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.simulator.world import ECPM_PER_REWARD
 

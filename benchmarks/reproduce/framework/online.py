@@ -20,9 +20,10 @@ from recsim_drpo.agents.algorithms.filtering import top_kappa
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.core.transitions import Batch, Transitions
-from recsim_drpo.evaluation.evaluate import Evaluator
+from recsim_drpo.evaluation.bandit import Evaluator
 from recsim_drpo.simulator.world import World
-from recsim_drpo.training.loop import Row, Run, Trained, drawn_ahead
+from recsim_drpo.training.loop import Row, drawn_ahead
+from recsim_drpo.training.sweep import Run, Trained
 
 ONLINE = 2_000_003
 """Added to a seed: its online users, whom neither its log nor its held-out log has met."""

@@ -18,11 +18,12 @@ from tqdm import tqdm
 from recsim_drpo.benchmarks.reproduce.framework import offline
 from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.evaluation.evaluate import Evaluation, Evaluator
+from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.simulator.world import World, make_world
-from recsim_drpo.training.loop import Trained, TrainingConfig, train_many
+from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.sweep import Trained, train_many
 
 Record = dict[str, Any]
 

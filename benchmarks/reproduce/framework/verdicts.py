@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, difference, mean_of, signed
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.reporting.statistics import Estimate
 
@@ -62,3 +64,24 @@ def answer_within(difference: Estimate, limit: float) -> str:
         return "holds"
     outside = difference.low > limit or difference.high < -limit
     return "does not hold" if outside else "undecided"
+
+
+def by_sign(
+    difference: Estimate, claim: str, statement: str, paper: str, ours: str, command: str
+) -> Verdict:
+    """The verdict on a claim that a difference is positive, by its interval."""
+    verdict = answer(difference)
+    because = f"the difference is {signed(difference)}"
+    if math.isnan(difference.low):
+        because += ", of a single replicate, which has no interval"
+    elif verdict == "undecided":
+        because = f"the interval of the difference, {signed(difference)}, has 0"
+    return Verdict(claim, statement, paper, ours, verdict, because, command)
+
+
+def earns_more(
+    ours: Floats, theirs: Floats, claim: str, statement: str, paper: str, command: str
+) -> Verdict:
+    """The verdict on a claim that scores over seeds are larger than others, paired by seed."""
+    against = f"{mean_of(ours)} against {mean_of(theirs)}"
+    return by_sign(difference(ours, theirs), claim, statement, paper, against, command)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
-from recsim_drpo.benchmarks.reproduce.framework.results import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.simulator.logging_agent import POLICIES
 from recsim_drpo.simulator.world import ECPM_PER_REWARD, make_world

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
-from recsim_drpo.benchmarks.reproduce.experiments import phase_map, worlds
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
-from recsim_drpo.benchmarks.reproduce.framework.results import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
 from recsim_drpo.reporting.tables import markdown_table
@@ -193,17 +193,17 @@ def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
         ValueError: it has no markers.
     """
     by_name = {result["experiment"]: result for result in results}
-    if phase_map.NAME not in by_name:
+    if leads.PHASE_MAP not in by_name:
         return page
     singles = [
         Table(f"{table['title']}: {name}", table["header"], table["rows"], table["note"])
-        for name in (phase_map.NAME, worlds.NAME)
+        for name in (leads.PHASE_MAP, leads.WORLDS)
         if name in by_name
         for table in by_name[name]["tables"]
-        if table["title"] == phase_map.SINGLE
+        if table["title"] == leads.SINGLE
     ]
     parts = [table.markdown() for table in (*singles, rules_table(*points_of(results)))]
-    there = by_name[phase_map.NAME]["pictures"]
+    there = by_name[leads.PHASE_MAP]["pictures"]
     parts += [
         _picture(picture, text, there, "images/reproduce")
         for picture, text in _MAPS.items()

@@ -17,8 +17,8 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from recsim_drpo.benchmarks.reproduce.experiments.phase_map import LABELS, PAIRS
-from recsim_drpo.benchmarks.reproduce.framework.results import Table, rounded
+from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS, PAIRS
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, rounded
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import PANELS

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory.phantom import (
     PROBES,
@@ -32,7 +32,7 @@ from recsim_drpo.benchmarks.reproduce.theory.phantom import (
     logged_rounds,
     monitor,
 )
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
 from recsim_drpo.simulator.world import make_world

@@ -14,9 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import divergence, optimistic_dro
-from recsim_drpo.core.threads import threads
+from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import plots
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recsim_drpo.benchmarks.reproduce import publish
+from recsim_drpo.benchmarks.reproduce.advice.leads import AXES, PAIRS
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
-from recsim_drpo.benchmarks.reproduce.experiments.phase_map import AXES, PAIRS
 from recsim_drpo.benchmarks.reproduce.framework.compact import METRICS, compacted, expanded
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (

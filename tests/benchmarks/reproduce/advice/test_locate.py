@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from recsim_drpo import generate_dataset, load_transitions
-from recsim_drpo.benchmarks.reproduce.advice import locate
+from recsim_drpo.benchmarks.reproduce.advice import leads, locate
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
 from recsim_drpo.benchmarks.reproduce.advice.rules import best_judged, judge
-from recsim_drpo.benchmarks.reproduce.experiments import phase_map
 from recsim_drpo.cli.app import main
 
 
@@ -42,7 +41,7 @@ POINTS = [
     point(0.8, 0.3, [0.2, 0.4]),
     point(0.95, 0.2, [0.5, 0.5]),
 ]
-PUBLISHED = {"experiment": phase_map.NAME, "verdicts": [], "data": {"points": POINTS}}
+PUBLISHED = {"experiment": leads.PHASE_MAP, "verdicts": [], "data": {"points": POINTS}}
 
 
 def cells(table):
@@ -65,7 +64,7 @@ def test_the_rules_answer_and_neighbours_come_in_order():
         "0.000",
     )
     assert (hard["here"], hard["map: rule"]) == ("the best soft method", "0.000")
-    shares = [row[phase_map.LABELS["noise_share"]] for row in cells(neighbours)]
+    shares = [row[leads.LABELS["noise_share"]] for row in cells(neighbours)]
     assert shares == ["0.8", "0.4", "0.95", "0"]
     assert cells(neighbours)[0]["DRPO minus the best soft method"] == "+0.300"
 
@@ -87,9 +86,9 @@ def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
     assert stump.on_the_map[0] == pytest.approx(0.075)
     rows = cells(locate.rules_table(POINTS, elsewhere))
     bold = [row["rule"] for row in rows if row["rule"].startswith("**")]
-    assert len(rows) == 3 * len(phase_map.PAIRS)
+    assert len(rows) == 3 * len(leads.PAIRS)
     assert bold[0] == "**DRPO where above_mean ≤ 0.35**"
-    assert len(bold) == len(phase_map.PAIRS)
+    assert len(bold) == len(leads.PAIRS)
     assert rows[1]["elsewhere it chooses the first"] == "0 of 2, 0 rightly"
 
 
@@ -108,7 +107,7 @@ def test_rounds_and_items_are_compared_by_ratio():
     for k, one in enumerate(wide):
         one["noise_share"] = float(k)
     near = locate.locate(wide[0]["log"] | {"rounds": 40_000.0}, wide, [])[2]
-    shares = [row[phase_map.LABELS["noise_share"]] for row in cells(near)]
+    shares = [row[leads.LABELS["noise_share"]] for row in cells(near)]
     assert shares == ["2", "1", "0"]
 
 

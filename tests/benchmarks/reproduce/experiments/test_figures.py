@@ -10,7 +10,7 @@ import torch
 from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.experiments import figure1, figure6, worlds
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, OtherWorld, scenario
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.publishing.claims import claims_page
 from recsim_drpo.reporting import paper
 from recsim_drpo.simulator.logging_agent import LoggingAgent

@@ -11,6 +11,7 @@ from scipy import stats
 
 from recsim_drpo.agents import Fleet
 from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.log_features import (
     FEATURES,
     log_features,
@@ -25,7 +26,8 @@ from recsim_drpo.benchmarks.reproduce.advice.rules import (
 )
 from recsim_drpo.benchmarks.reproduce.experiments import phase_map, table3
 from recsim_drpo.benchmarks.reproduce.framework import agent_suite, online
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.framework.records import best_of
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.core.transitions import Batch
 from recsim_drpo.training.loop import TrainingConfig
 from tests.conftest import SMALL_WORLD
@@ -249,8 +251,8 @@ def test_conditions_of_the_map_are_its_axes():
     assert condition.world == {"reward_noise": 0.4}
     assert condition.logging == {"popularity_bias": 2.0}
     assert condition.num_rounds == 5_000
-    grid = itertools.product(*phase_map.AXES.values())
-    labels = {phase_map.condition_at(dict(zip(phase_map.AXES, p, strict=True))).label for p in grid}
+    grid = itertools.product(*leads.AXES.values())
+    labels = {phase_map.condition_at(dict(zip(leads.AXES, p, strict=True))).label for p in grid}
     assert len(labels) == 72
 
 
@@ -278,10 +280,10 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
             expected = np.subtract(scores[ours[name]], scores[rival])
             assert point["leads"][name] == pytest.approx(expected.tolist())
         assert point["log"]["rounds"] == point["rounds"] / 100
-    for name in phase_map.PAIRS:
+    for name in leads.PAIRS:
         assert (tmp_path / "phase-map" / f"phase-map-{name}-noise-share-rounds.svg").exists()
     records = [
         {"condition": "c", "agent": agent, "validation": value}
         for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))
     ]
-    assert phase_map.best_of(agent_suite.SOFT, records, "c") == "awr"
+    assert best_of(agent_suite.SOFT, records, "c") == "awr"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from recsim_drpo.agents import agent_names
-from recsim_drpo.benchmarks.reproduce.experiments import phase_map, table1, worlds
+from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
-from recsim_drpo.benchmarks.reproduce.framework import agent_suite
+from recsim_drpo.benchmarks.reproduce.experiments import worlds
+from recsim_drpo.benchmarks.reproduce.framework import agent_suite, suites
 
 NEITHER = {"bc", "apg", "bppo"}
 """Agents that neither weigh nor reject: clones, signed advantages, and policy improvement."""
@@ -52,19 +53,19 @@ def test_all_tables_of_a_result_mean_the_same_best_soft_method(soft):
     """Of the records of one run, the leads' table, the points and the verdicts agree."""
     labels = [f"world {k}, {name}" for k in (1, 2) for name in agent_suite.SCENARIOS]
     found = records(["drpo", soft], labels)
-    rivals, leads = phase_map.compared(found, labels)
+    rivals, lead_by = leads.compared(found, labels)
     table = worlds._leads(found)
     column = {name: table.header.index(name) for name in ("world", "best soft", "minus it")}
     assert rivals == [soft] * 4
     assert [row[column["best soft"]] for row in table.rows] == rivals
     assert [row[column["world"]] for row in table.rows] == labels
-    for row, lead in zip(table.rows, leads["soft"], strict=True):
+    for row, lead in zip(table.rows, lead_by["soft"], strict=True):
         assert float(row[column["minus it"]].split()[0]) == pytest.approx(lead.mean(), abs=0.006)
     answers = {one.claim: one for one in worlds.verdicts_of(found)}
     beaten = answers["Table 1 in other worlds, extreme: DRPO against the best soft method"]
     assert beaten.ours.startswith("ahead in 2 of 2 worlds")
     ecpm = {
-        c: {a: table1.tuned(records([soft]), c, a) for a in EVERY} for c in ("medium", "extreme")
+        c: {a: suites.tuned(records([soft]), c, a) for a in EVERY} for c in ("medium", "extreme")
     }
     (necessity,) = (
         one
@@ -78,5 +79,5 @@ def test_filters_are_the_best_of_those_that_reject():
     for hard in agent_suite.HARD:
         labels = ["world 1, extreme"]
         found = records([hard, "awr"], labels)
-        leads = phase_map.compared(found, labels)[1]
-        assert leads["hard"].mean() == pytest.approx(0.1)
+        found_leads = leads.compared(found, labels)[1]
+        assert found_leads["hard"].mean() == pytest.approx(0.1)

@@ -21,25 +21,21 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     other_worlds,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel
-from recsim_drpo.benchmarks.reproduce.framework.results import (
-    Settings,
-    best_variant,
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     brief,
-    by_sign,
-    chosen_offline,
     difference,
-    earns_more,
     interval,
     mean_of,
     signed,
-    values,
 )
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel
+from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, chosen_offline, values
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store, differences
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
-from recsim_drpo.simulator.logging_agent import reference_policy
+from recsim_drpo.simulator.reference_policies import reference_policy
 from recsim_drpo.training.loop import TrainingConfig
 
 TRAINING = TrainingConfig(steps=20, batch_size=32, log_every=10, evaluate_every=10)

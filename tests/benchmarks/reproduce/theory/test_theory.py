@@ -14,7 +14,7 @@ from recsim_drpo.agents.engine.networks import policy_log_prob
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
-from recsim_drpo.benchmarks.reproduce.framework.results import Settings
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import divergence, figure2, optimistic_dro, phantom
 from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
 from recsim_drpo.benchmarks.reproduce.theory.optimistic_dro import Problem

@@ -1,0 +1,124 @@
+"""By how much one method leads another on each log, in words and places that all advice shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import HARD, SOFT
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
+from recsim_drpo.benchmarks.reproduce.framework.records import best_of, values
+from recsim_drpo.benchmarks.reproduce.framework.study import Record
+
+PHASE_MAP, WORLDS = "phase-map", "worlds"
+"""Names of the experiments that advice rests on: the map, and other worlds to try it on."""
+
+AXES: Mapping[str, tuple[float, ...]] = {
+    "noise_share": (0.0, 0.4, 0.8, 0.95),
+    "reward_noise": (0.05, 0.2, 0.8),
+    "popularity_bias": (0.5, 2.0),
+    "rounds": (5_000, 40_000, 320_000),
+}
+
+LABELS = {
+    "noise_share": "share of random rounds",
+    "reward_noise": "reward noise σ",
+    "popularity_bias": "popularity bias α of the logger",
+    "rounds": "rounds logged",
+}
+
+AGENTS = (
+    "drpo",
+    "drpo-boltzmann",
+    "adaptive-bc",
+    "bc",
+    "awr",
+    "asymre",
+    "asymre-delta",
+    "iql",
+)
+
+PAIRS: Mapping[str, tuple[str, str]] = {
+    "soft": ("DRPO", "the best soft method"),
+    "bc": ("DRPO", "BC"),
+    "hard": ("the better hard filter", "the best soft method"),
+}
+"""Who is held against whom."""
+
+SINGLE = "One method for all logs"
+"""Title of the table of what single methods cost."""
+
+
+def compared(
+    records: Sequence[Record], labels: Sequence[str]
+) -> tuple[list[str], dict[str, Floats]]:
+    """The best soft method of each condition, and leads (n, num_seeds) by :data:`PAIRS`."""
+    rivals = [best_of(SOFT, records, label) for label in labels]
+    filters = [best_of(HARD, records, label) for label in labels]
+    against = {
+        "soft": [("drpo", rival) for rival in rivals],
+        "bc": [("drpo", "bc") for _ in labels],
+        "hard": list(zip(filters, rivals, strict=True)),
+    }
+    leads = {
+        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
+        for name, pairs in against.items()
+    }
+    return rivals, leads
+
+
+def _lead(records: Sequence[Record], label: str, pair: tuple[str, str]) -> Floats:
+    """The first agent's test eCPM above the second's, by seed."""
+    ours, theirs = (values(records, condition=label, agent=name) for name in pair)
+    return ours - theirs
+
+
+def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where conditions are but for their rounds; those of one place are all but alike."""
+    return [str([point[axis] for axis in AXES if axis != "rounds"]) for point in points]
+
+
+def places(
+    labels: Sequence[str],
+    rivals: Sequence[str],
+    leads: Mapping[str, Floats],
+    logs: Sequence[Mapping[str, float]],
+) -> list[dict[str, Any]]:
+    """What :mod:`.rules` needs to know of each condition, as JSON can hold it."""
+    return [
+        {
+            "label": label,
+            "best_soft": rival,
+            "leads": {name: lead[k].tolist() for name, lead in leads.items()},
+            "log": dict(logs[k]),
+        }
+        for k, (label, rival) in enumerate(zip(labels, rivals, strict=True))
+    ]
+
+
+def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
+    """What one method for all logs costs, without any tuning."""
+    agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
+    means = np.array(
+        [[values(records, condition=label, agent=a).mean() for a in agents] for label in labels]
+    )
+    regret = means.max(axis=1, keepdims=True) - means
+    rows = [
+        [
+            agent,
+            f"{means[:, k].mean():.2f}",
+            f"{regret[:, k].mean():.3f}",
+            f"{regret[:, k].max():.2f}",
+            str(int((regret[:, k] == 0).sum())),
+        ]
+        for k, agent in sorted(enumerate(agents), key=lambda one: regret[:, one[0]].mean())
+    ]
+    header = ["method", "eCPM", "it loses", "at most", "best on logs"]
+    note = (
+        "Losses of eCPM against the method that is best on a log, on average and at most, over "
+        f"{len(labels)} logs; test users, means over seeds."
+    )
+    return Table(SINGLE, header, rows, note)

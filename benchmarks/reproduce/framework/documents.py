@@ -1,0 +1,105 @@
+"""What readers see of an experiment: tables, and the dictionary that is kept as JSON."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+from recsim_drpo.benchmarks.speed.measuring import where
+from recsim_drpo.core.provenance import revision, versions
+from recsim_drpo.reporting.tables import markdown_table
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as the reader sees it.
+
+    Attributes:
+        title: what it is.
+        header: names of columns.
+        rows: text cells, as many as the header has.
+        note: a line below it.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """As Markdown, with its title."""
+        parts = [f"**{self.title}**", markdown_table(self.header, self.rows)]
+        return "\n\n".join(parts + ([self.note] if self.note else []))
+
+
+def report_of(
+    name: str,
+    settings: Settings,
+    plans: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
+    tables: Sequence[Table],
+    verdicts: Sequence[Verdict],
+    seconds: float,
+    data: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is kept of an experiment, for JSON: everything that a reader could ask for."""
+    return {
+        "experiment": name,
+        "quick": settings.quick,
+        "plans": list(plans),
+        "revision": revision(),
+        "versions": versions(),
+        "device": where(torch.device(settings.device)),
+        "wall_time_s": round(seconds, 1),
+        "verdicts": [verdict.as_dict() for verdict in verdicts],
+        "tables": [
+            {
+                "title": t.title,
+                "header": list(t.header),
+                "rows": [list(r) for r in t.rows],
+                "note": t.note,
+            }
+            for t in tables
+        ],
+        "data": dict(data or {}),
+        "records": list(records),
+    }
+
+
+def report_of_study(
+    settings: Settings,
+    study: Study,
+    tables: Callable[[Sequence[Record]], Sequence[Table]],
+    verdicts: Callable[[Sequence[Record]], Sequence[Verdict]],
+) -> dict[str, Any]:
+    """Run an experiment that is one study; its tables and verdicts follow from its records."""
+    started = time.monotonic()
+    records = settings.run(study)
+    return report_of(
+        study.name,
+        settings,
+        [study.plan()],
+        records,
+        tables(records),
+        verdicts(records),
+        time.monotonic() - started,
+    )
+
+
+def rounded(value: Any, digits: int) -> Any:
+    """JSON with floats of so many significant digits, and None for those that JSON cannot hold."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value

@@ -1,0 +1,93 @@
+"""Log rounds that stand alone: ten thousand of them are one Minari episode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from minari.data_collector import EpisodeBuffer
+
+from recsim_drpo.datasets.generation.source import Log, References
+from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
+from recsim_drpo.envs.base import spaces_of
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+from recsim_drpo.simulator.reference_policies import reference_policy
+from recsim_drpo.simulator.world import World
+
+_REFERENCE_USERS = 10_000
+_SHARES_USERS = 2_000
+
+
+class RoundLog(Log):
+    """Rounds of training users in order, packed."""
+
+    unit = "rounds"
+
+    def __init__(self, agent: LoggingAgent) -> None:
+        super().__init__(agent)
+        self.packing = {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING}
+
+    @property
+    def spaces(self) -> tuple[Any, Any]:
+        """Observation and action space."""
+        return spaces_of(self.agent.world)
+
+    def references(self) -> References:
+        """What the environment pays for random items and to the oracle."""
+        world = self.agent.world
+        low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
+        return References("mean observed reward", "random", low, "oracle", high, _REFERENCE_USERS)
+
+    def bytes_per_round(self) -> float:
+        """What a round takes on the disk."""
+        world = self.agent.world
+        return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
+
+    def starts(self, num_rounds: int) -> Iterator[int]:
+        """The first round of every packed episode."""
+        return iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
+
+    def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
+        """One packed episode."""
+        world, size = self.agent.world, min(ROUNDS_PER_EPISODE, num_rounds - start)
+        rounds = torch.arange(start, start + size + 1)  # one more: the observation after the last
+        users = world.users("train", seed, rounds)
+        choices = self.agent.choose(users.tastes[:size], seed, rounds[:size])
+        interests = users.interests[:size]
+        latent = world.reward_of_items(choices.items, interests)
+        observed = world.observed_reward(latent, users.reward_noise[:size])
+        columns = {
+            "item_id": choices.items,
+            "policy": choices.policies,
+            "propensity": choices.propensities,
+            "latent_reward": latent,
+            "oracle_reward": world.reward_of_items(choices.oracle_items, interests),
+        }
+        rows = np.arange(1, size + 1)
+        return [
+            EpisodeBuffer(
+                observations=users.contexts.cpu().numpy(),
+                actions=world.embeddings[choices.items].cpu().numpy(),
+                rewards=observed.cpu().numpy(),
+                terminations=np.ones(size, dtype=np.bool_),
+                truncations=np.zeros(size, dtype=np.bool_),
+                infos={
+                    name: info_column(values.cpu().numpy(), rows, size + 1)
+                    for name, values in columns.items()
+                },
+            )
+        ]
+
+    def tastes(self) -> torch.Tensor:
+        """Tastes of the first training users."""
+        return self.agent.world.users("train", 0, torch.arange(_SHARES_USERS)).tastes
+
+
+def _observed_mean(world: World, policy: str) -> float:
+    """Mean observed reward of a reference policy on test users: what the environment pays it."""
+    users = world.users("test", 0, torch.arange(_REFERENCE_USERS))
+    actions = reference_policy(policy, world).act(users.contexts)
+    latent = world.reward_of_items(world.decode(actions), users.interests)
+    return float(world.observed_reward(latent, users.reward_noise).mean())

@@ -1,0 +1,40 @@
+"""The environments' names, and their registration with Gymnasium."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import gymnasium as gym
+import torch
+
+ENV_ID = "RecSimZipf-v0"
+SESSION_ENV_ID = "RecSimZipfSession-v0"
+
+
+def register() -> None:
+    """Register the environments with Gymnasium; done on ``import recsim_drpo``."""
+    _survive_forks()
+    if ENV_ID not in gym.registry:
+        gym.register(
+            ENV_ID,
+            entry_point="recsim_drpo.envs:RecSimZipfEnv",
+            vector_entry_point="recsim_drpo.envs:RecSimZipfVectorEnv",
+        )
+    if SESSION_ENV_ID not in gym.registry:
+        gym.register(
+            SESSION_ENV_ID,
+            entry_point="recsim_drpo.session_envs:RecSimZipfSessionEnv",
+            vector_entry_point="recsim_drpo.session_envs:RecSimZipfSessionVectorEnv",
+        )
+
+
+@functools.cache
+def _survive_forks() -> None:
+    """Let forked children compute with one thread.
+
+    OpenMP's threads do not survive a fork, and a child that asks for them waits for ever: so would
+    Gymnasium's AsyncVectorEnv, which forks.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -1,0 +1,153 @@
+"""The value of a policy on users who each meet one recommendation, without reward noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.rng import check_seed
+from recsim_drpo.core.validation import check_integer
+from recsim_drpo.evaluation.measured import Floats, Measured, host
+from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
+from recsim_drpo.simulator.world import ECPM_PER_REWARD, World, stream_of
+
+_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class Evaluation(Measured):
+    """What a policy is worth to the users it was evaluated on.
+
+    Intervals are over those users, at 95 %: they describe this one policy and say nothing of what
+    another seed would have learnt.
+
+    Attributes:
+        reward: mean latent reward, in [0, 1].
+        ecpm: 5 × reward.
+        regret: mean shortfall in latent reward from each user's best item.
+        normalized: (reward − random) / (oracle − random), where random shows items uniformly; 0 and
+            1 are those two.
+        distance: mean ‖μ − u*‖ between the raw action and the user's interest (the paper's Dist.).
+        coverage: share of the catalogue that was shown to anyone.
+        gini: Gini coefficient of how often each item of the catalogue was shown.
+        nonfinite_share: share of actions with a NaN or infinite component: they show no item, earn
+            0, and are left out of ``distance``.
+        num_users: users evaluated on.
+    """
+
+    reward: Estimate
+    ecpm: Estimate
+    regret: Estimate
+    normalized: Estimate
+    distance: Estimate
+    coverage: float
+    gini: float
+    nonfinite_share: float
+    num_users: int
+
+    def headline(self) -> dict[str, float]:
+        """What a learning curve shows: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
+        return {
+            "ecpm": self.ecpm.value,
+            "normalized": self.normalized.value,
+            "nonfinite_share": self.nonfinite_share,
+        }
+
+
+class Evaluator:
+    """A set of users to evaluate any number of policies on: each meets the same users.
+
+    Args:
+        world: where they live.
+        num_users: ≥ 1.
+        seed: integer in [0, 2**63) of the users.
+        split: ``"test"`` (default), ``"validation"`` or ``"train"``.
+    """
+
+    def __init__(
+        self, world: World, num_users: int = 10_000, seed: int = 0, split: str = "test"
+    ) -> None:
+        check_integer("num_users", num_users, 1)
+        check_seed(seed)
+        stream_of(split)
+        self.world = world
+        self.num_users = num_users
+        users = world.users(split, seed, torch.arange(num_users))
+        self._contexts, self._interests = users.contexts, users.interests
+        self._oracle = world.reward_of_items(world.best_items(users.tastes), users.interests)
+        self._uniform = world.mean_rewards(users.tastes)
+
+    def __call__(self, policy: Policy) -> Evaluation:
+        """Evaluate a policy.
+
+        Raises:
+            TypeError: it has no ``act``.
+            ValueError: it returns actions of another shape than (B, d).
+        """
+        return self._evaluations(policy, ())[0]
+
+    def many(self, policies: Policies) -> list[Evaluation]:
+        """Evaluate every learner of a fleet: all act, and all their actions are decoded, at once.
+
+        Args:
+            policies: a fleet, or anything of L policies with ``act(observations)`` of shape
+                (L, B, d) and ``len``.
+
+        Raises:
+            TypeError, ValueError: as for one policy.
+        """
+        return self._evaluations(policies, (len(policies),))
+
+    def _evaluations(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Evaluation]:
+        check_acts(policy)
+        rows = max(1, _ROWS // math.prod(axes))
+        users = zip(
+            torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
+        )
+        parts = [self._shown(policy, axes, *some) for some in users]
+        columns = [host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True)]
+        by_policy = [column.reshape(-1, self.num_users) for column in columns]
+        return [self._summary(*each) for each in zip(*by_policy, strict=True)]
+
+    def _shown(
+        self,
+        policy: Policy | Policies,
+        axes: tuple[int, ...],
+        contexts: Tensor,
+        interests: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
+        world = self.world
+        expected = (*axes, len(contexts), world.dim)
+        actions = checked_actions(policy.act(contexts.clone()), expected).to(world.device)
+        items = world.decode(actions.flatten(0, -2))
+        repeated = interests.expand(*axes, *interests.shape)
+        rewards = world.reward_of_items(items, repeated.reshape(-1, world.dim))
+        # In float64: the squares of a diverged policy's actions overflow float32.
+        distances = torch.linalg.vector_norm(actions.to(torch.float64) - interests, dim=-1)
+        finite = torch.isfinite(actions).all(dim=-1)
+        distances = distances.masked_fill(~finite, torch.nan)
+        return items.reshape(expected[:-1]), rewards.reshape(expected[:-1]), distances
+
+    def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
+        oracle, uniform = host(self._oracle), host(self._uniform)
+        shown = items >= 0
+        counts = np.bincount(items[shown].astype(np.int64), minlength=self.world.num_items)
+        finite = distances[shown]
+        reward = mean_interval(rewards)
+        return Evaluation(
+            reward=reward,
+            ecpm=reward.scaled(ECPM_PER_REWARD),
+            regret=mean_interval(oracle - rewards),
+            normalized=ratio_interval(rewards - uniform, oracle - uniform),
+            distance=mean_interval(finite) if len(finite) else Estimate(*[np.nan] * 3),
+            coverage=float((counts > 0).mean()),
+            gini=gini(counts),
+            nonfinite_share=float(1.0 - shown.mean()),
+            num_users=self.num_users,
+        )

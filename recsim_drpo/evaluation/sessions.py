@@ -1,0 +1,195 @@
+"""The value of a policy in sessions, without reward noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsim_drpo.core.policy import Policies, Policy, check_acts
+from recsim_drpo.core.rng import check_seed
+from recsim_drpo.core.validation import check_integer
+from recsim_drpo.evaluation.measured import Floats, Measured, host
+from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
+from recsim_drpo.simulator.sessions import Sessions
+from recsim_drpo.simulator.world import stream_of
+
+_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class SessionEvaluation(Measured):
+    """What a policy is worth to the users whose sessions it was evaluated on.
+
+    Intervals are over those users, at 95 %, as in :class:`Evaluation`.
+
+    Attributes:
+        session_return: mean over sessions of the sum of their latent rewards, undiscounted.
+        session_length: mean number of steps.
+        reward: mean latent reward of a step, in [0, 1]: total return by total length.
+        truncated: share of sessions that were cut off, the user being still there.
+        coverage: share of the catalogue that was shown to anyone.
+        gini: Gini coefficient of how often each item of the catalogue was shown.
+        nonfinite_share: share of actions with a NaN or infinite component: they show no item.
+        num_users: users, hence sessions, evaluated on.
+    """
+
+    session_return: Estimate
+    session_length: Estimate
+    reward: Estimate
+    truncated: Estimate
+    coverage: float
+    gini: float
+    nonfinite_share: float
+    num_users: int
+
+    def headline(self) -> dict[str, float]:
+        """What a learning curve shows: ``return``, ``session_length``, ``nonfinite_share``."""
+        return {
+            "return": self.session_return.value,
+            "session_length": self.session_length.value,
+            "nonfinite_share": self.nonfinite_share,
+        }
+
+
+class Played(NamedTuple):
+    """Sessions that a policy has played, as float64 arrays (B,), one entry a session.
+
+    Attributes:
+        returns: sums of latent rewards.
+        paid: sums of observed rewards.
+        lengths: numbers of steps.
+        nothing_shown: numbers of steps that showed no item.
+        truncated: 1 where the session was cut off, else 0.
+        counts: int64 (N,), how often each item of the catalogue was shown.
+    """
+
+    returns: Floats
+    paid: Floats
+    lengths: Floats
+    nothing_shown: Floats
+    truncated: Floats
+    counts: NDArray[np.int64]
+
+
+class SessionEvaluator:
+    """A set of users to evaluate any number of policies on, a session each.
+
+    Each policy meets the same users, and in the same step of a session the same chance of noise and
+    of leaving.
+
+    Args:
+        sessions: where they live.
+        num_users: ≥ 1.
+        seed: integer in [0, 2**63) of the users.
+        split: ``"test"`` (default), ``"validation"`` or ``"train"``.
+    """
+
+    def __init__(
+        self, sessions: Sessions, num_users: int = 10_000, seed: int = 0, split: str = "test"
+    ) -> None:
+        check_integer("num_users", num_users, 1)
+        self._seed = check_seed(seed)
+        stream_of(split)
+        self.sessions = sessions
+        self.num_users = num_users
+        self._split = split
+
+    def __call__(self, policy: Policy) -> SessionEvaluation:
+        """Evaluate a policy; raises as :meth:`Evaluator.__call__` does."""
+        return self.summary(self.play(policy))
+
+    def many(self, policies: Policies) -> list[SessionEvaluation]:
+        """Evaluate several policies at once, for example the learners of a fleet.
+
+        Args:
+            policies: L policies with ``act(observations)`` from (L, B, o) to (L, B, d), and
+                ``len``.
+
+        Raises:
+            TypeError, ValueError: as for one policy.
+        """
+        played = self._play(policies, lambda states: policies.act(states), len(policies))
+        return [self.summary(one) for one in played]
+
+    def play(self, policy: Policy) -> Played:
+        """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
+
+        def act(observations: Tensor) -> Tensor:
+            return torch.as_tensor(policy.act(observations[0])).unsqueeze(0)
+
+        return self._play(policy, act, 1)[0]
+
+    def _play(
+        self, policy: object, act: Callable[[Tensor], Any], num_policies: int
+    ) -> list[Played]:
+        check_acts(policy)
+        sessions, world = self.sessions, self.sessions.world
+        users = torch.arange(self.num_users, device=world.device)
+        first = sessions.begin(self._split, self._seed, users)
+        observations = first.repeat(num_policies, 1, 1)
+        present = torch.ones(observations.shape[:2], dtype=torch.bool, device=world.device)
+        sums = torch.zeros(4, *present.shape, dtype=torch.float64, device=world.device)
+        counts = torch.zeros(num_policies, world.num_items, dtype=torch.int64, device=world.device)
+        policies = torch.arange(num_policies, device=world.device).unsqueeze(1)
+        for step in range(sessions.config.max_steps):
+            # Those who are there first, then as many others as make the rows equally long.
+            width = int(present.sum(dim=1).max())
+            if width == 0:
+                break
+            rows = (~present).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
+            there = present[policies, rows]
+            states = observations[policies, rows]
+            items = self._items(act, states)
+            outcome = sessions.step(
+                states.flatten(0, 1),
+                items.flatten(),
+                sessions.luck(self._split, self._seed, rows.flatten(), step),
+            )
+            paid = torch.stack((outcome.latent, outcome.observed)).view(2, *rows.shape)
+            steps = torch.stack((torch.ones_like(items), items < 0))
+            sums[:, policies, rows] += torch.cat((paid, steps)).to(torch.float64) * there
+            shown = there & (items >= 0)
+            counts.scatter_add_(1, items.clamp_min(0), shown.to(torch.int64))
+            observations[policies, rows] = outcome.observations.view(states.shape)
+            present[policies, rows] = there & ~outcome.left.view(rows.shape)
+        returns, paid_out, lengths, nothing = (host(total) for total in sums)
+        cut, shares = host(present), counts.cpu().numpy()
+        return [
+            Played(returns[k], paid_out[k], lengths[k], nothing[k], cut[k], shares[k])
+            for k in range(num_policies)
+        ]
+
+    def _items(self, act: Callable[[Tensor], Any], states: Tensor) -> Tensor:
+        """Items, int64 (L, B), that L policies show in states (L, B, o)."""
+        world = self.sessions.world
+        parts = []
+        for given in torch.split(states, max(1, _ROWS // len(states)), dim=1):
+            actions = torch.as_tensor(act(given.clone())).detach()
+            expected = (*given.shape[:2], world.dim)
+            if actions.shape != expected:
+                raise ValueError(
+                    f"The policy returned actions of shape {tuple(actions.shape[1:])} for "
+                    f"{given.shape[1]} users; this catalogue takes {expected[1:]}."
+                )
+            items = world.decode(actions.to(world.device).flatten(0, 1))
+            parts.append(items.view(expected[:2]))
+        return torch.cat(parts, dim=1)
+
+    def summary(self, played: Played) -> SessionEvaluation:
+        """What sessions that were played come to."""
+        return SessionEvaluation(
+            session_return=mean_interval(played.returns),
+            session_length=mean_interval(played.lengths),
+            reward=ratio_interval(played.returns, played.lengths),
+            truncated=mean_interval(played.truncated),
+            coverage=float((played.counts > 0).mean()),
+            gini=gini(played.counts),
+            nonfinite_share=float(played.nothing_shown.sum() / played.lengths.sum()),
+            num_users=self.num_users,
+        )
