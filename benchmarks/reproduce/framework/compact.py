@@ -20,7 +20,7 @@ METRICS = ("ecpm", "distance", "normalized")
 """What is kept of a run's test metrics; the reward is a fifth of the eCPM."""
 
 _OWN = ("validation", "offline", "diverged_at")
-_DIGITS = 4
+_DIGITS = 6  # enough that intervals over two seeds come out as they were
 
 
 def compacted(records: Sequence[Record]) -> dict[str, Any]:

@@ -138,9 +138,9 @@ def test_published_records_are_the_records(tmp_path, checkout):
     for ours, given in zip(found, result("table1")["records"], strict=True):
         for key in ("condition", "agent", "variant", "overrides", "seed", "diverged_at", "offline"):
             assert ours[key] == given[key]
-        assert ours["validation"] == 0.6667
+        assert ours["validation"] == 0.666667
         assert ours["test"] == pytest.approx(
-            {"ecpm": 0.3333, "reward": 0.06666, "distance": None, "normalized": 0.3333}
+            {"ecpm": 0.333333, "reward": 0.0666666, "distance": None, "normalized": 0.333333}
         )
 
 

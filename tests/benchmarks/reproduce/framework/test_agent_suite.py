@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from recsim_drpo.agents import agent_names
+from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.advice import leads
+from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
+from recsim_drpo.benchmarks.reproduce.experiments import table1, worlds
 from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
-from recsim_drpo.benchmarks.reproduce.experiments import worlds
 from recsim_drpo.benchmarks.reproduce.framework import agent_suite, suites
 
 NEITHER = {"bc", "apg", "bppo"}
@@ -81,3 +83,25 @@ def test_filters_are_the_best_of_those_that_reject():
         found = records([hard, "awr"], labels)
         found_leads = leads.compared(found, labels)[1]
         assert found_leads["hard"].mean() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["table1", "worlds"])
+def test_published_verdicts_follow_from_the_published_records(name):
+    """What is judged now is what was published: nobody changed a list or a margin since."""
+    (result,) = (one for one in runner.load_results(PUBLISHED) if one["experiment"] == name)
+    judge = {"table1": table1.verdicts_of, "worlds": worlds.verdicts_of}[name]
+    assert [one.as_dict() for one in judge(result["records"])] == result["verdicts"]
+
+
+def test_published_tables_of_worlds_agree_with_its_points():
+    (result,) = (one for one in runner.load_results(PUBLISHED) if one["experiment"] == "worlds")
+    (table,) = (one for one in result["tables"] if one["title"] == "DRPO in other worlds, eCPM")
+    column = table["header"].index("best soft")
+    points = {point["label"]: point for point in result["data"]["points"]}
+    assert {row[0]: row[column] for row in table["rows"]} == {
+        label: point["best_soft"] for label, point in points.items()
+    }
+    lead = table["header"].index("minus it")
+    for row in table["rows"]:
+        mean = np.mean(points[row[0]]["leads"]["soft"])
+        assert float(row[lead].split()[0]) == pytest.approx(mean, abs=0.006)
