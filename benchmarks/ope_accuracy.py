@@ -143,17 +143,19 @@ def _log(
     num_rounds: int,
     seed: int,
 ) -> ItemLog:
-    batch = simulate_transitions(
+    rounds = simulate_transitions(
         scenario=weights,
         num_rounds=num_rounds,
         seed=seed,
         env_kwargs=kwargs,
         logging_config=LoggingConfig(random_exponent=exponent),
         infos=("item_id", "propensity"),
-    ).batch
-    items, propensities = batch.infos["item_id"], batch.infos["propensity"]
+    )
+    items, propensities = rounds.infos["item_id"], rounds.infos["propensity"]
     ids = np.arange(world.num_items)
-    return ItemLog(batch.observations, items, batch.rewards, propensities, world.embeddings, ids)
+    return ItemLog(
+        rounds.observations(), items, rounds.rewards, propensities, world.embeddings, ids
+    )
 
 
 def _bootstrap(log: ItemLog, terms: Terms, seed: int) -> dict[str, tuple[float, float]]:

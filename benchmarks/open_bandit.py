@@ -122,10 +122,10 @@ class _Always:
 def study(data: Path, seeds: Sequence[int], steps: int) -> list[Row]:
     """Import both logs, learn from each, measure on the other."""
     logs, embeddings = _imported(data)
-    evaluators = {name: LogEvaluator(log.batch, embeddings) for name, log in logs.items()}
+    evaluators = {name: LogEvaluator(log.as_batch(), embeddings) for name, log in logs.items()}
     rows = []
     for learnt_from, measured_on in (("random", "bts"), ("bts", "random")):
-        log, unseen = logs[learnt_from].batch, logs[measured_on].batch.rewards
+        log, unseen = logs[learnt_from], logs[measured_on].rewards
         log_rate = click_rate(float(unseen.sum()), len(unseen))
         clicked = log.infos["item_id"][log.rewards > 0].bincount(minlength=len(embeddings))
         best = _Always(embeddings[clicked.argmax()])

@@ -263,13 +263,13 @@ def _peers(setting: Setting, agent: str) -> list[Line]:
     jax_name, d3rlpy_name = "JAX: not installed, skipped", "d3rlpy: not installed, skipped"
     theirs_of_jax: list[str] = []
     if jax_peer.available():
-        jax_fleets = _jax_fleets(setting, agent, log.batch)
+        jax_fleets = _jax_fleets(setting, agent, log.as_batch())
         theirs_of_jax, jax_searched = search(jax_fleets, sizes.search_turns)
         contenders |= {name: jax_fleets[name]() for name in theirs_of_jax}
         searched |= jax_searched
     if d3rlpy_peer.available():
         d3rlpy_name = f"d3rlpy {version('d3rlpy')} fit"
-        theirs = d3rlpy_peer.D3rlpyTraining(agent, log.batch, BATCH_SIZE, sizes.peer_updates)
+        theirs = d3rlpy_peer.D3rlpyTraining(agent, log.as_batch(), BATCH_SIZE, sizes.peer_updates)
         contenders["d3rlpy"] = Contender(theirs.run, sizes.peer_updates, setting.device)
         contenders["update"] = replace(contenders["d3rlpy"], run=theirs.run_without_drawing)
     for contender in contenders.values():

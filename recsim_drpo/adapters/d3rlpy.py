@@ -60,7 +60,7 @@ def to_d3rlpy(dataset: str | MinariDataset | Transitions) -> Any:
     """
     library = import_library("d3rlpy", EXTRA)
     log = as_transitions(dataset)
-    batch = log.batch
+    batch = log.as_batch()
     observations, actions, rewards, following = (
         column.cpu().numpy()
         for column in (batch.observations, batch.actions, batch.rewards, batch.next_observations)

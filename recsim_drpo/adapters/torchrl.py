@@ -42,7 +42,7 @@ def to_torchrl(dataset: str | MinariDataset | Transitions, *, batch_size: int = 
     data = import_library("torchrl.data", EXTRA)
     check_integer("batch_size", batch_size, 1)
     log = as_transitions(dataset)
-    batch = log.batch
+    batch = log.as_batch()
     rows = to_tensordict(batch, ends=log.episode_ends)
     rows.update(batch.infos)
     return data.TensorDictReplayBuffer(

@@ -688,11 +688,10 @@ def _reproduce(options: argparse.Namespace) -> None:
 def _locate(options: argparse.Namespace) -> None:
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.advice import locate
-    from recsim_drpo.benchmarks.reproduce.advice.log_features import log_features
+    from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
 
     points, elsewhere = locate.points_of(runner.load_results(options.results or locate.PUBLISHED))
-    batch = load_transitions(options.dataset, infos=["item_id"]).batch
-    features = log_features(batch.rewards.numpy(), batch.infos["item_id"].numpy())
+    features = features_of_log(load_transitions(options.dataset, infos=["item_id"]))
     tables = locate.locate(features, points, elsewhere)
     print("\n\n".join(table.markdown() for table in tables))
 

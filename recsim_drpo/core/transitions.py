@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -117,8 +118,31 @@ class Transitions:
         return ends
 
     @property
-    def batch(self) -> Batch:
-        """All of it, in the dataset's order."""
+    def actions(self) -> Tensor:
+        """float32 (N, a), not copied."""
+        return self._actions
+
+    @property
+    def rewards(self) -> Tensor:
+        """float32 (N,), not copied."""
+        return self._rewards
+
+    @property
+    def terminations(self) -> Tensor:
+        """bool (N,), not copied."""
+        return self._terminations
+
+    @property
+    def infos(self) -> Mapping[str, Tensor]:
+        """Further columns by name, (N, ...), not copied."""
+        return MappingProxyType(self._infos)
+
+    def observations(self) -> Tensor:
+        """A copy of the observations that transitions start from, float32 (N, o)."""
+        return self._observations.index_select(0, self._rows)
+
+    def as_batch(self) -> Batch:
+        """A copy of all of it, in the dataset's order."""
         return self.take(torch.arange(len(self), device=self.device))
 
     def take(self, indices: Tensor) -> Batch:

@@ -84,7 +84,7 @@ def test_ends_of_episodes(datasets):
     expected = np.zeros(200, dtype=bool)
     expected[np.cumsum(lengths) - 1] = True
     assert sessions.episode_ends.tolist() == expected.tolist()
-    cut_off = sessions.episode_ends & ~sessions.batch.terminations
+    cut_off = sessions.episode_ends & ~sessions.terminations
     assert 0 < cut_off.sum() < sessions.episode_ends.sum()
 
 
@@ -184,7 +184,7 @@ def test_mistakes_on_the_command_line(d3rlpy, sb3, datasets, tmp_path, capsys, a
 def test_every_transition_reaches_d3rlpy_with_its_own_successor(d3rlpy, datasets, kind):
     from recsim_drpo.adapters.d3rlpy import to_d3rlpy
 
-    buffer, batch = to_d3rlpy(datasets[kind]), load_transitions(datasets[kind]).batch
+    buffer, batch = to_d3rlpy(datasets[kind]), load_transitions(datasets[kind]).as_batch()
     found = [
         buffer.transition_picker(episode, index)
         for episode in buffer.episodes
@@ -473,7 +473,7 @@ def test_every_transition_reaches_torchrl_with_its_own_successor(torchrl, datase
     from recsim_drpo.adapters.torchrl import to_torchrl
 
     log = load_transitions(datasets[kind], infos=["propensity"])
-    rows, batch = to_torchrl(log)[:], log.batch
+    rows, batch = to_torchrl(log)[:], log.as_batch()
     assert torch.equal(rows["observation"], batch.observations)
     assert torch.equal(rows["action"], batch.actions)
     assert torch.equal(rows["propensity"], batch.infos["propensity"])

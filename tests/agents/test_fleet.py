@@ -479,7 +479,7 @@ def test_a_captured_graph_is_the_eager_step(name):
     ).state_dict()
     for fleet, step in zip((eager, captured), steps, strict=True):
         fleet.load_state_dict(fresh)
-        fleet.sample(log.batch.observations)
+        fleet.sample(log.observations())
         step(indices)
         fleet.update(log.take(indices))
         step(indices)

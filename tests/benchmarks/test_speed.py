@@ -113,7 +113,7 @@ def test_jax_has_the_same_loss_and_gradients(agent):
 @needs_jax
 @pytest.mark.parametrize("agent", jax_peer.AGENTS)
 def test_jax_makes_the_same_updates(agent):
-    batch = random_transitions(64, CPU).batch
+    batch = random_transitions(64, CPU).as_batch()
     ours = make_agent(agent, observation_dim=10, action_dim=128, seed=3)
     theirs = jax_peer.make_learner(agent, 3, 10, 128)
     before = ours.state_dict()
@@ -133,7 +133,7 @@ def test_jax_makes_the_same_updates(agent):
 
 @needs_jax
 def test_a_fleet_of_jax_moves_every_learner_by_its_own_batches():
-    fleet = jax_peer.JaxFleet("iql", 2, random_transitions(100, CPU).batch, 16, steps=3)
+    fleet = jax_peer.JaxFleet("iql", 2, random_transitions(100, CPU).as_batch(), 16, steps=3)
     fleet.run()
     fleet.run()
     assert fleet.learner.step.tolist() == [6.0, 6.0]
@@ -145,7 +145,7 @@ def test_a_fleet_of_jax_moves_every_learner_by_its_own_batches():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("agent", jax_peer.AGENTS)
 def test_d3rlpy_trains_networks_of_our_size_in_fit(agent):
-    peer = d3rlpy_peer.D3rlpyTraining(agent, random_transitions(400, CPU).batch, 320, steps=2)
+    peer = d3rlpy_peer.D3rlpyTraining(agent, random_transitions(400, CPU).as_batch(), 320, steps=2)
     peer.run()
     modules = peer._agent.impl.modules
     policy = modules.imitator if agent == "bc" else modules.policy

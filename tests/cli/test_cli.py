@@ -259,7 +259,7 @@ def test_evaluate_uses_the_logging_agent_of_the_log(minari_root, tmp_path, capsy
         card=False,
         progress=False,
     )
-    latent = load_transitions(dataset, infos=["latent_reward"]).batch.infos["latent_reward"]
+    latent = load_transitions(dataset, infos=["latent_reward"]).infos["latent_reward"]
     out = tmp_path / "hot"
     assert run("train", "--dataset", "cli/hot-v0", "--agent", "bc", "--out", out, *QUICK) == 0
     assert run("evaluate", out, "--out", tmp_path / "e") == 0

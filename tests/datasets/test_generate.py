@@ -91,7 +91,7 @@ def test_every_logged_round_is_what_the_world_says(minari_root, small_kwargs):
     dataset = generate("check-v0", kwargs, scenario="medium", num_rounds=800, seed=3)
     world = make_world(**kwargs)
     transitions = load_transitions(dataset, infos=list(COLUMNS))
-    batch = transitions.batch
+    batch = transitions.as_batch()
     users = world.users("train", 3, torch.arange(800))
     torch.testing.assert_close(batch.observations, users.contexts, atol=0, rtol=0)
     items = batch.infos["item_id"]
@@ -136,8 +136,8 @@ def test_same_seed_same_bytes_whatever_the_number_of_threads(
 def test_a_longer_log_begins_with_the_shorter_one(minari_root, small_kwargs, monkeypatch):
     """Rounds are functions of (seed, counter): nothing depends on how many there are."""
     monkeypatch.setattr(rounds_module, "ROUNDS_PER_EPISODE", 256)
-    short = load_transitions(generate("short-v0", small_kwargs, num_rounds=512)).batch
-    long = load_transitions(generate("long-v0", small_kwargs, num_rounds=1024)).batch
+    short = load_transitions(generate("short-v0", small_kwargs, num_rounds=512)).as_batch()
+    long = load_transitions(generate("long-v0", small_kwargs, num_rounds=1024)).as_batch()
     for name in ("observations", "actions", "rewards"):
         assert torch.equal(getattr(long, name)[:512], getattr(short, name)), name
 
@@ -233,7 +233,7 @@ def test_card(minari_root, small_kwargs):
     for name in pictures:
         assert f"({name})" in text
         assert (folder / name).stat().st_size > 5_000
-    batch = load_transitions(dataset, infos=["policy", "latent_reward", "item_id"]).batch
+    batch = load_transitions(dataset, infos=["policy", "latent_reward", "item_id"]).as_batch()
     latent, policy = batch.infos["latent_reward"].double(), batch.infos["policy"]
     for code, component in enumerate(("random", "popularity", "expert")):
         mine = latent[policy == code]
@@ -279,7 +279,7 @@ def test_logged_popularity_is_zipfian(minari_root):
     order = np.argsort(-world.catalogue.popularity, kind="stable")
     for scenario, expected in (("medium", 0.905), ("extreme", 0.970)):
         dataset = generate(f"{scenario}-v0", None, scenario=scenario, num_rounds=20_000)
-        items = load_transitions(dataset, infos=["item_id"]).batch.infos["item_id"]
+        items = load_transitions(dataset, infos=["item_id"]).infos["item_id"]
         counts = np.bincount(items, minlength=world.num_items)[order]
         assert zipf_exponent(counts) == pytest.approx(expected, abs=0.02)
 
@@ -433,7 +433,7 @@ def test_any_minari_dataset_of_boxes_is_read(minari_root):
     dataset = foreign_dataset(
         minari_root, [episode_of(3, infos=infos[0]), episode_of(2, 100.0, infos=infos[1])]
     )
-    batch = load_transitions(dataset, infos=["k"]).batch
+    batch = load_transitions(dataset, infos=["k"]).as_batch()
     for e, (start, length, offset) in enumerate([(0, 3, 0.0), (3, 2, 100.0)]):
         rows = (np.arange((length + 1) * 4.0) + offset).reshape(length + 1, 4) / 100
         here = slice(start, start + length)
@@ -444,7 +444,7 @@ def test_any_minari_dataset_of_boxes_is_read(minari_root):
     assert batch.rewards.tolist() == [0, 1, 2, 100, 101]
     assert batch.observations.dtype == batch.actions.dtype == batch.rewards.dtype == torch.float32
     second = minari.load_dataset("foreign-v0").filter_episodes(lambda e: e.id == 1)
-    assert load_transitions(second).batch.rewards.tolist() == [100, 101]
+    assert load_transitions(second).rewards.tolist() == [100, 101]
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_datasets_that_do_not_fit_are_refused(minari_root):
 
 def test_sampling_is_seeded_uniform_and_aligned(minari_root, small_kwargs):
     transitions = load_transitions(generate("s-v0", small_kwargs, num_rounds=50), infos=["item_id"])
-    full = transitions.batch
+    full = transitions.as_batch()
 
     def draw(seed, size=64):
         return transitions.sample(size, torch.Generator().manual_seed(seed))
@@ -511,8 +511,8 @@ def test_simulated_transitions_are_those_of_the_dataset(minari_root, small_kwarg
         "env_kwargs": dict(small_kwargs),
     }
     dataset = generate_dataset("t-v0", **arguments, card=False, progress=False)
-    kept = load_transitions(dataset, infos=["item_id", "propensity"]).batch
-    simulated = simulate_transitions(**arguments, infos=["item_id", "propensity"]).batch
+    kept = load_transitions(dataset, infos=["item_id", "propensity"]).as_batch()
+    simulated = simulate_transitions(**arguments, infos=["item_id", "propensity"]).as_batch()
     for name in kept._fields[:5]:
         assert torch.equal(getattr(kept, name), getattr(simulated, name)), name
     for name, column in kept.infos.items():

@@ -101,7 +101,7 @@ FORMATS = {
 def test_every_format_gives_the_same_rounds(minari_root, tmp_path, name):
     FORMATS[name](tmp_path / name, as_table())
     dataset = load(tmp_path / name)
-    log = load_transitions(dataset, infos=["item_id", "propensity", "day"]).batch
+    log = load_transitions(dataset, infos=["item_id", "propensity", "day"]).as_batch()
     # Numbers first, then a place for each category in the order of its text.
     assert log.observations.tolist() == [[0.25, 1, 0], [-2, 0, 1], [30, 1, 0]]
     assert log.actions.tolist() == VECTORS[[1, 3, 0]].tolist()
@@ -146,7 +146,7 @@ def test_long_logs_are_packed_in_order(minari_root, tmp_path, monkeypatch):
     rows[777] = "10,1,0.5,?,a,0"
     dataset = load(write(tmp_path / "log.csv", rows))
     assert [len(one.rewards) for one in dataset.iterate_episodes()] == [300, 300, 300, 97]
-    log = load_transitions(dataset, infos=["item_id"]).batch
+    log = load_transitions(dataset, infos=["item_id"]).as_batch()
     kept = [k for k in range(1000) if k not in (500, 501, 777)]
     assert log.observations[:, 0].tolist() == kept
     assert log.infos["item_id"].tolist() == [k % 4 for k in kept]
@@ -194,11 +194,11 @@ def test_rewards_outside_the_range_are_refused_or_clipped(minari_root, tmp_path)
     path = write(tmp_path / "log.csv", rows)
     fields = {"numbers": ["age"], "item": "sku", "reward": "click", "reward_range": (-1, 5)}
     dataset = load(path, Columns(**fields))
-    assert load_transitions(dataset).batch.rewards.tolist() == [0, 4]
+    assert load_transitions(dataset).rewards.tolist() == [0, 4]
     assert dataset.storage.metadata["import"]["refused"] == {"click: outside [-1, 5]": 2}
     minari.delete_dataset("own/log-v0")
     dataset = load(path, Columns(**fields, outside="clip"))
-    assert load_transitions(dataset).batch.rewards.tolist() == [-1, 0, 4, 5]
+    assert load_transitions(dataset).rewards.tolist() == [-1, 0, 4, 5]
     assert dataset.storage.metadata["import"]["clipped"] == 2
     assert "reward clipped" in import_summary(dataset)
 
@@ -221,7 +221,7 @@ def test_another_log_can_be_coded_alike(minari_root, tmp_path):
     minari.delete_dataset("own/log-v0")
     other = write(tmp_path / "b.csv", ["10,1,0.5,1,tablet,1", "10,1,0.5,1,watch,1"])
     dataset = load(other, columns)
-    assert load_transitions(dataset).batch.observations.tolist() == [[1, 0, 1]]
+    assert load_transitions(dataset).observations().tolist() == [[1, 0, 1]]
     assert refused(minari_root) == [("2", "device: none of its categories", "watch")]
 
 
@@ -229,7 +229,7 @@ def test_ids_of_any_type_find_their_vectors(minari_root, tmp_path):
     table = pa.table({"item_id": [11.0, None, 13.0], "reward": [True, True, False], "x": [1, 2, 3]})
     parquet.write_table(table, tmp_path / "log.parquet")
     dataset = load(tmp_path / "log.parquet", Columns(numbers=["x"], propensity=None))
-    log = load_transitions(dataset, infos=["item_id"]).batch
+    log = load_transitions(dataset, infos=["item_id"]).as_batch()
     assert log.infos["item_id"].tolist() == [1, 3]
     assert log.rewards.tolist() == [1, 0]
     assert dataset.storage.metadata["import"]["refused"] == {"item_id: missing": 1}
@@ -237,7 +237,7 @@ def test_ids_of_any_type_find_their_vectors(minari_root, tmp_path):
     named = (VECTORS, np.array(["a b", "007", "7", "é"]))
     path = write(tmp_path / "log.csv", ['" a b ",1,1', "007,1,2", "é,1,3"], "item_id,reward,x\n")
     dataset = load(path, Columns(numbers=["x"], propensity=None), named)
-    assert load_transitions(dataset, infos=["item_id"]).batch.infos["item_id"].tolist() == [0, 1, 3]
+    assert load_transitions(dataset, infos=["item_id"]).infos["item_id"].tolist() == [0, 1, 3]
 
 
 def test_item_files_with_ids_of_their_own(minari_root, tmp_path):
@@ -249,7 +249,7 @@ def test_item_files_with_ids_of_their_own(minari_root, tmp_path):
         dataset = load(
             path, items=tmp_path / "vectors.npy", item_ids=tmp_path / ids, normalize=True
         )
-        log = load_transitions(dataset, infos=["item_id"]).batch
+        log = load_transitions(dataset, infos=["item_id"]).as_batch()
         assert log.infos["item_id"].tolist() == [1, 3, 0]
         assert log.actions.tolist() == VECTORS[[1, 3, 0]].tolist()
         minari.delete_dataset("own/log-v0")

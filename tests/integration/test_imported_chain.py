@@ -61,7 +61,7 @@ def chain(minari_root, tmp_path, monkeypatch) -> Path:
 def test_recommend_codes_contexts_and_finds_items_as_the_import_did(chain, tmp_path):
     dataset = minari.load_dataset("shop/later-v0")
     vectors, ids = imported_items(dataset)
-    contexts = load_transitions(dataset).batch.observations
+    contexts = load_transitions(dataset).observations()
     actions = load_agent(chain).act(contexts).numpy()
     best = ids[(actions @ vectors.T).argmax(axis=1)].tolist()
     table = pytest.importorskip("pyarrow.csv").read_csv(tmp_path / "later.csv")
@@ -133,7 +133,7 @@ def test_a_parquet_log_is_coded_alike_whatever_its_types(minari_root, tmp_path):
     }
     with open_contexts(path, coding.dim, coding=coding) as opened:
         contexts = np.concatenate([piece.contexts for piece in opened.pieces])
-    np.testing.assert_array_equal(contexts, load_transitions(dataset).batch.observations)
+    np.testing.assert_array_equal(contexts, load_transitions(dataset).observations())
 
 
 def test_export_says_how_a_context_is_made(chain, tmp_path):

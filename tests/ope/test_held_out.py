@@ -107,8 +107,8 @@ def imported(log, **fields):
 def test_the_last_rounds_are_held_out(minari_root, log):
     dataset = imported(log)
     first, evaluator = load_and_hold_out(dataset, 0.25, infos=["propensity"])
-    assert first.batch.observations[:, 0].tolist() == list(range(150))
-    assert list(first.batch.infos) == ["propensity"]
+    assert first.observations()[:, 0].tolist() == list(range(150))
+    assert list(first.infos) == ["propensity"]
     assert evaluator(Always([1.0, 0.0, 0.0])).num_rounds == 50
     whole, nothing = load_and_hold_out(dataset, 0.0)
     assert (len(whole), nothing) == (200, None)

@@ -387,7 +387,7 @@ def test_a_dataset_holds_whole_sessions_as_the_world_says(minari_root, small_blo
 
 def test_transitions_bootstrap_from_truncated_sessions(minari_root, small_blocks):
     dataset = generate("bootstrap-v0", env_kwargs={**SMALL, "max_steps": 3})
-    batch = load_transitions(dataset, infos=INFOS).batch
+    batch = load_transitions(dataset, infos=INFOS).as_batch()
     done = 0
     truncated = 0
     for episode in dataset.iterate_episodes():
@@ -405,7 +405,7 @@ def test_transitions_bootstrap_from_truncated_sessions(minari_root, small_blocks
 def test_propensities_are_the_mixtures_at_the_interest_of_the_moment(minari_root, small_blocks):
     weights = {"expert": 0.2, "popularity": 0.5, "random": 0.3}
     dataset = generate("propensity-v0", scenario=weights, num_rounds=900)
-    batch = load_transitions(dataset, infos=INFOS).batch
+    batch = load_transitions(dataset, infos=INFOS).as_batch()
     sessions = make_sessions(**SMALL)
     agent = session_logging_agent(sessions, weights)
     probabilities = agent.probabilities(sessions.tastes(batch.observations))
@@ -428,10 +428,10 @@ def test_a_longer_log_begins_with_the_shorter_one_whatever_the_threads(
     minari_root, small_blocks, monkeypatch
 ):
     kwargs = {**SMALL, "max_steps": 10}
-    short = load_transitions(generate("short-v0", num_rounds=700, env_kwargs=kwargs)).batch
+    short = load_transitions(generate("short-v0", num_rounds=700, env_kwargs=kwargs)).as_batch()
     with monkeypatch.context() as patched:
         patched.setattr(torch, "get_num_threads", lambda: 2)  # workers; a block has one thread
-        long = load_transitions(generate("long-v0", num_rounds=1500, env_kwargs=kwargs)).batch
+        long = load_transitions(generate("long-v0", num_rounds=1500, env_kwargs=kwargs)).as_batch()
     torch.set_num_threads(1)
     size = len(short.rewards)
     assert 700 <= size < 760

@@ -134,7 +134,7 @@ def test_training_in_two_halves_is_training_at_once(logs):
 
 
 def test_a_learner_that_froze_on_a_bad_batch_is_reported_though_later_ones_are_harmless(logs):
-    full = logs[0].batch
+    full = logs[0].as_batch()
     actions = full.actions.clone()
     actions[17] = 1e30
     log = Transitions(
@@ -199,7 +199,7 @@ def test_every_learner_may_have_its_own_log(logs):
     """Shifted rewards in one log are seen by the learner of that log alone."""
     shared = fleet_of(seeds=[0, 1])
     own = fleet_of(seeds=[0, 1])
-    full = logs[0].batch
+    full = logs[0].as_batch()
     turned = Transitions(
         torch.stack([full.observations, full.next_observations], dim=1).flatten(0, 1),
         torch.arange(len(logs[0])) * 2,
@@ -314,7 +314,7 @@ def test_logs_join_in_order_and_only_where_they_fit(logs):
         for one, two in zip(log.take(indices), both.take(indices + start), strict=True):
             if isinstance(one, torch.Tensor):
                 assert torch.equal(one, two)
-    full = logs[0].batch
+    full = logs[0].as_batch()
     narrow = Transitions(
         torch.zeros(4, 3),
         torch.arange(3),

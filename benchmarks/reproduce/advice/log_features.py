@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting.statistics import gini
 
 FEATURES = (
@@ -19,6 +20,11 @@ FEATURES = (
     "signal_to_noise",
     "effective_items",
 )
+
+
+def features_of_log(log: Transitions) -> dict[str, float]:
+    """:func:`log_features` of a log with the info column ``item_id``."""
+    return log_features(log.rewards.cpu().numpy(), log.infos["item_id"].cpu().numpy())
 
 
 def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:

@@ -77,14 +77,14 @@ def measure(condition: Condition, seed: int, device: str) -> dict[str, Any]:
     logged, true, policies = (
         column.cpu().numpy().astype(np.float64)
         for column in (
-            log.batch.rewards,
-            log.batch.infos["latent_reward"],
-            log.batch.infos["policy"],
+            log.rewards,
+            log.infos["latent_reward"],
+            log.infos["policy"],
         )
     )
     world = make_world(device, **condition.world)
     agent = LoggingAgent(world, condition.weights, LoggingConfig(**condition.logging))
-    tastes = world.tastes(log.batch.observations[:_BASELINE_ROUNDS])
+    tastes = world.tastes(log.observations()[:_BASELINE_ROUNDS])
     worth = world.latent_reward(world.cosines(tastes)).double()
     expected = (agent.probabilities(tastes) * worth).sum(dim=1).cpu().numpy()
     at = _at_shares(true)

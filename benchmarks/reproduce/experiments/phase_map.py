@@ -40,7 +40,7 @@ from recsim_drpo.benchmarks.reproduce.advice.leads import (
     places_of,
     single_methods,
 )
-from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
+from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, features_of_log
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import UNTUNED
 from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     Condition,
@@ -82,9 +82,7 @@ class LogStudy(Study):
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """The log's features."""
-        batch = log.batch
-        features = log_features(batch.rewards.cpu().numpy(), batch.infos["item_id"].cpu().numpy())
-        return {"log": features}
+        return {"log": features_of_log(log)}
 
 
 def condition_at(point: Mapping[str, float]) -> Condition:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.advice.leads import compared, places, single_methods
-from recsim_drpo.benchmarks.reproduce.advice.log_features import log_features
+from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     GRIDS,
     NECESSARY_SHARE,
@@ -74,8 +74,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def _measured(condition: Condition, device: str) -> dict[str, float]:
     """Features of the first seed's log."""
-    batch = condition.log(0, device=device).batch
-    return log_features(batch.rewards.cpu().numpy(), batch.infos["item_id"].cpu().numpy())
+    return features_of_log(condition.log(0, device=device))
 
 
 def _table(records: Sequence[Record]) -> Table:

@@ -32,12 +32,11 @@ class RewardModel:
     """
 
     def __init__(self, log: Transitions, seed: int) -> None:
-        batch, half = log.batch, len(log) // 2
-        rows = torch.arange(half, device=batch.actions.device)
-        contexts, rewards = batch.observations[:half], batch.rewards[:half]
-        self._contexts = batch.observations[half:]
+        half = len(log) // 2
+        rows = torch.arange(half, device=log.device)
+        contexts, self._contexts = log.observations().tensor_split([half])
         self._model = ope_models.RewardModel(
-            contexts, batch.actions, rows, rewards, seed, _STEPS, _LEARNING_RATE
+            contexts, log.actions, rows, log.rewards[:half], seed, _STEPS, _LEARNING_RATE
         )
 
     def value(self, policy: Policy, world: World) -> float:

@@ -28,10 +28,10 @@ def cards(results: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
 
 def card(condition: Condition) -> Table:
     """Who logged what, and what it was worth, in the first 20,000 rounds of seed 0."""
-    batch = condition.log(0, num_rounds=NUM_ROUNDS, infos=_INFOS).batch
-    infos = {name: column.cpu().numpy() for name, column in batch.infos.items()}
+    log = condition.log(0, num_rounds=NUM_ROUNDS, infos=_INFOS)
+    infos = {name: column.cpu().numpy() for name, column in log.infos.items()}
     statistics = LogStatistics(make_world("cpu", **condition.world).num_items)
-    statistics.add(batch.rewards.cpu().numpy(), infos)
+    statistics.add(log.rewards.cpu().numpy(), infos)
     rows = [
         [
             name,

@@ -138,7 +138,7 @@ def monitor(
         :data:`PROBES`, at the end.
     """
     starts = np.cumsum([0, *[len(log) for log in logs]])
-    parts = [split(log.batch.rewards, kappa) for log in logs]
+    parts = [split(log.rewards, kappa) for log in logs]
     positive, negative = (
         Side([part[side] + int(start) for part, start in zip(parts, starts, strict=False)])
         for side in (0, 1)

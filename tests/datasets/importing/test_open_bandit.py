@@ -45,7 +45,7 @@ def test_both_layouts(minari_root, tmp_path, files):
     log = write_campaign(tmp_path, *files)
     columns, items, notes = open_bandit(log)
     dataset = import_log("obd/men-v0", log, items, columns, notes=notes, progress=False)
-    batch = load_transitions(dataset, infos=["item_id", "propensity", "position"]).batch
+    batch = load_transitions(dataset, infos=["item_id", "propensity", "position"]).as_batch()
     # The affinity; positions 1 to 3; the users' feature u, v or w, of both logs.
     assert batch.observations.tolist() == [[0.5, 0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 0, 1, 0]]
     assert batch.rewards.tolist() == [0, 1]
@@ -83,7 +83,7 @@ def test_the_real_campaign_is_imported_whole(minari_root, capsys):
         dataset = minari.load_dataset(f"obd/{policy}-v0")
         counts = dataset.storage.metadata["import"]
         assert (counts["imported"], counts["refused"], counts["items"]) == (10_000, {}, 34)
-        batch = load_transitions(dataset, infos=["item_id", "propensity"]).batch
+        batch = load_transitions(dataset, infos=["item_id", "propensity"]).as_batch()
         assert batch.rewards.sum() == expected
         # 34 affinities, 3 positions, and 3, 5, 9 and 9 values of the users' features.
         assert batch.observations.shape == (10_000, 34 + 3 + 3 + 5 + 9 + 9)

@@ -119,7 +119,7 @@ def test_the_command_reads_a_dataset(small_kwargs, tmp_path, monkeypatch, capsys
     (results / "phase-map.json").write_text(json.dumps(PUBLISHED), encoding="utf-8")
     assert main(["locate", "try/log-v0", "--results", str(results)]) == 0
     printed = capsys.readouterr().out
-    batch = load_transitions("try/log-v0", infos=["item_id"]).batch
+    batch = load_transitions("try/log-v0", infos=["item_id"]).as_batch()
     facts = log_features(np.asarray(batch.rewards), np.asarray(batch.infos["item_id"]))
     assert f"{facts['above_mean']:.4g}" in printed
     assert "What the rules of thumb say" in printed

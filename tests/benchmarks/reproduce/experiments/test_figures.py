@@ -51,7 +51,7 @@ def test_a_log_is_measured_as_by_hand():
     condition = Condition("x", {"random": 0.5, "expert": 0.5}, world=SMALL_WORLD, num_rounds=1_000)
     found = figure1.measure(condition, 3, "cpu")
     log = condition.log(3, infos=("policy", "latent_reward"))
-    true = np.sort(log.batch.infos["latent_reward"].double().numpy())[::-1]
+    true = np.sort(log.infos["latent_reward"].double().numpy())[::-1]
     curves = found["curves"]
     assert curves["true, at the share"][0] == pytest.approx(5 * (0.1 * true[99] + 0.9 * true[100]))
     assert curves["true, mean of the tenth"][8] == pytest.approx(5 * true[800:900].mean())
@@ -60,9 +60,9 @@ def test_a_log_is_measured_as_by_hand():
     assert found["half"] == (true >= best / 2).mean()
     assert found["fifth"] == (true < best / 5).mean()
     components = found["components"]
-    expert = log.batch.infos["policy"] == 2
+    expert = log.infos["policy"] == 2
     assert components["expert"]["rounds"] == pytest.approx(float(expert.double().mean()))
-    mean = float(log.batch.infos["latent_reward"][expert].double().mean())
+    mean = float(log.infos["latent_reward"][expert].double().mean())
     assert components["expert"]["ecpm"] == pytest.approx(5 * mean)
     assert "popularity" not in components
 
@@ -71,10 +71,10 @@ def test_the_contextual_baseline_is_the_logging_agents_expected_reward(small_wor
     condition = Condition("x", {"random": 1.0}, world=SMALL_WORLD, num_rounds=500)
     log = condition.log(0, infos=("latent_reward",))
     values = small_world.latent_reward(
-        small_world.cosines(small_world.tastes(log.batch.observations))
+        small_world.cosines(small_world.tastes(log.observations()))
     ).double()
     expected = values @ torch.from_numpy(small_world.catalogue.popularity)
-    below = (log.batch.infos["latent_reward"].double() < expected).double().mean()
+    below = (log.infos["latent_reward"].double() < expected).double().mean()
     found = figure1.measure(condition, 0, "cpu")["below"]["true below V(x)"]
     assert found == pytest.approx(float(below))
 

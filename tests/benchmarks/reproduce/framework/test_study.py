@@ -93,8 +93,8 @@ def test_a_condition_logs_what_it_says(small_kwargs):
     same = simulate_transitions(
         scenario={"expert": 1.0}, num_rounds=600, seed=4, env_kwargs=dict(small_kwargs)
     )
-    assert torch.equal(log.batch.rewards, same.batch.rewards)
-    assert set(log.batch.infos) == {"item_id", "propensity"}
+    assert torch.equal(log.rewards, same.as_batch().rewards)
+    assert set(log.infos) == {"item_id", "propensity"}
 
 
 def test_a_reward_model_prefers_better_policies(small_kwargs):

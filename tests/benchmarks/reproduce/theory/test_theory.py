@@ -277,8 +277,8 @@ def test_the_monitors_log_is_a_datasets(minari_root, small_world, small_kwargs):
         "tests/phantom-v0", scenario="extreme", num_rounds=50, seed=3, env_kwargs=small_kwargs,
         card=False,
     )  # fmt: skip
-    expected = load_transitions(dataset).batch
-    batch = phantom.logged_rounds(small_world, "extreme", 3, 50).batch
+    expected = load_transitions(dataset).as_batch()
+    batch = phantom.logged_rounds(small_world, "extreme", 3, 50).as_batch()
     for name in ("observations", "actions", "rewards", "terminations"):
         torch.testing.assert_close(getattr(batch, name), getattr(expected, name))
 
@@ -314,7 +314,7 @@ def transitions(size, seed=0):
 def test_forces_against_autograd_and_the_formulas(sigma):
     fleet = Fleet("bc", observation_dim=3, action_dim=4, seeds=[0, 1],
                   overrides=[{"sigma": sigma}], dtype=torch.float64)  # fmt: skip
-    batches = [transitions(20, seed).batch for seed in (1, 2)]
+    batches = [transitions(20, seed).as_batch() for seed in (1, 2)]
     samples = [
         (b.observations.double().expand(2, -1, -1), b.actions.double().expand(2, -1, -1))
         for b in batches
@@ -360,7 +360,7 @@ def test_phantom_gradients_are_never_applied(name):
     fleet.load_state_dict(state)
     positives = []
     for log in logs:
-        rows, _ = phantom.split(log.batch.rewards, 0.3)
+        rows, _ = phantom.split(log.rewards, 0.3)
         kept = log.take(rows)
         observations = torch.cat([kept.observations, torch.zeros(1, 3)])
         ends = torch.ones(len(rows), dtype=torch.bool)
