@@ -34,6 +34,7 @@ from recsim_drpo.datasets.generation.source import Log
 from recsim_drpo.datasets.load import transitions_of_episodes
 from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID, register
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.logging_agent import (
     POLICIES,
     LoggingAgent,
@@ -41,8 +42,7 @@ from recsim_drpo.simulator.logging_agent import (
     mixture_weights,
 )
 from recsim_drpo.simulator.reference_policies import session_logging_agent
-from recsim_drpo.simulator.sessions import make_sessions
-from recsim_drpo.simulator.world import make_world
+from recsim_drpo.simulator.sessions import Sessions
 
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
 
@@ -186,10 +186,12 @@ def _make_log(
     logging_config: LoggingConfig | None,
     device: str,
 ) -> Log:
-    if spec.id == SESSION_ENV_ID:
-        sessions = make_sessions(device, **spec.kwargs)
-        return SessionLog(session_logging_agent(sessions, scenario, logging_config), sessions)
-    return RoundLog(LoggingAgent(make_world(device, **spec.kwargs), scenario, logging_config))
+    ours = WorldSpec.of(spec)
+    assert ours is not None
+    world = ours.world(device)
+    if isinstance(world, Sessions):
+        return SessionLog(session_logging_agent(world, scenario, logging_config), world)
+    return RoundLog(LoggingAgent(world, scenario, logging_config))
 
 
 def _env_spec(env: str, env_kwargs: Mapping[str, Any]) -> EnvSpec:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
-from gymnasium.envs.registration import EnvSpec
 from minari import MinariDataset
 
 from recsim_drpo.datasets.load import open_dataset
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import load_embeddings
-from recsim_drpo.simulator.world import WorldConfig, make_catalogue
 
 ITEMS_FILE = "items.npz"
 """Beside an imported dataset's card: ``embeddings`` (N, d) of unit length, ``item_ids`` (N,)."""
@@ -56,9 +53,9 @@ def resolve_items(
 
 
 def _items_of_dataset(dataset: MinariDataset) -> Catalogue:
-    spec = dataset.spec.env_spec
-    if _is_ours(spec):
-        return _items_of_env(spec)
+    ours = WorldSpec.of(dataset.spec.env_spec)
+    if ours is not None:
+        return ours.catalogue()
     beside = Path(dataset.spec.data_path).parent / ITEMS_FILE
     if not beside.is_file():
         raise NoItemsError(f"Dataset {dataset.id!r} names no catalogue; {MEND}")
@@ -66,10 +63,9 @@ def _items_of_dataset(dataset: MinariDataset) -> Catalogue:
 
 
 def _items_of_run(source: Mapping[str, Any]) -> Catalogue:
-    described = source.get("env_spec")
-    spec = None if described is None else EnvSpec.from_json(described)
-    if _is_ours(spec):
-        return _items_of_env(spec)
+    ours = WorldSpec.of(source.get("env_spec"))
+    if ours is not None:
+        return ours.catalogue()
     if "context" not in source:
         raise NoItemsError(f"The run's log, {source.get('dataset')!r}, names no catalogue; {MEND}")
     try:
@@ -82,13 +78,3 @@ def _items_of_run(source: Mapping[str, Any]) -> Catalogue:
             f"The items of {source['dataset']!r} have changed since the run learnt from it; {MEND}"
         )
     return items
-
-
-def _is_ours(spec: EnvSpec | None) -> TypeGuard[EnvSpec]:
-    return spec is not None and spec.id in (ENV_ID, SESSION_ENV_ID)
-
-
-def _items_of_env(spec: EnvSpec) -> Catalogue:
-    known = {field.name for field in fields(WorldConfig)}
-    world = {name: value for name, value in spec.kwargs.items() if name in known}
-    return make_catalogue(WorldConfig(**world))

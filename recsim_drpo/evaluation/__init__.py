@@ -1,7 +1,7 @@
 """The value of policies on simulated users."""
 
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
-from recsim_drpo.evaluation.evaluate import evaluate, evaluator_for, world_of, world_of_spec
+from recsim_drpo.evaluation.evaluate import evaluate, evaluator_for, world_of
 from recsim_drpo.evaluation.sessions import Played, SessionEvaluation, SessionEvaluator
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "evaluate",
     "evaluator_for",
     "world_of",
-    "world_of_spec",
 ]

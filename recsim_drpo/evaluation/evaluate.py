@@ -11,10 +11,11 @@ from gymnasium.envs.registration import EnvSpec
 
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
-from recsim_drpo.simulator.sessions import Sessions, make_sessions
-from recsim_drpo.simulator.world import World, make_world
+from recsim_drpo.simulator.sessions import Sessions
+from recsim_drpo.simulator.world import World
 
 
 @overload
@@ -72,10 +73,7 @@ def evaluate(
     Raises:
         ValueError: the environment is not of this package, or the actions do not fit it.
     """
-    measured = world_of(env, env_kwargs)
-    if isinstance(measured, Sessions):
-        return SessionEvaluator(measured, num_users, seed, split)(agent)
-    return Evaluator(measured, num_users, seed, split)(agent)
+    return _evaluator(world_of(env, env_kwargs), num_users, seed, split)(agent)
 
 
 def evaluator_for(
@@ -97,21 +95,16 @@ def evaluator_for(
     Returns:
         ``None`` where the spec is missing or not of an environment of this package.
     """
-    if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
-        return None
-    if spec.id == SESSION_ENV_ID:
-        sessions = make_sessions(device, **_world_kwargs(spec))
-        return SessionEvaluator(sessions, num_users, seed, split)
-    return Evaluator(world_of_spec(spec, device), num_users, seed, split)
+    ours = WorldSpec.of(spec)
+    return None if ours is None else _evaluator(ours.world(device), num_users, seed, split)
 
 
-def world_of_spec(spec: EnvSpec, device: str | torch.device = "cpu") -> World:
-    """The world of a spec of ``RecSimZipf-v0``."""
-    return make_world(device, **_world_kwargs(spec))
-
-
-def _world_kwargs(spec: EnvSpec) -> dict[str, Any]:
-    return {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
+def _evaluator(
+    world: World | Sessions, num_users: int, seed: int, split: str
+) -> Evaluator | SessionEvaluator:
+    if isinstance(world, Sessions):
+        return SessionEvaluator(world, num_users, seed, split)
+    return Evaluator(world, num_users, seed, split)
 
 
 def world_of(

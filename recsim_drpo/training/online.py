@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeGuard
 
-import gymnasium as gym
 import torch
 from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.validation import resolve_device
 from recsim_drpo.envs.base import WorldVectorEnv
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.training.loop import DivergedError, Row, TrainingConfig, check_row
 from recsim_drpo.training.sweep import Run, Trained
 
@@ -89,17 +89,17 @@ def train_online(
         TypeError: the agent does not learn online.
     """
     config = TrainingConfig() if config is None else config
-    if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
+    ours = WorldSpec.of(spec)
+    if ours is None:
         raise ValueError(
             f"{name} learns online, in {ENV_ID} or {SESSION_ENV_ID}, but the log is of "
             f"{'no environment that it names' if spec is None else spec.id}."
         )
-    kwargs = {k: v for k, v in spec.kwargs.items() if k not in ("render_mode", "split", "device")}
     where = resolve_device(device)
     trained = []
     for seed in check_seeds(list(seeds)):
         run = Run(name, seed, dict(hyperparameters))
-        one = _train_one(run, spec.id, kwargs, config, where, evaluator, on_log, progress)
+        one = _train_one(run, ours, config, where, evaluator, on_log, progress)
         trained.append(one)
         if on_done is not None:
             on_done(one)
@@ -108,20 +108,15 @@ def train_online(
 
 def _train_one(
     run: Run,
-    env_id: str,
-    kwargs: Mapping[str, Any],
+    spec: WorldSpec,
     config: TrainingConfig,
     device: torch.device,
     evaluator: PolicyEvaluator | None,
     on_log: Callable[[Run, Row], None] | None,
     progress: bool,
 ) -> Trained:
-    def environments(num_envs: int) -> Any:
-        vectorized = "vector_entry_point"
-        return gym.make_vec(env_id, num_envs, vectorized, device=str(device), **kwargs)
-
     # One to read the dimensions off, which the agent needs to be made.
-    space = environments(1)
+    space = spec.make_vec(1, device)
     dims = space.single_observation_space.shape[0], space.single_action_space.shape[0]
     agent = make_agent(
         run.agent,
@@ -162,7 +157,7 @@ def _train_one(
         try:
             if evaluator is not None:
                 log(0, {}, True)
-            metrics = agent.learn(environments(agent.num_envs), config.steps, follow)
+            metrics = agent.learn(spec.make_vec(agent.num_envs, device), config.steps, follow)
             log(done, metrics, True)
         except DivergedError as error:
             tqdm.write(f"{label}: {error}")

@@ -1,0 +1,70 @@
+"""Which simulated world an environment of this package is played in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.envs.registration import EnvSpec
+
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.sessions import Sessions, make_sessions
+from recsim_drpo.simulator.world import World, WorldConfig, make_catalogue, make_world
+
+_NOT_OF_THE_WORLD = ("render_mode", "split", "device")
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """An environment of this package: its id, and the keywords that define its world.
+
+    Attributes:
+        env_id: ``"RecSimZipf-v0"`` or ``"RecSimZipfSession-v0"``.
+        kwargs: keyword arguments of the environment, but for how it is shown and computed.
+    """
+
+    env_id: str
+    kwargs: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, spec: EnvSpec | str | None) -> WorldSpec | None:
+        """Read what a dataset, a run or a caller names.
+
+        Args:
+            spec: a spec, or one as JSON.
+
+        Returns:
+            ``None`` where it is missing or of an environment that is not of this package.
+        """
+        if isinstance(spec, str):
+            spec = EnvSpec.from_json(spec)
+        if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
+            return None
+        kwargs = {k: v for k, v in spec.kwargs.items() if k not in _NOT_OF_THE_WORLD}
+        return cls(spec.id, kwargs)
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether users stay for sessions, in which what is shown has consequences."""
+        return self.env_id == SESSION_ENV_ID
+
+    def world(self, device: str | torch.device = "cpu") -> World | Sessions:
+        """The world, or the sessions in it, on a device."""
+        if self.has_sessions:
+            return make_sessions(device, **self.kwargs)
+        return make_world(device, **self.kwargs)
+
+    def catalogue(self) -> SimulatedCatalogue:
+        """The items alone, without the world around them."""
+        known = {field.name for field in fields(WorldConfig)}
+        return make_catalogue(WorldConfig(**{k: v for k, v in self.kwargs.items() if k in known}))
+
+    def make_vec(self, num_envs: int, device: str | torch.device = "cpu") -> Any:
+        """The native vector environment, with training users."""
+        return gym.make_vec(
+            self.env_id, num_envs, "vector_entry_point", device=str(device), **self.kwargs
+        )
