@@ -14,10 +14,10 @@ from recsim_drpo.agents.engine.engine import Engine, numeric_fields
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.engine.step import Metrics
 from recsim_drpo.agents.registry import find_agent
+from recsim_drpo.core.config import build_config
 from recsim_drpo.core.policy import as_observations
-from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
-from recsim_drpo.core.validation import build_config, check_integer
+from recsim_drpo.core.validation import check_integer, check_seeds
 
 
 @dataclass(frozen=True)

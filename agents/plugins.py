@@ -13,8 +13,8 @@ import torch
 
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.protocol import Agent, check_agent
-from recsim_drpo.core.rng import check_seed
-from recsim_drpo.core.validation import check_integer, resolve_device, unknown_name
+from recsim_drpo.core.torch_settings import resolve_device
+from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
 
 GROUP = "recsim_drpo.agents"
 """The group of entry points by which an installed package offers agents."""

@@ -31,7 +31,8 @@ from recsim_drpo.agents.plugins import (
     summary_of,
 )
 from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.core.validation import build_config, unknown_name
+from recsim_drpo.core.config import build_config
+from recsim_drpo.core.validation import unknown_name
 
 FactoryT = TypeVar("FactoryT", bound=Factory)
 

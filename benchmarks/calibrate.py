@@ -20,8 +20,15 @@ from tqdm import tqdm
 
 from recsim_drpo.reporting import paper
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
-from recsim_drpo.simulator.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, Users, World, WorldConfig
+from recsim_drpo.simulator.config import (
+    ECPM_PER_REWARD,
+    POLICIES,
+    SCENARIOS,
+    LoggingConfig,
+    WorldConfig,
+)
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+from recsim_drpo.simulator.world import Users, World
 
 EXPERT_SHARE = 0.9
 """The expert's mean reward as a share of the optimum: not in the paper, fixed before the search."""

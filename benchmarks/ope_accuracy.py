@@ -27,7 +27,7 @@ from recsim_drpo.ope import estimators as ope
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator, Terms
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.simulator.logging_agent import LoggingConfig
+from recsim_drpo.simulator.config import LoggingConfig
 from recsim_drpo.simulator.world import World, make_world
 
 DEFAULT_OUT = Path("benchmarks/results/ope-accuracy.csv")

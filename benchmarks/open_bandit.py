@@ -31,7 +31,7 @@ from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.held_out import HeldOut, LogEvaluator
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
 
 DEFAULT_OUT = Path("benchmarks/results/open_bandit.json")

@@ -25,7 +25,7 @@ from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_inte
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.reference_policies import SESSION_REFERENCES, session_reference_policy
 from recsim_drpo.simulator.sessions import make_sessions
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
 
 AGENTS = ("drpo-q", "iql", "drpo", "bc")

@@ -45,7 +45,8 @@ from recsim_drpo.benchmarks.speed.measuring import (
 from recsim_drpo.benchmarks.speed.roofline import Roofline, counted_flops, measure_roofline
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.training.loop import TrainingConfig, drawn_ahead, train_fleet
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import drawn_ahead, train_fleet
 
 DEFAULT_OUT = Path("benchmarks/results/training_speed.json")
 LAYERS = (OBSERVATION_DIM, 128, 128, DIM)

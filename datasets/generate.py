@@ -23,10 +23,9 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from tqdm import tqdm
 
-from recsim_drpo.core.rng import check_seed
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import check_integer, unknown_name
+from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
 from recsim_drpo.datasets.generation.card import write_card
 from recsim_drpo.datasets.generation.rounds import RoundLog
 from recsim_drpo.datasets.generation.sessions import SessionLog
@@ -35,12 +34,8 @@ from recsim_drpo.datasets.load import transitions_of_episodes
 from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID, register
 from recsim_drpo.envs.spec import WorldSpec
-from recsim_drpo.simulator.logging_agent import (
-    POLICIES,
-    LoggingAgent,
-    LoggingConfig,
-    mixture_weights,
-)
+from recsim_drpo.simulator.config import POLICIES, LoggingConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.reference_policies import session_logging_agent
 from recsim_drpo.simulator.sessions import Sessions
 

@@ -15,8 +15,9 @@ from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import resolve_device, unknown_name
+from recsim_drpo.core.validation import unknown_name
 
 
 def open_dataset(dataset_id: str) -> MinariDataset:

@@ -11,10 +11,11 @@ from recsim_drpo.envs.registration import register
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.evaluate import evaluate
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
-from recsim_drpo.simulator.logging_agent import LoggingAgent, LoggingConfig
+from recsim_drpo.simulator.config import LoggingConfig, SessionConfig, WorldConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
-from recsim_drpo.simulator.sessions import SessionConfig, Sessions, make_sessions
-from recsim_drpo.simulator.world import World, WorldConfig, make_world
+from recsim_drpo.simulator.sessions import Sessions, make_sessions
+from recsim_drpo.simulator.world import World, make_world
 
 __all__ = [
     "Agent",

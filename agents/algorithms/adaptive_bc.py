@@ -27,10 +27,6 @@ from recsim_drpo.core.transitions import Batch
 class AdaptiveBCConfig(PolicyConfig, FilterConfig):
     """Hyper-parameters of Adaptive BC: those of the policy and of the filter."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_filter()
-
 
 def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: AdaptiveBCConfig

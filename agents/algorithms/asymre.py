@@ -17,6 +17,9 @@ the references use the batch mean (a group's, in language models); V(s) is our o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from recsim_drpo.agents.algorithms.critics import (
     BaselineConfig,
@@ -25,8 +28,8 @@ from recsim_drpo.agents.algorithms.critics import (
 )
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
+from recsim_drpo.core.config import NonNegative
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_number
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,7 @@ class AsymReConfig(BaselineConfig):
         negative_weight: w⁻ ≥ 0.
     """
 
-    negative_weight: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("negative_weight", self.negative_weight, 0.0)
+    negative_weight: NonNegative = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,7 @@ class AsymReDeltaConfig(BaselineConfig):
         delta_v: δV, any number; negative puts the emphasis on good actions.
     """
 
-    delta_v: float = -0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("delta_v", self.delta_v, -1e6, 1e6)
+    delta_v: Annotated[float, Ge(-1e6), Le(1e6)] = -0.1
 
 
 def loss(

@@ -21,8 +21,8 @@ from recsim_drpo.agents.algorithms.critics import value_advantages
 from recsim_drpo.agents.algorithms.filtering import weighted_std
 from recsim_drpo.agents.engine.algorithm import Algorithm, CriticConfig, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
+from recsim_drpo.core.config import Positive
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_flag, check_number
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,9 @@ class AWRConfig(CriticConfig):
         standardize: whether advantages are centred and scaled over the batch.
     """
 
-    beta: float = 1.0
-    max_weight: float = 20.0
+    beta: Positive = 1.0
+    max_weight: Positive = 20.0
     standardize: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("beta", self.beta, 0.0, include_low=False)
-        check_number("max_weight", self.max_weight, 0.0, include_low=False)
-        check_flag("standardize", self.standardize)
 
 
 def critics(observation_dim: int, action_dim: int, config: AWRConfig) -> dict[str, tuple[int, int]]:

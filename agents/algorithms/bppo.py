@@ -33,8 +33,8 @@ from recsim_drpo.agents.engine.networks import (
     policy_moments,
     value,
 )
+from recsim_drpo.core.config import Count, NonNegativeInt, OpenShare, Share
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,10 @@ class BPPOConfig(CriticConfig):
         replace_every: clipped updates between replacements of π_old, ≥ 1.
     """
 
-    epsilon: float = 0.2
-    epsilon_decay: float = 0.96
-    bc_steps: int = 2_500
-    replace_every: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("epsilon", self.epsilon, 0.0, 1.0, include_low=False, include_high=False)
-        check_number("epsilon_decay", self.epsilon_decay, 0.0, 1.0, include_low=False)
-        check_integer("bc_steps", self.bc_steps, 0)
-        check_integer("replace_every", self.replace_every, 1)
+    epsilon: OpenShare = 0.2
+    epsilon_decay: Share = 0.96
+    bc_steps: NonNegativeInt = 2_500
+    replace_every: Count = 100
 
 
 def critics(

@@ -7,14 +7,15 @@ then y = r, Q regresses the reward and V its mean or expectile.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import CriticConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, action_value, value
+from recsim_drpo.core.config import OneOf, OpenShare, Share
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_number, unknown_name
 
 BASELINES = ("batch", "value")
 
@@ -28,12 +29,7 @@ class BaselineConfig(CriticConfig):
             V(s), for which the return is y.
     """
 
-    baseline: str = "batch"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.baseline not in BASELINES:
-            raise unknown_name("baseline", self.baseline, BASELINES)
+    baseline: Annotated[str, OneOf(BASELINES)] = "batch"
 
 
 def baseline_critics(
@@ -76,13 +72,8 @@ class ExpectileConfig(CriticConfig):
         polyak: share in (0, 1] by which target networks move at each step.
     """
 
-    tau: float = 0.7
-    polyak: float = 0.005
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("tau", self.tau, 0.0, 1.0, include_low=False, include_high=False)
-        check_number("polyak", self.polyak, 0.0, 1.0, include_low=False)
+    tau: OpenShare = 0.7
+    polyak: Share = 0.005
 
 
 def expectile_critics(

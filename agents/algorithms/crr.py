@@ -14,6 +14,7 @@ Deviation: a scalar critic where the reference has a distributional one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ from recsim_drpo.agents.engine.networks import (
     gaussian_log_prob,
     policy_moments,
 )
+from recsim_drpo.core.config import Count, OneOf, Positive
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_integer, check_number, unknown_name
 
 FORMS = ("exp", "binary")
 
@@ -44,20 +45,11 @@ class CRRConfig(CriticConfig):
         target_every: steps between copies of the target, ≥ 1.
     """
 
-    form: str = "exp"
-    beta: float = 1.0
-    max_weight: float = 20.0
-    num_samples: int = 4
-    target_every: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.form not in FORMS:
-            raise unknown_name("form", self.form, FORMS)
-        check_number("beta", self.beta, 0.0, include_low=False)
-        check_number("max_weight", self.max_weight, 0.0, include_low=False)
-        check_integer("num_samples", self.num_samples, 1)
-        check_integer("target_every", self.target_every, 1)
+    form: Annotated[str, OneOf(FORMS)] = "exp"
+    beta: Positive = 1.0
+    max_weight: Positive = 20.0
+    num_samples: Count = 4
+    target_every: Count = 100
 
 
 def critics(observation_dim: int, action_dim: int, config: CRRConfig) -> dict[str, tuple[int, int]]:

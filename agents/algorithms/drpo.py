@@ -30,6 +30,7 @@ whichever a sort puts first; standard deviations are the population's; K is at l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -52,8 +53,8 @@ from recsim_drpo.agents.algorithms.filtering import (
 from recsim_drpo.agents.algorithms.theory import capped_exponentials
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
+from recsim_drpo.core.config import OneOf, Positive
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_number, unknown_name
 
 BASELINES = ("threshold", "mean")
 
@@ -66,13 +67,7 @@ class DRPOConfig(PolicyConfig, FilterConfig):
         baseline: ``"threshold"`` (ν: no advantage is negative) or ``"mean"`` (signed).
     """
 
-    baseline: str = "threshold"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_filter()
-        if self.baseline not in BASELINES:
-            raise unknown_name("baseline", self.baseline, BASELINES)
+    baseline: Annotated[str, OneOf(BASELINES)] = "threshold"
 
 
 @dataclass(frozen=True)
@@ -83,21 +78,12 @@ class DRPOExpConfig(PolicyConfig, FilterConfig):
         beta: temperature β > 0 (τ in Eq. 43), in units of reward.
     """
 
-    beta: float = 0.05
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_filter()
-        check_number("beta", self.beta, 0.0, include_low=False)
+    beta: Positive = 0.05
 
 
 @dataclass(frozen=True)
 class DRPOQConfig(ExpectileConfig, FilterConfig):
     """Hyper-parameters of DRPO-Q: of the policy, of IQL's critics and of the filter."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_filter()
 
 
 def loss(

@@ -14,20 +14,21 @@ changing length, nothing that waits for the device.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import State
 from recsim_drpo.agents.engine.networks import Parameters
-from recsim_drpo.core.validation import check_flag, check_number
+from recsim_drpo.core.config import Config, Positive, Share
 
 STD_EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
-class FilterConfig:
+class FilterConfig(Config):
     """Hyper-parameters of the filter (Table 5), mixed into those of the agents that use it.
 
     Attributes:
@@ -39,22 +40,20 @@ class FilterConfig:
         min_kappa: floor of an adaptive κ, in (0, 1], at most ``initial_kappa``.
     """
 
-    initial_kappa: float = 0.5
+    initial_kappa: Share = 0.5
     adaptive: bool = True
-    target_ratio: float = 0.5
-    relax_rate: float = 1.02
-    tighten_rate: float = 0.98
-    min_kappa: float = 0.05
+    target_ratio: Positive = 0.5
+    relax_rate: Annotated[float, Ge(1.0)] = 1.02
+    tighten_rate: Share = 0.98
+    min_kappa: Share = 0.05
 
-    def check_filter(self) -> None:
-        """Raise ``ValueError`` for a value out of its range."""
-        check_flag("adaptive", self.adaptive)
-        check_number("initial_kappa", self.initial_kappa, 0.0, 1.0, include_low=False)
-        check_number("target_ratio", self.target_ratio, 0.0, include_low=False)
-        check_number("relax_rate", self.relax_rate, 1.0)
-        check_number("tighten_rate", self.tighten_rate, 0.0, 1.0, include_low=False)
-        highest = self.initial_kappa if self.adaptive else 1.0
-        check_number("min_kappa", self.min_kappa, 0.0, highest, include_low=False)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adaptive and self.min_kappa > self.initial_kappa:
+            raise ValueError(
+                f"min_kappa={self.min_kappa!r} is above initial_kappa={self.initial_kappa!r}, "
+                "where an adaptive κ begins; choose a smaller floor."
+            )
 
 
 def init_kappa(parameters: Parameters, config: Any) -> State:

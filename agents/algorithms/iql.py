@@ -25,8 +25,8 @@ from recsim_drpo.agents.algorithms.critics import (
 )
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
+from recsim_drpo.core.config import Positive
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_number
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,8 @@ class IQLConfig(ExpectileConfig):
         max_weight: cap of the weights, > 0.
     """
 
-    beta: float = 1.0 / 3.0
-    max_weight: float = 100.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("beta", self.beta, 0.0, include_low=False)
-        check_number("max_weight", self.max_weight, 0.0, include_low=False)
+    beta: Positive = 1.0 / 3.0
+    max_weight: Positive = 100.0
 
 
 def loss(

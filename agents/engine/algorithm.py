@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from torch import Tensor
 
 from recsim_drpo.agents.engine.networks import SIGMA_MODES, Parameters
+from recsim_drpo.core.config import Config, Count, OneOf, Positive, Probability
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.core.validation import check_integer, check_number, unknown_name
 
 State = dict[str, Tensor]
 Noise = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class PolicyConfig:
+class PolicyConfig(Config):
     """Hyper-parameters that every agent has (Table 5, Appendix J.1).
 
     Attributes:
@@ -29,17 +29,10 @@ class PolicyConfig:
             second output of the network).
     """
 
-    learning_rate: float = 3e-4
-    hidden_dim: int = 128
-    num_hidden_layers: int = 2
-    sigma: str = "learned"
-
-    def __post_init__(self) -> None:
-        check_number("learning_rate", self.learning_rate, 0.0, include_low=False)
-        check_integer("hidden_dim", self.hidden_dim, 1)
-        check_integer("num_hidden_layers", self.num_hidden_layers, 1)
-        if self.sigma not in SIGMA_MODES:
-            raise unknown_name("sigma", self.sigma, SIGMA_MODES)
+    learning_rate: Positive = 3e-4
+    hidden_dim: Count = 128
+    num_hidden_layers: Count = 2
+    sigma: Annotated[str, OneOf(SIGMA_MODES)] = "learned"
 
 
 @dataclass(frozen=True)
@@ -50,11 +43,7 @@ class CriticConfig(PolicyConfig):
         discount: γ in [0, 1]. Without effect where every transition is terminal.
     """
 
-    discount: float = 0.99
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("discount", self.discount, 0.0, 1.0)
+    discount: Probability = 0.99
 
 
 class LossOutput(NamedTuple):

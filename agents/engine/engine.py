@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -15,9 +14,10 @@ from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
 from recsim_drpo.core import rng
-from recsim_drpo.core.torch_settings import check_precision, matrix_precision
+from recsim_drpo.core.config import field_rules
+from recsim_drpo.core.torch_settings import check_precision, matrix_precision, resolve_device
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
-from recsim_drpo.core.validation import check_integer, resolve_device, unknown_name
+from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
 
 EXECUTIONS = ("auto", "eager", "compile", "graph")
 _DTYPES = (torch.float32, torch.float64)
@@ -46,7 +46,7 @@ def init_parameters(
 
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
     """Hyper-parameters that may differ within one batched computation: the real numbers."""
-    return {field.name for field in fields(config) if field.type in ("float", float)}
+    return {name for name, rule in field_rules(config).items() if rule.kind is float}
 
 
 class Engine:
@@ -104,7 +104,7 @@ class Engine:
         self._captures = cuda and execution != "eager"
         self._graph_owns_state = False
         fresh = [
-            init_parameters(algorithm, observation_dim, action_dim, config, rng.check_seed(seed))
+            init_parameters(algorithm, observation_dim, action_dim, config, check_seed(seed))
             for config, seed in zip(configs, seeds, strict=True)
         ]
         initial = [

@@ -24,8 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import resolve_device
 from recsim_drpo.reporting.tables import markdown_table
 
 DIM = 128

@@ -16,8 +16,9 @@ from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.reporting import paper, paper_figures, plots
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent, zipf_interval
 from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, World
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+from recsim_drpo.simulator.world import World
 
 _CURVE_USERS = 500
 _MAP_ITEMS = 1_500

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.reporting import paper
-from recsim_drpo.simulator.logging_agent import POLICIES
+from recsim_drpo.simulator.config import POLICIES
 
 _BINS = 10_000
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from recsim_drpo.core.validation import build_config, check_number, unknown_name
+from recsim_drpo.core.config import build_config
+from recsim_drpo.core.validation import check_number, unknown_name
 from recsim_drpo.datasets.importing.table import LogTable, progress_bar, texts
 
 OUTSIDE = ("refuse", "clip")

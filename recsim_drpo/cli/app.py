@@ -23,9 +23,8 @@ from recsim_drpo.cli import import_command
 from recsim_drpo.cli.demo import run_demo
 from recsim_drpo.core.files import check_new_folder, whole_folder
 from recsim_drpo.core.policy import Policy, PolicyEvaluator
-from recsim_drpo.core.rng import check_seeds
-from recsim_drpo.core.torch_settings import PRECISIONS
-from recsim_drpo.core.validation import check_integer, resolve_device
+from recsim_drpo.core.torch_settings import PRECISIONS, resolve_device
+from recsim_drpo.core.validation import check_integer, check_seeds
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
@@ -41,10 +40,10 @@ from recsim_drpo.runs.checkpoints import flatten
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.serving.tables import FORMATS, SUFFIXES
-from recsim_drpo.simulator.logging_agent import SCENARIOS, LoggingConfig
+from recsim_drpo.simulator.config import SCENARIOS, LoggingConfig
 from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
 from recsim_drpo.simulator.world import SPLITS
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.online import learns_online, train_online
 from recsim_drpo.training.sweep import Trained, train_many
 from recsim_drpo.training.trackers import TRACKERS, tracker

@@ -17,8 +17,8 @@ import numpy as np
 from minari import MinariDataset
 
 from recsim_drpo.core.provenance import versions
-from recsim_drpo.core.rng import check_seeds
 from recsim_drpo.core.torch_settings import threads
+from recsim_drpo.core.validation import check_seeds
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
@@ -28,7 +28,8 @@ from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.simulator.reference_policies import reference_policy
 from recsim_drpo.simulator.world import World, make_world
-from recsim_drpo.training.loop import Row, TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import Row
 from recsim_drpo.training.sweep import train_many
 
 AGENTS = ("bc", "drpo")

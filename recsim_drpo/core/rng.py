@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,8 +19,6 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
-SEED_LIMIT = 2**63
-"""Seeds are integers in [0, SEED_LIMIT)."""
 
 
 class Stream(enum.IntEnum):
@@ -42,21 +39,6 @@ class Stream(enum.IntEnum):
     TEST_STEPS = 18
     AGENT_NOISE = 256
     """And those after it: an agent's draws of one update, in order."""
-
-
-def check_seed(seed: int, name: str = "seed") -> int:
-    """Return ``seed`` if it is an integer in [0, 2**63), else raise ``ValueError``."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
-        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
-    return int(seed)
-
-
-def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """Return the seeds of replicates, checked to be at least one, valid and all different."""
-    checked = [check_seed(seed) for seed in seeds]
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"seeds={list(seeds)} must be different seeds, at least one.")
-    return checked
 
 
 def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) -> Tensor:

@@ -94,3 +94,22 @@ def _onednn_is_exact() -> bool:
     with _setting(_onednn(), "fp32_precision", "bf16"):
         error = (left @ right - exact).abs().max()
     return bool(error <= 4.0 * plain_error)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device, checked to be there.
+
+    Raises:
+        ValueError: the name is malformed, or this machine or this build of torch lacks the device.
+    """
+    try:
+        resolved = torch.device(device)
+        # In float64, which random numbers and propensities need.
+        torch.empty(1, dtype=torch.float64, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"device={str(device)!r} cannot be used here ({reason}); available: {', '.join(have)}."
+        ) from error
+    return resolved

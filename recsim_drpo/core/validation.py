@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
 import numbers
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-import torch
-
-ConfigT = TypeVar("ConfigT")
+SEED_LIMIT = 2**63
+"""Seeds are integers in [0, SEED_LIMIT)."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
@@ -25,15 +23,6 @@ def nearest_name(name: object, known: Iterable[str]) -> str:
     """A question for the nearest of ``known``, with a blank before it; nothing if none is near."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:
-    """Build the dataclass ``cls``; raise ``ValueError`` for a field that it does not have."""
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    return cls(**values)
 
 
 def check_number(
@@ -72,20 +61,16 @@ def check_flag(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} is neither true nor false (a boolean).")
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device, checked to be there.
+def check_seed(seed: int, name: str = "seed") -> int:
+    """Return ``seed`` if it is an integer in [0, 2**63), else raise ``ValueError``."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
+        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
+    return int(seed)
 
-    Raises:
-        ValueError: the name is malformed, or this machine or this build of torch lacks the device.
-    """
-    try:
-        resolved = torch.device(device)
-        # In float64, which random numbers and propensities need.
-        torch.empty(1, dtype=torch.float64, device=resolved)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"device={str(device)!r} cannot be used here ({reason}); available: {', '.join(have)}."
-        ) from error
-    return resolved
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """Return the seeds of replicates, checked to be at least one, valid and all different."""
+    checked = [check_seed(seed) for seed in seeds]
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(f"seeds={list(seeds)} must be different seeds, at least one.")
+    return checked

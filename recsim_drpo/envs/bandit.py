@@ -96,7 +96,7 @@ class RecSimZipfEnv(WorldEnv):
     * ``embeddings``: real embeddings to use in place of drawn ones: a path, or an array (N, d).
     * ``decoder``: makes another decoder from the embeddings, see
       :class:`recsim_drpo.simulator.decoder.Decoder`; exact search by default.
-    * every field of :class:`recsim_drpo.simulator.world.WorldConfig`, where their defaults stand.
+    * every field of :class:`recsim_drpo.simulator.config.WorldConfig`, where their defaults stand.
 
     ```python
     import gymnasium as gym

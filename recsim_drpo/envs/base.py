@@ -13,8 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core import rng
-from recsim_drpo.core.validation import check_integer, unknown_name
+from recsim_drpo.core.validation import SEED_LIMIT, check_integer, check_seed, unknown_name
 from recsim_drpo.envs.rendering import Renderer
 from recsim_drpo.simulator.world import World, stream_of
 
@@ -108,11 +107,11 @@ class WorldEnv(gym.Env[Floats, Floats]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
         """Start an episode with the next user; a seed in [0, 2**63) starts a sequence of users."""
-        super().reset(seed=seed if seed is None else rng.check_seed(seed))
+        super().reset(seed=seed if seed is None else check_seed(seed))
         if seed is not None:
             self._seed, self._episode = int(seed), -1
         elif self._seed < 0:
-            self._seed = int(self.np_random.integers(rng.SEED_LIMIT))
+            self._seed = int(self.np_random.integers(SEED_LIMIT))
         self._episode += 1
         return self._begin(), {}
 
@@ -165,7 +164,7 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """
         given: Any = seed  # whatever a caller without types passes
         if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
-            super().reset(seed=None if given is None else rng.check_seed(int(given)))
+            super().reset(seed=None if given is None else check_seed(int(given)))
             wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
         elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
             raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
@@ -174,11 +173,11 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             if len(wanted) != self.num_envs:
                 raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
         if self._seeds is None:
-            drawn = self.np_random.integers(rng.SEED_LIMIT, size=self.num_envs)
+            drawn = self.np_random.integers(SEED_LIMIT, size=self.num_envs)
             self._seeds = torch.from_numpy(drawn)
         for i, one in enumerate(wanted):
             if one is not None:
-                self._seeds[i], self._episodes[i] = rng.check_seed(one), -1
+                self._seeds[i], self._episodes[i] = check_seed(one), -1
         self._episodes += 1
         return self._begin(self._seeds), {}
 

@@ -12,8 +12,9 @@ from gymnasium.envs.registration import EnvSpec
 
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.config import WorldConfig
 from recsim_drpo.simulator.sessions import Sessions, make_sessions
-from recsim_drpo.simulator.world import World, WorldConfig, make_catalogue, make_world
+from recsim_drpo.simulator.world import World, make_catalogue, make_world
 
 _NOT_OF_THE_WORLD = ("render_mode", "split", "device")
 

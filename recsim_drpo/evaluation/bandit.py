@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
-from recsim_drpo.core.rng import check_seed
-from recsim_drpo.core.validation import check_integer
+from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, World, stream_of
+from recsim_drpo.simulator.config import ECPM_PER_REWARD
+from recsim_drpo.simulator.world import World, stream_of
 
 _ROWS = 8_192
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.core.policy import Policies, Policy, check_acts
-from recsim_drpo.core.rng import check_seed
-from recsim_drpo.core.validation import check_integer
+from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.simulator.sessions import Sessions

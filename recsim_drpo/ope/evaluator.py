@@ -20,9 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo.core.policy import Policy, check_acts, checked_actions
-from recsim_drpo.core.rng import check_seed
 from recsim_drpo.core.torch_settings import matrix_precision
-from recsim_drpo.core.validation import check_integer
+from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.ope import estimators as ope
 from recsim_drpo.ope.estimators import ESTIMATORS, Floats, OffPolicyEstimate, Support
 from recsim_drpo.ope.logs import ItemLog

@@ -11,7 +11,8 @@ from minari import EpisodeData, MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.validation import resolve_device, unknown_name
+from recsim_drpo.core.torch_settings import resolve_device
+from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue

@@ -23,7 +23,8 @@ from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.reporting import plots
 from recsim_drpo.runs.checkpoints import load_state, save_state
-from recsim_drpo.training.loop import Row, TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import Row
 from recsim_drpo.training.sweep import Trained
 
 CHECKPOINT = "checkpoint.safetensors"

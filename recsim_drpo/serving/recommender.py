@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.policy import as_observations, checked_actions
-from recsim_drpo.core.validation import check_integer, resolve_device
+from recsim_drpo.core.torch_settings import resolve_device
+from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs

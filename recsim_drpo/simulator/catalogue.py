@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recsim_drpo.core.rng import check_seed
-from recsim_drpo.core.validation import check_integer, check_number
+from recsim_drpo.core.validation import check_integer, check_number, check_seed
 
 MIN_DIM, MAX_DIM = 2, 1024
 UNIT_TOLERANCE = 1e-3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,51 +10,13 @@ from torch import Tensor
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import check_number, unknown_name
+from recsim_drpo.core.validation import check_number, check_seed, unknown_name
+from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig
 from recsim_drpo.simulator.decoder import row_max
 from recsim_drpo.simulator.world import World
 
-POLICIES = ("random", "popularity", "expert")
-"""The components of the mixture; their positions are the codes in a dataset's ``policy`` column."""
-
-SCENARIOS: Mapping[str, Mapping[str, float]] = {
-    "medium": {"expert": 0.10, "popularity": 0.60, "random": 0.30},
-    "extreme": {"expert": 0.05, "popularity": 0.05, "random": 0.90},
-}
-"""Mixture weights of Table 4."""
-
-
 _BLOCK = 64
 _COLDEST = 1e-30  # a smaller temperature would be zero in float32, and 0 / 0 no number
-
-
-@dataclass(frozen=True)
-class LoggingConfig:
-    """How the three components of the logging agent choose. Calibrated with the world.
-
-    Attributes:
-        expert_temperature: τ_e > 0 of π_expert(i | x) ∝ exp(cos(e_i, u*) / τ_e): an expert that
-            sees the user's interest through Gumbel noise of scale τ_e on every item's match.
-        popularity_temperature: τ_p > 0 of π_pop(i | x) ∝ p_i^α exp(cos(e_i, u*) / τ_p).
-        popularity_bias: α ≥ 0 there, the weight on organic popularity p_i.
-        random_exponent: γ ≥ 0 of π_rand(i) ∝ p_i^γ: traffic that knows nothing of the user. At 1
-            it follows organic popularity, without which logs that are 90 % random could not be
-            Zipfian (H.2); at 0 it is uniform.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    expert_temperature: float = 0.0169
-    popularity_temperature: float = 0.1123
-    popularity_bias: float = 1.0
-    random_exponent: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_number("expert_temperature", self.expert_temperature, 0.0, include_low=False)
-        check_number("popularity_temperature", self.popularity_temperature, 0.0, include_low=False)
-        check_number("popularity_bias", self.popularity_bias, 0.0)
-        check_number("random_exponent", self.random_exponent, 0.0)
 
 
 def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, float]:
@@ -126,7 +87,7 @@ class LoggingAgent:
         if not isinstance(self.config, LoggingConfig):
             raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
         self.weights = mixture_weights(scenario)
-        self._seed = rng.check_seed(seed)
+        self._seed = check_seed(seed)
         self._round = 0
         popularity = torch.from_numpy(world.catalogue.popularity).to(world.device)
         organic = popularity**self.config.random_exponent

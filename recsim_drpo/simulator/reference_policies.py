@@ -10,8 +10,9 @@ from torch import Tensor
 from recsim_drpo.core import rng
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent, LoggingConfig
+from recsim_drpo.core.validation import check_seed, unknown_name
+from recsim_drpo.simulator.config import POLICIES, LoggingConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import World
 
@@ -34,7 +35,7 @@ class _UniformPolicy:
     """Shows an item drawn uniformly from the catalogue."""
 
     def __init__(self, world: World, seed: int) -> None:
-        self._world, self._seed, self._round = world, rng.check_seed(seed), 0
+        self._world, self._seed, self._round = world, check_seed(seed), 0
 
     def act(self, observations: Tensor) -> Tensor:
         """Embeddings, float32 (B, d)."""

@@ -16,7 +16,6 @@ Where no item is shown, R = 0, h_k counts as 0 and exposure decays. Everything i
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -24,53 +23,16 @@ from torch import Tensor
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import check_integer, check_number, unknown_name
+from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.simulator.config import MAX_STEPS, SessionConfig, WorldConfig
 from recsim_drpo.simulator.decoder import row_max
-from recsim_drpo.simulator.world import World, WorldConfig, make_world, stream_of
-
-MAX_STEPS = 2**16
-"""Longest session: a step's random counter is session × 2**16 + step."""
+from recsim_drpo.simulator.world import World, make_world, stream_of
 
 STEP_STREAMS = {
     "train": Stream.TRAIN_STEPS,
     "validation": Stream.VALIDATION_STEPS,
     "test": Stream.TEST_STEPS,
 }
-
-
-@dataclass(frozen=True)
-class SessionConfig:
-    """How a session goes on. The defaults are ``RecSimZipfSession-v0``; see docs/sessions.md.
-
-    Attributes:
-        exposure_rate: from 0 to 1, how far one step moves the exposure towards the topic shown.
-        exposure_pull: from 0 to 100, what full exposure adds to a topic's logit.
-        satiation: from 0 to 1, the share of the reward that full exposure takes away.
-        leave_base: from 0 to 1, probability of leaving after any step.
-        leave_boredom: from 0 to 1, added to it at full exposure to the topic shown.
-        leave_disappointment: from 0 to 1, added to it at a reward of 0.
-        max_steps: from 1 to 65,536, where a session is cut off.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    exposure_rate: float = 0.25
-    exposure_pull: float = 2.0
-    satiation: float = 0.5
-    leave_base: float = 0.02
-    leave_boredom: float = 0.4
-    leave_disappointment: float = 0.05
-    max_steps: int = 50
-
-    def __post_init__(self) -> None:
-        check_number("exposure_rate", self.exposure_rate, 0.0, 1.0)
-        check_number("exposure_pull", self.exposure_pull, 0.0, 100.0)
-        check_number("satiation", self.satiation, 0.0, 1.0)
-        check_number("leave_base", self.leave_base, 0.0, 1.0)
-        check_number("leave_boredom", self.leave_boredom, 0.0, 1.0)
-        check_number("leave_disappointment", self.leave_disappointment, 0.0, 1.0)
-        check_integer("max_steps", self.max_steps, 1, MAX_STEPS)
 
 
 class Luck(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,20 +18,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.config import build_config
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import (
-    build_config,
-    check_integer,
-    check_number,
-    resolve_device,
-    unknown_name,
-)
+from recsim_drpo.core.torch_settings import resolve_device
+from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
+from recsim_drpo.simulator.config import WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
 from recsim_drpo.simulator.embeddings import load_embeddings
-
-ECPM_PER_REWARD = 5.0
-"""eCPM = 5 × reward: the ratio of the two columns of Table 1."""
 
 SPLITS = {
     "train": Stream.TRAIN_USERS,
@@ -41,59 +34,6 @@ SPLITS = {
 }
 _DEFAULT_NUM_ITEMS = 5_000
 _DEFAULT_DIM = 128
-
-
-@dataclass(frozen=True)
-class WorldConfig:
-    """Everything that defines a world. The defaults are ``RecSimZipf-v0``; see docs/calibration.md.
-
-    Attributes:
-        catalogue_seed: integer in [0, 2**63): draws items, popularity and how contexts map to
-            interests. Independent of the users' seeds.
-        num_items: N ≥ 1. ``None``: 5,000, or as many as ``embeddings`` holds.
-        embedding_dim: d from 2 to 1,024. ``None``: 128, or the dimension of ``embeddings``.
-        num_topics: K ≥ 1 topics.
-        topic_spread: from 0 to 100, length of an item's typical deviation from its topic's centre.
-        topic_size_exponent: ≥ 0, topics' probabilities ∝ rank^-exponent. Drawn catalogues only.
-        popularity_exponent: from 0 to 20, organic popularity ∝ rank^-exponent.
-        context_dim: ≥ 1, dimension of a user's context.
-        interest_sharpness: from 0 to 1,000; 0 mixes all topics evenly, large values choose one.
-        delta: δ of Eq. 48, the width of a user's taste, from 0.001 to 1,000.
-        reward_noise: σ_noise of Eq. 49, from 0 to 1,000.
-        embeddings: path of real embeddings to use in place of drawn ones.
-        embeddings_checksum: the checksum that the catalogue made of that file must have, or
-            ``None``. Datasets record it, so that a changed file is noticed.
-        normalize: scale the file's rows to unit length.
-        id_column: see :func:`recsim_drpo.simulator.embeddings.load_embeddings`.
-        vector_columns: likewise.
-
-    Raises:
-        ValueError: a value is out of its range.
-    """
-
-    catalogue_seed: int = 0
-    num_items: int | None = None
-    embedding_dim: int | None = None
-    num_topics: int = 20
-    topic_spread: float = 1.0
-    topic_size_exponent: float = 0.5
-    popularity_exponent: float = 1.0
-    context_dim: int = 10
-    interest_sharpness: float = 3.0
-    delta: float = 0.377
-    reward_noise: float = 0.2
-    embeddings: str | None = None
-    embeddings_checksum: str | None = None
-    normalize: bool = False
-    id_column: str | None = None
-    vector_columns: str | None = None
-
-    def __post_init__(self) -> None:
-        rng.check_seed(self.catalogue_seed, "catalogue_seed")
-        check_integer("context_dim", self.context_dim, 1)
-        check_number("interest_sharpness", self.interest_sharpness, 0.0, 1e3)
-        check_number("delta", self.delta, 1e-3, 1e3)
-        check_number("reward_noise", self.reward_noise, 0.0, 1e3)
 
 
 class Users(NamedTuple):

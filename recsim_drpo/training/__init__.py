@@ -1,9 +1,9 @@
 """Training agents on logs, and online."""
 
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import (
     DivergedError,
     Row,
-    TrainingConfig,
     check_row,
     draw_indices,
     drawn_ahead,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,34 +14,11 @@ from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.core import rng
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import check_integer
+from recsim_drpo.core.validation import check_integer, check_seed
+from recsim_drpo.training.config import TrainingConfig
 
 Row = dict[str, float]
 _DRAWN_AHEAD = 2**22
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How an agent is trained (Table 5).
-
-    Attributes:
-        steps: updates, ≥ 1.
-        batch_size: transitions an update, ≥ 2, drawn uniformly with replacement.
-        log_every: steps between rows of the history, ≥ 1; the only times at which the host waits
-            for the device.
-        evaluate_every: steps between evaluations, where an evaluator is given, ≥ 1.
-    """
-
-    steps: int = 5_000
-    batch_size: int = 320
-    log_every: int = 100
-    evaluate_every: int = 250
-
-    def __post_init__(self) -> None:
-        check_integer("steps", self.steps, 1)
-        check_integer("batch_size", self.batch_size, 2)
-        check_integer("log_every", self.log_every, 1)
-        check_integer("evaluate_every", self.evaluate_every, 1)
 
 
 class DivergedError(ArithmeticError):
@@ -157,7 +133,7 @@ def train(
         if known is not None:  # and the batch of this row happened to be harmless
             raise DivergedError(known, "loss", math.nan, history)
 
-    seeds = torch.tensor([rng.check_seed(seed)], device=transitions.device)
+    seeds = torch.tensor([check_seed(seed)], device=transitions.device)
     sizes = torch.tensor([len(transitions)], device=transitions.device)
     _loop(
         lambda indices: step(indices[0]),

@@ -12,12 +12,13 @@ from tqdm import tqdm
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import make_agent
 from recsim_drpo.core.policy import PolicyEvaluator
-from recsim_drpo.core.rng import check_seeds
-from recsim_drpo.core.validation import resolve_device
+from recsim_drpo.core.torch_settings import resolve_device
+from recsim_drpo.core.validation import check_seeds
 from recsim_drpo.envs.base import WorldVectorEnv
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.envs.spec import WorldSpec
-from recsim_drpo.training.loop import DivergedError, Row, TrainingConfig, check_row
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import DivergedError, Row, check_row
 from recsim_drpo.training.sweep import Run, Trained
 
 
@@ -71,7 +72,7 @@ def train_online(
         hyperparameters: of the agent; ``batch_size`` may be among them.
         spec: of the environment, for example of a dataset, ``dataset.spec.env_spec``; its users are
             those of the training split.
-        config: see :class:`recsim_drpo.training.loop.TrainingConfig`; its steps are those of the
+        config: see :class:`recsim_drpo.training.config.TrainingConfig`; its steps are those of the
             environments, of all users together.
         seeds: different integers in [0, 2**63), of the agent and of the users it meets.
         device: where the agent and the environments compute.

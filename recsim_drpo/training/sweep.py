@@ -12,11 +12,12 @@ from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.fleet import Fleet, check_variants, structure_of
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import find_agent, make_agent
-from recsim_drpo.core import rng
+from recsim_drpo.core.config import build_config
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import build_config, check_integer
-from recsim_drpo.training.loop import DivergedError, Row, TrainingConfig, train, train_fleet
+from recsim_drpo.core.validation import check_integer, check_seeds
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
 
 _Key = tuple[str, int, int]  # agent, number of the variant, seed
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
@@ -96,7 +97,7 @@ def train_many(
             trained.
     """
     config = TrainingConfig() if config is None else config
-    seeds = rng.check_seeds(list(seeds))
+    seeds = check_seeds(list(seeds))
     for name, variants in agents.items():
         check_variants(name, variants)
     log_of = {seed: logs if isinstance(logs, Transitions) else logs.get(seed) for seed in seeds}

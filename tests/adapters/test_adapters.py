@@ -19,7 +19,8 @@ from recsim_drpo.agents import AgentSpec
 from recsim_drpo.cli.app import main
 from recsim_drpo.runs.checkpoints import flatten
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
-from recsim_drpo.training.loop import TrainingConfig, train
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import train
 from recsim_drpo.training.online import learns_online, train_online
 
 DIMS = {"observation_dim": 3, "action_dim": 2}

@@ -30,7 +30,8 @@ from recsim_drpo.agents.protocol import check_agent
 from recsim_drpo.cli.app import main
 from recsim_drpo.runs.checkpoints import load_state, save_state
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
-from recsim_drpo.training.loop import TrainingConfig, train
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]

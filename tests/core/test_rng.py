@@ -11,6 +11,7 @@ from scipy import stats
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
+from recsim_drpo.core.validation import check_seed
 
 # Known answers published with Random123: counter words, key words, output words.
 KNOWN_ANSWERS = [
@@ -239,7 +240,7 @@ def test_normals_hand_values_and_largest():
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63 - 1, np.int64(5), np.uint64(2**63 - 1)])
 def test_seeds_in_range_pass(seed):
-    checked = rng.check_seed(seed)
+    checked = check_seed(seed)
     assert type(checked) is int
     assert checked == int(seed)
 
@@ -249,7 +250,7 @@ def test_seeds_in_range_pass(seed):
 )
 def test_other_seeds_are_refused_by_name(seed):
     with pytest.raises(ValueError, match=r"^shuffle_seed=.* is not an integer in \[0, 2\*\*63\)"):
-        rng.check_seed(seed, "shuffle_seed")
+        check_seed(seed, "shuffle_seed")
 
 
 def test_many_normals_are_both_of_every_pair():

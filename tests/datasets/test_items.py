@@ -18,7 +18,7 @@ from recsim_drpo.runs.folder import load_agent, load_config, save_trained, sourc
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
 
 NUM_ITEMS, DIM = 60, 8

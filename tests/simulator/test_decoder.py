@@ -6,8 +6,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from recsim_drpo.simulator.config import WorldConfig
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, row_max
-from recsim_drpo.simulator.world import World, WorldConfig
+from recsim_drpo.simulator.world import World
 
 # Chunks of one cell, of a few rows, and of all at once; few of them divide the sizes used.
 CELLS = [1, 7, 64, 100, 1000, 2**23]

@@ -7,16 +7,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from recsim_drpo.simulator.logging_agent import (
-    POLICIES,
-    SCENARIOS,
-    LoggingAgent,
-    LoggingConfig,
-    _draw,
-    mixture_weights,
-)
+from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig, WorldConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent, _draw, mixture_weights
 from recsim_drpo.simulator.reference_policies import reference_policy
-from recsim_drpo.simulator.world import World, WorldConfig, make_world
+from recsim_drpo.simulator.world import World, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
 # Warm enough that every item of a small catalogue is shown now and then.

@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, WorldConfig
 from recsim_drpo.simulator.world import (
-    ECPM_PER_REWARD,
     SPLITS,
     World,
-    WorldConfig,
     make_catalogue,
     make_world,
     shared_world,
@@ -472,7 +471,7 @@ def test_world_of_a_path_object(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_items", 31), ("embedding_dim", 7), ("num_items", 0)]
+    ("field", "value"), [("num_items", 31), ("embedding_dim", 7), ("num_items", 29)]
 )
 def test_a_file_that_disagrees_with_the_configuration(tmp_path, field, value):
     path = save(tmp_path / "items.npy", unit_vectors())

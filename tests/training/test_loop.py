@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from recsim_drpo import Evaluator, generate_dataset, load_transitions, make_agent
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
-from recsim_drpo.training.loop import DivergedError, TrainingConfig, train
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import DivergedError, train
 
 
 @pytest.fixture

@@ -11,13 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import Evaluator, Fleet, generate_dataset, load_transitions, make_agent
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.training.loop import (
-    DivergedError,
-    TrainingConfig,
-    draw_indices,
-    train,
-    train_fleet,
-)
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import DivergedError, draw_indices, train, train_fleet
 from recsim_drpo.training.sweep import train_many
 
 CONFIG = TrainingConfig(steps=30, batch_size=32, log_every=10, evaluate_every=15)

@@ -42,8 +42,9 @@ from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import paper, paper_figures
-from recsim_drpo.simulator.logging_agent import POLICIES, LoggingAgent, LoggingConfig
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, make_world
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES, LoggingConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+from recsim_drpo.simulator.world import make_world
 
 NAME = "figure1"
 COMMAND = "recsim-drpo reproduce figure1"

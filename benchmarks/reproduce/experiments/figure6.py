@@ -53,8 +53,9 @@ from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generation.card import draw_map
 from recsim_drpo.reporting import paper, paper_figures
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
-from recsim_drpo.simulator.logging_agent import POLICIES, SCENARIOS, LoggingAgent, LoggingConfig
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, World, make_world
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES, SCENARIOS, LoggingConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent
+from recsim_drpo.simulator.world import World, make_world
 
 NAME = "figure6"
 COMMAND = "recsim-drpo reproduce figure6"

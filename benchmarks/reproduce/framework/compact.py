@@ -14,7 +14,7 @@ from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.simulator.world import ECPM_PER_REWARD
+from recsim_drpo.simulator.config import ECPM_PER_REWARD
 
 METRICS = ("ecpm", "distance", "normalized")
 """What is kept of a run's test metrics; the reward is a fifth of the eCPM."""

@@ -18,8 +18,8 @@ from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_number
 from recsim_drpo.datasets.generate import simulate_transitions
-from recsim_drpo.simulator.logging_agent import POLICIES, LoggingConfig, mixture_weights
-from recsim_drpo.simulator.world import WorldConfig
+from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
+from recsim_drpo.simulator.logging_agent import mixture_weights
 
 NUM_ROUNDS = 200_000
 """Rounds logged for each seed, where an experiment does not vary it. The paper states none."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 
 _QUICK_ROUNDS = 20_000
 _QUICK_STEPS = 500

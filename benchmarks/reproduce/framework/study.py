@@ -22,7 +22,7 @@ from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.simulator.world import World, make_world
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import Trained, train_many
 
 Record = dict[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.datasets.generation.statistics import LogStatistics
-from recsim_drpo.simulator.logging_agent import POLICIES
-from recsim_drpo.simulator.world import ECPM_PER_REWARD, make_world
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES
+from recsim_drpo.simulator.world import make_world
 
 MEASURED = ("medium", "extreme")
 """Conditions whose logs are measured; of the others their definition is shown."""

@@ -14,7 +14,7 @@ from recsim_drpo.agents.algorithms.filtering import FilterConfig, adapt_kappa, t
 from recsim_drpo.agents.engine.networks import LOG_STD_RANGE, policy_log_prob, policy_moments
 from recsim_drpo.agents.engine.step import draw_noise
 from recsim_drpo.agents.registry import ALGORITHMS
-from recsim_drpo.core.validation import build_config
+from recsim_drpo.core.config import build_config
 
 NAMES = sorted(agent_names())
 

@@ -29,7 +29,7 @@ from recsim_drpo.benchmarks.reproduce.framework import agent_suite, online
 from recsim_drpo.benchmarks.reproduce.framework.records import best_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.core.transitions import Batch
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 from tests.conftest import SMALL_WORLD
 
 

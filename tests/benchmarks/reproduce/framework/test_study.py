@@ -36,7 +36,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
 from recsim_drpo.simulator.reference_policies import reference_policy
-from recsim_drpo.training.loop import TrainingConfig
+from recsim_drpo.training.config import TrainingConfig
 
 TRAINING = TrainingConfig(steps=20, batch_size=32, log_every=10, evaluate_every=10)
 

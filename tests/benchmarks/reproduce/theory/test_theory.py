@@ -22,7 +22,8 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.reporting import plots
-from recsim_drpo.training.loop import TrainingConfig, train_fleet
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import train_fleet
 
 VERDICTS = {
     "Proposition 3.1, score (Eq. 3)": "holds",

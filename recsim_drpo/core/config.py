@@ -1,0 +1,146 @@
+"""Configurations: dataclasses whose fields declare what they allow, checked when one is made.
+
+A field is declared as ``learning_rate: Annotated[float, Gt(0)] = 3e-4``, in the vocabulary of
+:mod:`annotated_types`, or with one of the names below: ``learning_rate: Positive = 3e-4``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from recsim_drpo.core.validation import (
+    SEED_LIMIT,
+    check_flag,
+    check_integer,
+    check_number,
+    check_seed,
+    unknown_name,
+)
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A constraint on text: one of these names."""
+
+    names: tuple[str, ...]
+
+
+Positive = Annotated[float, Gt(0.0)]
+NonNegative = Annotated[float, Ge(0.0)]
+Probability = Annotated[float, Ge(0.0), Le(1.0)]
+Share = Annotated[float, Gt(0.0), Le(1.0)]
+OpenShare = Annotated[float, Gt(0.0), Lt(1.0)]
+Count = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+Seed = Annotated[int, Ge(0), Lt(SEED_LIMIT)]
+
+
+@dataclass(frozen=True)
+class FieldRule:
+    """What a field allows.
+
+    Attributes:
+        kind: ``float``, ``int``, ``bool`` or ``str``; ``None`` where anything goes.
+        optional: whether ``None`` is allowed.
+        low, high: bounds of numbers, infinite where there is none.
+        include_low, include_high: whether the bounds are allowed themselves.
+        names: what a text may be; empty where any text may.
+    """
+
+    kind: type | None
+    optional: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    include_low: bool = True
+    include_high: bool = True
+    names: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise ``ValueError``, which names the field and what it allows, for another value."""
+        if self.kind is None or (self.optional and value is None):
+            return
+        if self.kind is bool:
+            check_flag(name, value)
+        elif self.kind is str:
+            if not isinstance(value, str):
+                raise ValueError(f"{name}={value!r} is not text.")
+            if self.names and value not in self.names:
+                raise unknown_name(name.replace("_", " "), value, self.names)
+        elif self.kind is int and self.high == SEED_LIMIT:
+            check_seed(value, name)
+        elif self.kind is int:
+            low = int(self.low) + (not self.include_low)
+            high = None if math.isinf(self.high) else int(self.high) - (not self.include_high)
+            check_integer(name, value, low, high)
+        else:
+            bounds = {"include_low": self.include_low, "include_high": self.include_high}
+            check_number(name, value, self.low, self.high, **bounds)
+
+
+def field_rules(config: type) -> Mapping[str, FieldRule]:
+    """What the fields of a dataclass allow, by name."""
+    return _field_rules(config)
+
+
+@functools.cache
+def _field_rules(config: Any) -> Mapping[str, FieldRule]:
+    hints = typing.get_type_hints(config, include_extras=True)
+    return {field.name: _rule(hints[field.name]) for field in dataclasses.fields(config)}
+
+
+def _rule(hint: Any) -> FieldRule:
+    optional = False
+    constraints: tuple[Any, ...] = ()
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = typing.get_args(hint)
+        others = [part for part in parts if part is not type(None)]
+        if len(others) != 1:
+            return FieldRule(None)
+        optional, hint = len(others) < len(parts), others[0]
+    if typing.get_origin(hint) is Annotated:
+        hint, *given = typing.get_args(hint)
+        constraints = tuple(given)
+    rule: dict[str, Any] = {}
+    for one in constraints:
+        match one:
+            case Gt(bound):
+                rule |= {"low": bound, "include_low": False}
+            case Ge(bound):
+                rule |= {"low": bound}
+            case Lt(bound):
+                rule |= {"high": bound, "include_high": False}
+            case Le(bound):
+                rule |= {"high": bound}
+            case OneOf(names):
+                rule |= {"names": names}
+    kind = hint if hint in (float, int, bool, str) else None
+    return FieldRule(kind, optional, **rule)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration that checks its fields; a subclass may check more of them together."""
+
+    def __post_init__(self) -> None:
+        for name, rule in field_rules(type(self)).items():
+            rule.check(name, getattr(self, name))
+
+
+def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:
+    """Build the dataclass ``cls``; raise ``ValueError`` for a field that it does not have."""
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    return cls(**values)
