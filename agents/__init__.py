@@ -1,16 +1,5 @@
 """Agents that learn from logged recommendations. They know nothing of the simulator."""
 
-from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.agents.registry import AgentSpec, agent_names, make_agent, register_agent
-from recsim_drpo.core.transitions import Batch
+import lazy_loader
 
-__all__ = [
-    "Agent",
-    "AgentSpec",
-    "Batch",
-    "Fleet",
-    "agent_names",
-    "make_agent",
-    "register_agent",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,5 +1,5 @@
 """What trains learners: networks, the training step, and learners on a device."""
 
-from recsim_drpo.agents.engine.engine import EXECUTIONS, Engine, init_parameters, numeric_fields
+import lazy_loader
 
-__all__ = ["EXECUTIONS", "Engine", "init_parameters", "numeric_fields"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -24,8 +24,7 @@ from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import figure2
-from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
+from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems as theory
 from recsim_drpo.core.files import write_aside
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots

@@ -1,25 +1,5 @@
 """The Gymnasium environments over the simulated world."""
 
-from recsim_drpo.envs.bandit import INFO_KEYS, RecSimZipfEnv, RecSimZipfVectorEnv
-from recsim_drpo.envs.base import WorldEnv, WorldVectorEnv, spaces_of
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID, register
-from recsim_drpo.envs.sessions import (
-    RecSimZipfSessionEnv,
-    RecSimZipfSessionVectorEnv,
-    session_spaces_of,
-)
+import lazy_loader
 
-__all__ = [
-    "ENV_ID",
-    "INFO_KEYS",
-    "SESSION_ENV_ID",
-    "RecSimZipfEnv",
-    "RecSimZipfSessionEnv",
-    "RecSimZipfSessionVectorEnv",
-    "RecSimZipfVectorEnv",
-    "WorldEnv",
-    "WorldVectorEnv",
-    "register",
-    "session_spaces_of",
-    "spaces_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
 import gymnasium as gym
-import torch
 
 ENV_ID = "RecSimZipf-v0"
 SESSION_ENV_ID = "RecSimZipfSession-v0"
@@ -36,5 +36,10 @@ def _survive_forks() -> None:
     OpenMP's threads do not survive a fork, and a child that asks for them waits for ever: so would
     Gymnasium's AsyncVectorEnv, which forks.
     """
+
+    def compute_with_one_thread() -> None:
+        if "torch" in sys.modules:  # a child of a process that has not imported it has no threads
+            sys.modules["torch"].set_num_threads(1)
+
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+        os.register_at_fork(after_in_child=compute_with_one_thread)

@@ -1,16 +1,5 @@
 """The value of policies on simulated users."""
 
-from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
-from recsim_drpo.evaluation.evaluate import evaluate, evaluator_for, world_of
-from recsim_drpo.evaluation.sessions import Played, SessionEvaluation, SessionEvaluator
+import lazy_loader
 
-__all__ = [
-    "Evaluation",
-    "Evaluator",
-    "Played",
-    "SessionEvaluation",
-    "SessionEvaluator",
-    "evaluate",
-    "evaluator_for",
-    "world_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

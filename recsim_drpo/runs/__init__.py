@@ -1,23 +1,5 @@
 """Run folders: trained agents with everything that explains them."""
 
-from recsim_drpo.runs.folder import (
-    CHECKPOINT,
-    CONFIG,
-    HISTORY,
-    load_agent,
-    load_config,
-    save_run,
-    save_trained,
-    source_of,
-)
+import lazy_loader
 
-__all__ = [
-    "CHECKPOINT",
-    "CONFIG",
-    "HISTORY",
-    "load_agent",
-    "load_config",
-    "save_run",
-    "save_trained",
-    "source_of",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,9 +1,5 @@
 """Serving what was learnt: the top items of contexts."""
 
-from recsim_drpo.serving.recommender import Recommender, items_of_run, load_recommender
+import lazy_loader
 
-__all__ = [
-    "Recommender",
-    "items_of_run",
-    "load_recommender",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,27 +1,5 @@
 """Training agents on logs, and online."""
 
-from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import (
-    DivergedError,
-    Row,
-    check_row,
-    draw_indices,
-    drawn_ahead,
-    train,
-    train_fleet,
-)
-from recsim_drpo.training.sweep import Run, Trained, train_many
+import lazy_loader
 
-__all__ = [
-    "DivergedError",
-    "Row",
-    "Run",
-    "Trained",
-    "TrainingConfig",
-    "check_row",
-    "draw_indices",
-    "drawn_ahead",
-    "train",
-    "train_fleet",
-    "train_many",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

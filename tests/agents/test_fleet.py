@@ -5,8 +5,7 @@ import shutil
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import make_agent

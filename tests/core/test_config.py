@@ -8,8 +8,7 @@ from typing import Annotated
 
 import pytest
 from annotated_types import Ge, Gt, Le, Lt
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import recsim_drpo.agents.registry
 import recsim_drpo.training.loop  # noqa: F401

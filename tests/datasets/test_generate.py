@@ -28,8 +28,7 @@ from recsim_drpo import (
     make_world,
     simulate_transitions,
 )
-from recsim_drpo.datasets.generation import card as card_module
-from recsim_drpo.datasets.generation import rounds as rounds_module
+from recsim_drpo.datasets.generation import card as card_module, rounds as rounds_module
 from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.reporting.statistics import zipf_exponent
 

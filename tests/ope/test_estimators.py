@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from recsim_drpo.benchmarks import ope_open_bandit
 from recsim_drpo.ope import estimators as ope

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from recsim_drpo.simulator.config import WorldConfig
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, row_max

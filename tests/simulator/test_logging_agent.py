@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig, WorldConfig

@@ -7,8 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from recsim_drpo.benchmarks.reproduce.experiments import figure3, table1, table3, table6
-from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
+from recsim_drpo.benchmarks.reproduce.experiments import (
+    figure3,
+    table1,
+    table1_claims as performance_claims,
+    table3,
+    table6,
+)
 from recsim_drpo.benchmarks.reproduce.framework import agent_suite
 from recsim_drpo.benchmarks.reproduce.framework.conditions import noise_injected
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import answer, answer_within

@@ -9,8 +9,11 @@ from recsim_drpo.agents import agent_names
 from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
-from recsim_drpo.benchmarks.reproduce.experiments import table1, worlds
-from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
+from recsim_drpo.benchmarks.reproduce.experiments import (
+    table1,
+    table1_claims as performance_claims,
+    worlds,
+)
 from recsim_drpo.benchmarks.reproduce.framework import agent_suite, suites
 
 NEITHER = {"bc", "apg", "bppo"}

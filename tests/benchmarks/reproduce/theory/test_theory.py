@@ -15,8 +15,13 @@ from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import divergence, figure2, optimistic_dro, phantom
-from recsim_drpo.benchmarks.reproduce.theory import theorems as theory
+from recsim_drpo.benchmarks.reproduce.theory import (
+    divergence,
+    figure2,
+    optimistic_dro,
+    phantom,
+    theorems as theory,
+)
 from recsim_drpo.benchmarks.reproduce.theory.optimistic_dro import Problem
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.generate import generate_dataset

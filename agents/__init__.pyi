@@ -1,0 +1,8 @@
+from .fleet import Fleet as Fleet
+from .protocol import Agent as Agent, Batch as Batch
+from .registry import (
+    AgentSpec as AgentSpec,
+    agent_names as agent_names,
+    make_agent as make_agent,
+    register_agent as register_agent,
+)

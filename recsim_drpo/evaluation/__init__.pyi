@@ -1,0 +1,7 @@
+from .bandit import Evaluation as Evaluation, Evaluator as Evaluator
+from .evaluate import evaluate as evaluate, evaluator_for as evaluator_for, world_of as world_of
+from .sessions import (
+    Played as Played,
+    SessionEvaluation as SessionEvaluation,
+    SessionEvaluator as SessionEvaluator,
+)

@@ -1,0 +1,5 @@
+from .recommender import (
+    Recommender as Recommender,
+    items_of_run as items_of_run,
+    load_recommender as load_recommender,
+)
