@@ -33,7 +33,14 @@ from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import Embeddings, load_embeddings, load_item_ids
 
-__all__ = ["import_log", "import_summary", "imported_context", "imported_items", "is_imported"]
+__all__ = [
+    "Columns",
+    "import_log",
+    "import_summary",
+    "imported_context",
+    "imported_items",
+    "is_imported",
+]
 
 REFUSED = "refused.csv"
 _EXAMPLES = 3

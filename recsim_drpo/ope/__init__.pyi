@@ -16,3 +16,8 @@ from .estimators import (
     snips as snips,
     weights_refusal as weights_refusal,
 )
+from .evaluator import (
+    OffPolicyEvaluation as OffPolicyEvaluation,
+    OffPolicyEvaluator as OffPolicyEvaluator,
+)
+from .logs import ItemLog as ItemLog, read_item_log as read_item_log

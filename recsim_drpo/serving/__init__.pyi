@@ -1,3 +1,4 @@
+from .onnx_export import export_run as export_run
 from .recommender import (
     Recommender as Recommender,
     items_of_run as items_of_run,

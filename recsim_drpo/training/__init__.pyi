@@ -8,4 +8,5 @@ from .loop import (
     train as train,
     train_fleet as train_fleet,
 )
+from .online import OnlineAgent as OnlineAgent, train_online as train_online
 from .sweep import Run as Run, Trained as Trained, train_many as train_many
