@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,15 +10,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
 
-from recsim_drpo.agents.algorithms.adaptive_bc import ADAPTIVE_BC
-from recsim_drpo.agents.algorithms.apg import APG
-from recsim_drpo.agents.algorithms.asymre import ASYMRE, ASYMRE_DELTA
-from recsim_drpo.agents.algorithms.awr import AWR
-from recsim_drpo.agents.algorithms.bc import BC
-from recsim_drpo.agents.algorithms.bppo import BPPO
-from recsim_drpo.agents.algorithms.crr import CRR
-from recsim_drpo.agents.algorithms.drpo import DRPO, DRPO_BOLTZMANN, DRPO_EXP, DRPO_Q
-from recsim_drpo.agents.algorithms.iql import IQL
+from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.plugins import (
@@ -37,26 +30,8 @@ from recsim_drpo.core.validation import unknown_name
 FactoryT = TypeVar("FactoryT", bound=Factory)
 
 ALGORITHMS: dict[str, Algorithm] = {
-    algorithm.name: algorithm
-    for algorithm in (
-        BC,
-        APG,
-        AWR,
-        CRR,
-        BPPO,
-        IQL,
-        ASYMRE,
-        ASYMRE_DELTA,
-        ADAPTIVE_BC,
-        DRPO,
-        DRPO_EXP,
-        DRPO_BOLTZMANN,
-        DRPO_Q,
-    )
+    name: pkgutil.resolve_name(place) for name, place in BUILT_IN.items()
 }
-
-BUILT_IN = frozenset(ALGORITHMS)
-"""Names that nothing from outside may take."""
 
 
 class _Registered(NamedTuple):

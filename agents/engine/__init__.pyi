@@ -1,6 +1,6 @@
 from .engine import (
-    EXECUTIONS as EXECUTIONS,
     Engine as Engine,
     init_parameters as init_parameters,
     numeric_fields as numeric_fields,
 )
+from .options import EXECUTIONS as EXECUTIONS

@@ -12,14 +12,14 @@ from torch.utils import _pytree as pytree
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
+from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
 from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
-from recsim_drpo.core.torch_settings import check_precision, matrix_precision, resolve_device
+from recsim_drpo.core.torch_settings import matrix_precision, resolve_device
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
 
-EXECUTIONS = ("auto", "eager", "compile", "graph")
 _DTYPES = (torch.float32, torch.float64)
 _MOST_PROGRAMS = 256
 
@@ -47,6 +47,16 @@ def init_parameters(
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
     """Hyper-parameters that may differ within one batched computation: the real numbers."""
     return {name for name, rule in field_rules(config).items() if rule.kind is float}
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    """Raise ``ValueError`` unless matrices can be multiplied so on the device."""
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(
+            f"precision='tf32' is arithmetic of CUDA devices, not of {str(device)!r}; use float32."
+        )
 
 
 class Engine:
@@ -88,7 +98,7 @@ class Engine:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
         self.device = resolve_device(device)
-        check_precision(precision, self.device)
+        _check_precision(precision, self.device)
         if dtype not in _DTYPES:
             raise ValueError(f"dtype={dtype} is neither torch.float32 nor torch.float64.")
         if execution not in EXECUTIONS:

@@ -17,13 +17,13 @@ from gymnasium.envs.registration import EnvSpec
 from tqdm import tqdm
 
 from recsim_drpo.agents import AgentSpec, agent_names
-from recsim_drpo.agents.engine.engine import EXECUTIONS
-from recsim_drpo.agents.registry import ALGORITHMS
+from recsim_drpo.agents.builtin import BUILT_IN
+from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
 from recsim_drpo.cli import import_command
 from recsim_drpo.cli.demo import run_demo
 from recsim_drpo.core.files import check_new_folder, whole_folder
 from recsim_drpo.core.policy import Policy, PolicyEvaluator
-from recsim_drpo.core.torch_settings import PRECISIONS, resolve_device
+from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer, check_seeds
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.imported import imported_context, is_imported
@@ -32,18 +32,17 @@ from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.evaluate import evaluator_for
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
-from recsim_drpo.ope.held_out import SHARE, load_and_hold_out
+from recsim_drpo.ope.held_out import load_and_hold_out
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.runs.checkpoints import flatten
+from recsim_drpo.serving.formats import FORMATS, SUFFIXES
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
-from recsim_drpo.serving.tables import FORMATS, SUFFIXES
-from recsim_drpo.simulator.config import SCENARIOS, LoggingConfig
+from recsim_drpo.simulator.config import SCENARIOS, SPLITS, LoggingConfig
 from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
-from recsim_drpo.simulator.world import SPLITS
-from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
 from recsim_drpo.training.online import learns_online, train_online
 from recsim_drpo.training.sweep import Trained, train_many
 from recsim_drpo.training.trackers import TRACKERS, tracker
@@ -123,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--agent",
         required=True,
-        help=f"{', '.join(ALGORITHMS)}, the name of an installed plug-in, module:Class, or an "
+        help=f"{', '.join(BUILT_IN)}, the name of an installed plug-in, module:Class, or an "
         "algorithm of a library: d3rlpy:IQL, sb3:SAC",
     )
     training.add_argument(
@@ -167,7 +166,8 @@ def _parser() -> argparse.ArgumentParser:
         "--held-out",
         type=float,
         metavar="SHARE",
-        help=f"last rounds of an imported log to measure on, not to learn from (default {SHARE:g})",
+        help="last rounds of an imported log to measure on, not to learn from "
+        f"(default {HELD_OUT_SHARE:g})",
     )
     training.add_argument("--precision", default="float32", help=f"{', '.join(PRECISIONS)}")
     training.add_argument("--execution", default="auto", help=f"{', '.join(EXECUTIONS)}")
@@ -378,7 +378,7 @@ def _train(options: argparse.Namespace) -> None:
     evaluator: PolicyEvaluator | None
     source = runs.source_of(dataset)
     if is_imported(dataset):
-        source["held_out"] = SHARE if options.held_out is None else options.held_out
+        source["held_out"] = HELD_OUT_SHARE if options.held_out is None else options.held_out
         transitions, evaluator = load_and_hold_out(
             dataset, source["held_out"], infos=options.infos, device=device
         )

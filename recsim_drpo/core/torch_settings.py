@@ -9,10 +9,6 @@ from typing import Any
 
 import torch
 
-from recsim_drpo.core.validation import unknown_name
-
-PRECISIONS = ("float32", "tf32", "bf16")
-
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
@@ -23,16 +19,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Raise ``ValueError`` unless matrices can be multiplied so on the device."""
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if precision == "tf32" and device.type != "cuda":
-        raise ValueError(
-            f"precision='tf32' is arithmetic of CUDA devices, not of {str(device)!r}; use float32."
-        )
 
 
 @contextmanager
@@ -46,7 +32,7 @@ def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
     * ``"bf16"``: automatic mixed precision with bfloat16.
 
     Args:
-        precision: one of :data:`PRECISIONS`, checked by :func:`check_precision`.
+        precision: ``float32``, ``tf32`` (CUDA devices alone) or ``bf16``.
         device: where the matrices are.
     """
     if precision == "bf16":

@@ -26,9 +26,9 @@ from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.estimators import effective_sample_size, snips
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
+from recsim_drpo.training.config import HELD_OUT_SHARE
 
 _ROWS = 8_192
-SHARE = 0.1
 """Of the rounds of an imported log, the last so many are held out where nothing else is said."""
 
 
@@ -123,7 +123,7 @@ class LogEvaluator:
 
 def load_and_hold_out(
     dataset: MinariDataset,
-    share: float = SHARE,
+    share: float = HELD_OUT_SHARE,
     *,
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",

@@ -24,11 +24,9 @@ from recsim_drpo.core.files import whole_file
 from recsim_drpo.core.table_headers import check_unique, listed, no_column, split_header
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.serving.formats import FORMATS, SUFFIXES
 from recsim_drpo.simulator.embeddings import parse_vector
 
-FORMATS = ("csv", "jsonl", "parquet")
-SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-SUFFIXES |= {".parquet": "parquet"}
 STREAM = Path("-")
 """In place of a file: standard input, or standard output."""
 

@@ -23,6 +23,9 @@ SCENARIOS: Mapping[str, Mapping[str, float]] = {
 }
 """Mixture weights of Table 4."""
 
+SPLITS = ("train", "validation", "test")
+"""Splits of users: whom logs are of, whom agents are chosen with, whom they are judged by."""
+
 MAX_STEPS = 2**16
 """Longest session: a step's random counter is session × 2**16 + step."""
 

@@ -23,15 +23,11 @@ from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
-from recsim_drpo.simulator.config import WorldConfig
+from recsim_drpo.simulator.config import SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
 from recsim_drpo.simulator.embeddings import load_embeddings
 
-SPLITS = {
-    "train": Stream.TRAIN_USERS,
-    "validation": Stream.VALIDATION_USERS,
-    "test": Stream.TEST_USERS,
-}
+_USER_STREAMS = (Stream.TRAIN_USERS, Stream.VALIDATION_USERS, Stream.TEST_USERS)
 _DEFAULT_NUM_ITEMS = 5_000
 _DEFAULT_DIM = 128
 
@@ -225,7 +221,7 @@ def stream_of(split: str) -> Stream:
     """The random stream of a split of users; ``ValueError`` if there is no such split."""
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    return SPLITS[split]
+    return _USER_STREAMS[SPLITS.index(split)]
 
 
 def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:

@@ -10,13 +10,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.training.loop import Row
-from recsim_drpo.training.sweep import Run
 
-OnLog = Callable[[Run, Row], None]
+if TYPE_CHECKING:
+    from recsim_drpo.training.loop import Row
+    from recsim_drpo.training.sweep import Run
+
+OnLog = Callable[["Run", "Row"], None]
 _Write = Callable[[dict[str, float], int], None]
 
 

@@ -26,6 +26,7 @@ from recsim_drpo import (
 )
 from recsim_drpo.agents import AgentSpec, registry
 from recsim_drpo.agents.algorithms.bc import BC
+from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.protocol import check_agent
 from recsim_drpo.cli.app import main
 from recsim_drpo.runs.checkpoints import load_state, save_state
@@ -270,7 +271,7 @@ def test_names_that_are_taken_or_malformed(site):
         register_agent(outside.Mean)
     with pytest.raises(TypeError, match="'three' is a int"):
         register_agent("three")(3)
-    assert set(agent_names()) == {*registry.BUILT_IN, "mean"}
+    assert set(agent_names()) == {*BUILT_IN, "mean"}
 
 
 def test_defined_again_is_the_new_one(site):
@@ -319,7 +320,7 @@ def test_entry_points_that_fail_are_named_and_skipped(site):
     install(site, "rival", twice="outside:Needy")
     with pytest.warns(RuntimeWarning) as caught:
         names = agent_names()
-    assert set(names) == {*registry.BUILT_IN, "mean"}
+    assert set(names) == {*BUILT_IN, "mean"}
     assert names["bc"] == BC.summary
     said = sorted(str(warning.message) for warning in caught)
     for part in (
@@ -614,7 +615,7 @@ def test_the_example_installed_is_listed_trained_and_evaluated(example, tmp_path
     install(tmp_path / "sibling", "sibling", sick="sick_module:Agent")
     listed = run("agents")
     lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
-    assert set(lines) == {*registry.BUILT_IN, "td3-bc", "d3rlpy:NAME", "sb3:NAME"}
+    assert set(lines) == {*BUILT_IN, "td3-bc", "d3rlpy:NAME", "sb3:NAME"}
     summary = "TD3+BC: a deterministic policy, twin critics with targets, and cloning."
     assert lines["td3-bc"].split() == ["td3-bc", *summary.split()]
     assert "'sick' (sick_module:Agent) cannot be imported (ModuleNotFoundError" in listed.stderr

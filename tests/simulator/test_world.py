@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
-from recsim_drpo.simulator.config import ECPM_PER_REWARD, WorldConfig
+from recsim_drpo.simulator.config import ECPM_PER_REWARD, SPLITS, WorldConfig
 from recsim_drpo.simulator.world import (
-    SPLITS,
     World,
     make_catalogue,
     make_world,

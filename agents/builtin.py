@@ -1,0 +1,27 @@
+"""Agents of ours by name, and where each algorithm stands. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_ALGORITHMS = "recsim_drpo.agents.algorithms"
+
+BUILT_IN: Mapping[str, str] = MappingProxyType(
+    {
+        "bc": f"{_ALGORITHMS}.bc:BC",
+        "apg": f"{_ALGORITHMS}.apg:APG",
+        "awr": f"{_ALGORITHMS}.awr:AWR",
+        "crr": f"{_ALGORITHMS}.crr:CRR",
+        "bppo": f"{_ALGORITHMS}.bppo:BPPO",
+        "iql": f"{_ALGORITHMS}.iql:IQL",
+        "asymre": f"{_ALGORITHMS}.asymre:ASYMRE",
+        "asymre-delta": f"{_ALGORITHMS}.asymre:ASYMRE_DELTA",
+        "adaptive-bc": f"{_ALGORITHMS}.adaptive_bc:ADAPTIVE_BC",
+        "drpo": f"{_ALGORITHMS}.drpo:DRPO",
+        "drpo-exp": f"{_ALGORITHMS}.drpo:DRPO_EXP",
+        "drpo-boltzmann": f"{_ALGORITHMS}.drpo:DRPO_BOLTZMANN",
+        "drpo-q": f"{_ALGORITHMS}.drpo:DRPO_Q",
+    }
+)
+"""Names that nothing from outside may take, each with the ``module:NAME`` of its algorithm."""
