@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
 from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
-from recsim_drpo.datasets.importing.rounds import Refusals, Rounds, read_rounds
+from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds, read_rounds
 from recsim_drpo.datasets.importing.table import LogTable, open_log_table
 from recsim_drpo.datasets.items import ITEMS_FILE
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
@@ -104,7 +104,7 @@ def import_log(
     if columns.dim == 0:
         raise ValueError(f"{table.path.name!r} has a header and no row with a category.")
     what = f"about {table.num_rows:,} rounds"
-    tally = _Tally(len(vectors), [*notes, *_equal_vectors(vectors, ids)])
+    stats = _ImportStats(len(vectors), [*notes, *_equal_vectors(vectors, ids)])
     with new_dataset(dataset_id, what, _bytes(table, columns, vectors)) as staging:
         (staging / "data").mkdir()
         storage = MinariStorage.new(
@@ -114,20 +114,20 @@ def import_log(
             data_format="hdf5",
         )
         with (staging / REFUSED).open("w", newline="", encoding="utf-8") as file:
-            refusals = Refusals(file)
-            rounds = read_rounds(table, columns, ids, refusals, progress)
+            rejected = RejectedRows(file)
+            rounds = read_rounds(table, columns, ids, rejected, progress)
             for pack in _packs(rounds):
                 storage.update_episodes([_episode(pack, vectors)])
-                tally.add(pack)
-        tally.notes += table.notes
-        if tally.num_rounds == 0:
-            raise ValueError(_nothing_left(table, refusals, ids))
-        metadata = _metadata(dataset_id, table, columns, tally, refusals)
+                stats.add(pack)
+        stats.notes += table.notes
+        if stats.num_rounds == 0:
+            raise ValueError(_nothing_left(table, rejected, ids))
+        metadata = _metadata(dataset_id, table, columns, stats, rejected)
         storage.update_metadata(metadata | {"catalogue_checksum": catalogue.checksum})
         np.savez(staging / ITEMS_FILE, embeddings=vectors, item_ids=ids)
         coding = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
         (staging / COLUMNS).write_text(coding, encoding="utf-8")
-        _write_card(staging, storage.metadata, columns, ids, tally, refusals)
+        _write_card(staging, storage.metadata, columns, ids, stats, rejected)
     return minari.load_dataset(dataset_id)
 
 
@@ -148,7 +148,7 @@ def _packs(blocks: Iterator[Rounds]) -> Iterator[Rounds]:
 
 
 def _joined(blocks: Sequence[Rounds]) -> Rounds:
-    return Rounds({name: np.concatenate([one[name] for one in blocks]) for name in blocks[0]})
+    return Rounds({name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]})
 
 
 def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
@@ -169,7 +169,7 @@ def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
     )
 
 
-class _Tally:
+class _ImportStats:
     """What the card tells of the rounds that were imported."""
 
     def __init__(self, num_items: int, notes: Sequence[str]) -> None:
@@ -219,21 +219,21 @@ def _bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> i
     return int(1.02 * table.num_rows * row) + vectors.nbytes + 16 * 2**20
 
 
-def _nothing_left(table: LogTable, refusals: Refusals, ids: NDArray[Any]) -> str:
-    if not refusals.counts:
+def _nothing_left(table: LogTable, rejected: RejectedRows, ids: NDArray[Any]) -> str:
+    if not rejected.counts:
         return f"{table.path.name!r} has a header and no row."
     reasons = "; ".join(
-        f"{count:,} × {reason} ({refusals.examples[reason][0]})"
-        for reason, count in refusals.counts.items()
+        f"{count:,} × {reason} ({rejected.examples[reason][0]})"
+        for reason, count in rejected.counts.items()
     )
     return (
         f"Not one row of {table.path.name!r} can be used: {reasons}. The items' ids are like "
-        f"{', '.join(repr(str(one)) for one in ids[:_EXAMPLES])}."
+        f"{', '.join(repr(str(item_id)) for item_id in ids[:_EXAMPLES])}."
     )
 
 
 def _metadata(
-    dataset_id: str, table: LogTable, columns: Columns, tally: _Tally, refusals: Refusals
+    dataset_id: str, table: LogTable, columns: Columns, stats: _ImportStats, rejected: RejectedRows
 ) -> dict[str, Any]:
     return {
         "dataset_id": dataset_id,
@@ -242,21 +242,21 @@ def _metadata(
         "author": {"whoever logged it"},
         "code_permalink": _PERMALINK.format(version=version("recsim-drpo")),
         "description": (
-            f"{tally.num_rounds:,} rounds imported from {table.path.name!r}. {PACKING}"
+            f"{stats.num_rounds:,} rounds imported from {table.path.name!r}. {PACKING}"
         ),
         "requirements": [f"recsim-drpo>={version('recsim-drpo')}"],
         "packing": {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING},
-        "logged_mean_reward": tally.mean_reward,
+        "logged_mean_reward": stats.mean_reward,
         "import": {
             "file": table.path.name,
-            "rows": tally.num_rounds + refusals.total,
-            "imported": tally.num_rounds,
-            "refused": dict(refusals.counts),
-            "clipped": refusals.num_clipped,
-            "notes": tally.notes,
-            "items": len(tally.counts),
-            "items_shown": int((tally.counts > 0).sum()),
-            "propensities": None if columns.propensity is None else tally.propensities,
+            "rows": stats.num_rounds + rejected.total,
+            "imported": stats.num_rounds,
+            "refused": dict(rejected.counts),
+            "clipped": rejected.num_clipped,
+            "notes": stats.notes,
+            "items": len(stats.counts),
+            "items_shown": int((stats.counts > 0).sum()),
+            "propensities": None if columns.propensity is None else stats.propensities,
         },
         "created_with": {
             "recsim_drpo": version("recsim-drpo"),
@@ -287,8 +287,8 @@ def _write_card(
     metadata: Mapping[str, Any],
     columns: Columns,
     ids: NDArray[Any],
-    tally: _Tally,
-    refusals: Refusals,
+    stats: _ImportStats,
+    rejected: RejectedRows,
 ) -> None:
     """Write ``README.md``: what was imported, what was not, and what it means."""
     dataset_id = metadata["dataset_id"]
@@ -297,10 +297,10 @@ def _write_card(
     if columns.propensity is None:
         propensity = "Propensities are not known."
     else:
-        least, most = tally.propensities
+        least, most = stats.propensities
         propensity = f"Propensities (`{columns.propensity}`) are from {least:.3g} to {most:.3g}."
-    order = np.argsort(-tally.counts, kind="stable")[:10]
-    total = tally.num_rounds
+    order = np.argsort(-stats.counts, kind="stable")[:10]
+    total = stats.num_rounds
     sections = [
         f"# {dataset_id}",
         str(metadata["description"]),
@@ -311,21 +311,21 @@ def _write_card(
         _summary(metadata["import"]),
         *(
             [f"Each refused row is in `{REFUSED}`. The first of each kind:"]
-            + ["\n".join(f"- {why}: {'; '.join(few)}" for why, few in refusals.examples.items())]
-            if refusals.counts
+            + ["\n".join(f"- {why}: {'; '.join(few)}" for why, few in rejected.examples.items())]
+            if rejected.counts
             else []
         ),
         "## Rounds",
         f"The context has {columns.dim} dimensions, the reward (`{columns.reward}`) lies in "
-        f"[{low:g}, {high:g}] ({policy[columns.outside]}) and is {tally.mean_reward:.6g} on "
+        f"[{low:g}, {high:g}] ({policy[columns.outside]}) and is {stats.mean_reward:.6g} on "
         f"average. {propensity}",
         "## Items",
-        f"{int((tally.counts > 0).sum()):,} of {len(tally.counts):,} items were shown; the most "
+        f"{int((stats.counts > 0).sum()):,} of {len(stats.counts):,} items were shown; the most "
         "frequent:",
         markdown_table(
             ["item", "rounds", "share"],
             [
-                [str(ids[row]), f"{tally.counts[row]:,}", f"{tally.counts[row] / total:.2%}"]
+                [str(ids[row]), f"{stats.counts[row]:,}", f"{stats.counts[row] / total:.2%}"]
                 for row in order
             ],
         ),

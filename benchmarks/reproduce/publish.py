@@ -25,7 +25,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     with_rules,
 )
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
-from recsim_drpo.core.files import write_aside
+from recsim_drpo.core.files import write_atomically
 
 RESULTS = Path("benchmarks/results/reproduce")
 PICTURES = Path("docs/images/reproduce")
@@ -83,7 +83,7 @@ def publish(folder: Path, root: Path) -> list[Path]:
     for path, content in copies.items():
         path.write_bytes(content)
     for path, text in texts.items():
-        write_aside(path, text)
+        write_atomically(path, text)
     return [*copies, *texts]
 
 

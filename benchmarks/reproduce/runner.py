@@ -25,7 +25,7 @@ from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_o
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems as theory
-from recsim_drpo.core.files import write_aside
+from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
@@ -122,8 +122,8 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
         folder = settings.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         result = EXPERIMENTS[name].run(replace(settings, folder=folder))
-        write_aside(folder / RESULT, json.dumps(result, indent=1) + "\n")
-        write_aside(folder / TABLES, as_markdown(result))
+        write_atomically(folder / RESULT, json.dumps(result, indent=1) + "\n")
+        write_atomically(folder / TABLES, as_markdown(result))
         draw(name, result, folder)
         results.append(result)
     return results
@@ -137,7 +137,7 @@ def draw(name: str, result: dict[str, Any], folder: Path) -> None:
     except plots.PlotsMissingError as error:
         print(error)
     else:
-        write_aside(folder / f"{PANELS}.json", json.dumps(drawings(figures)) + "\n")
+        write_atomically(folder / f"{PANELS}.json", json.dumps(drawings(figures)) + "\n")
 
 
 def load_results(folder: Path) -> list[dict[str, Any]]:

@@ -118,8 +118,8 @@ class SessionLog(Log):
             observations, present = outcome.observations[~outcome.left], present[~outcome.left]
             if len(present) == 0:
                 break
-        order = torch.cat([one["session"] for one in steps]).argsort(stable=True)
-        rounds = {name: torch.cat([one[name] for one in steps])[order] for name in steps[0]}
+        order = torch.cat([step["session"] for step in steps]).argsort(stable=True)
+        rounds = {name: torch.cat([step[name] for step in steps])[order] for name in steps[0]}
         actions = agent.world.embeddings[rounds["item_id"]]
         return _episodes(
             {name: column.cpu().numpy() for name, column in rounds.items()},

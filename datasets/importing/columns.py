@@ -58,9 +58,9 @@ class Columns:
         for name in ("numbers", "keep"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r} is text; give a list of columns.")
-        given: Any = self.categories
-        if not isinstance(given, Mapping):  # names alone
-            object.__setattr__(self, "categories", dict.fromkeys(given, ()))
+        categories: Any = self.categories
+        if not isinstance(categories, Mapping):  # names alone
+            object.__setattr__(self, "categories", dict.fromkeys(categories, ()))
         if not self.numbers and not self.categories:
             raise ValueError(
                 "A context is needed: columns that are numbers (--numbers), or categories "
@@ -147,23 +147,23 @@ def expanded(columns: Columns, table: LogTable) -> Columns:
 def _matching(pattern: str, table: LogTable) -> list[str]:
     if pattern in table.columns:
         return [pattern]
-    found = [name for name in table.columns if fnmatch.fnmatchcase(name, pattern)]
-    if not found:
+    matching = [name for name in table.columns if fnmatch.fnmatchcase(name, pattern)]
+    if not matching:
         raise unknown_name(f"column of {table.path.name!r}", pattern, table.columns)
-    return found
+    return matching
 
 
 def with_categories(columns: Columns, table: LogTable, progress: bool) -> Columns:
     """The columns with the categories that the log has, where none were given."""
-    open_ones = [name for name, values in columns.categories.items() if not values]
-    if not open_ones:
+    unknown = [name for name, values in columns.categories.items() if not values]
+    if not unknown:
         return columns
-    found: dict[str, set[str]] = {name: set() for name in open_ones}
+    values_of: dict[str, set[str]] = {name: set() for name in unknown}
     with progress_bar(table, "categories", progress) as bar:
-        for block in table.blocks(open_ones):
-            for name in open_ones:
-                found[name] |= set(texts(block.cells[name]).unique().to_pylist()) - {None}
-                if len(found[name]) > _MAX_CATEGORIES:
+        for block in table.blocks(unknown):
+            for name in unknown:
+                values_of[name] |= set(texts(block.cells[name]).unique().to_pylist()) - {None}
+                if len(values_of[name]) > _MAX_CATEGORIES:
                     raise ValueError(
                         f"Column {name!r} of {table.path.name!r} has more than {_MAX_CATEGORIES:,} "
                         "different values; as categories each would be a dimension of the context. "
@@ -173,7 +173,7 @@ def with_categories(columns: Columns, table: LogTable, progress: bool) -> Column
     return replace(
         columns,
         categories={
-            name: values or tuple(sorted(found[name]))
+            name: values or tuple(sorted(values_of[name]))
             for name, values in columns.categories.items()
         },
     )

@@ -62,13 +62,14 @@ def open_bandit(
     else:
         folder = log.absolute().parent
         logs = sorted(folder.parent.parent.glob(f"*/{folder.name}/{log.name}")) or [log]
-    found: dict[str, set[str]] = {}
+    categories: dict[str, set[str]] = {}
     for path in logs:
         table = open_log_table(path)
         known = with_categories(expanded(_COLUMNS, table), table, progress=False).categories
         for name, values in known.items():
-            found.setdefault(name, set()).update(values)
-    columns = replace(_COLUMNS, categories={name: sorted(found[name]) for name in found})
+            categories.setdefault(name, set()).update(values)
+    in_order = {name: sorted(values) for name, values in categories.items()}
+    columns = replace(_COLUMNS, categories=in_order)
     names = ", ".join("/".join(path.parts[-1 if campaign else -3 :]) for path in logs)
     return columns, _items(context), (f"Categories are those of {names}.",)
 

@@ -21,7 +21,7 @@ from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
 from recsim_drpo.cli import import_command
 from recsim_drpo.cli.demo import run_demo
-from recsim_drpo.core.files import check_new_folder, whole_folder
+from recsim_drpo.core.files import atomic_dir, check_new_folder
 from recsim_drpo.core.policy import Policy, PolicyEvaluator
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer, check_seeds
@@ -558,7 +558,7 @@ def _references(
 
 def _save_evaluation(folder: Path, table: str, results: Results) -> None:
     plain = {name: one.as_dict() for name, one in results.items()}
-    with whole_folder(folder) as partial:
+    with atomic_dir(folder) as partial:
         (partial / "evaluation.md").write_text(table + "\n", encoding="utf-8")
         text = json.dumps(plain, indent=1) + "\n"
         (partial / "evaluation.json").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: written aside, then renamed."""
+"""Files and folders that appear whole or not at all: written under another name, then renamed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 
 def check_new_folder(folder: Path, what: str = "folder") -> None:
-    """Check that ``folder`` is not there and can be made, before work goes into what it is for.
+    """Check that ``folder`` does not exist and can be made, before work goes into its content.
 
-    ``what`` is to be made, a folder or a file, is for the message.
+    Args:
+        folder: path of the folder or file that is to be made.
+        what: ``"folder"`` or ``"file"``, for the message.
 
     Raises:
         FileExistsError: it is there.
@@ -28,8 +30,12 @@ def check_new_folder(folder: Path, what: str = "folder") -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes the name ``folder`` when the block ends well, else is gone."""
+def atomic_dir(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the name ``folder`` if the block ends well and else is removed.
+
+    Raises:
+        FileExistsError, OSError: as :func:`check_new_folder`.
+    """
     check_new_folder(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -42,8 +48,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to that takes the name ``path`` when the block ends well, else is gone."""
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A path to write to; the file is renamed to ``path`` if the block ends well, else removed.
+
+    Raises:
+        FileExistsError, OSError: as :func:`check_new_folder`.
+    """
     check_new_folder(path, "file")
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -54,8 +64,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_aside(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all."""
+def write_atomically(path: Path, text: str) -> None:
+    """Write UTF-8 text to a file in one step: readers see the former content or the new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -19,9 +19,9 @@ def split_header(line: str, delimiters: Sequence[str] = DELIMITERS) -> tuple[str
         line: first line of a text table; names may be in double quotes.
         delimiters: those that it can be.
     """
-    found = {one: next(csv.reader([line], delimiter=one), []) for one in delimiters}
-    delimiter = max(delimiters, key=lambda one: len(found[one]))
-    return delimiter, found[delimiter]
+    columns = {mark: next(csv.reader([line], delimiter=mark), []) for mark in delimiters}
+    delimiter = max(delimiters, key=lambda mark: len(columns[mark]))
+    return delimiter, columns[delimiter]
 
 
 def check_unique(file: str, names: Sequence[str]) -> None:

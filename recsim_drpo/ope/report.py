@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from recsim_drpo.core.files import whole_folder
+from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.ope.evaluator import OffPolicyEvaluation
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -56,7 +56,7 @@ def save(folder: Path, results: Results) -> str | None:
         why there is no picture, or ``None``.
 
     Raises:
-        FileExistsError, OSError: as :func:`recsim_drpo.core.files.whole_folder`.
+        FileExistsError, OSError: as :func:`recsim_drpo.core.files.atomic_dir`.
     """
     plain = {policy: found.as_dict() for policy, found in results.items()}
     drawn = {"who logged": next(iter(results.values())).logged} | {
@@ -65,7 +65,7 @@ def save(folder: Path, results: Results) -> str | None:
         for one in found.estimates
         if one.value is not None
     }
-    with whole_folder(folder) as partial:
+    with atomic_dir(folder) as partial:
         (partial / "ope.md").write_text(as_text(results) + "\n", encoding="utf-8")
         text = json.dumps(plain, indent=1) + "\n"
         (partial / "ope.json").write_text(text, encoding="utf-8")

@@ -104,16 +104,16 @@ def _described(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) ->
         return {"tensor": name}
     if isinstance(value, Mapping):
         items = []
-        for key, one in value.items():
+        for key, element in value.items():
             if type(key) not in (str, int):
                 raise ValueError(
                     f"The key {key!r}{_within(path)} of the state cannot be kept: it is of type "
                     f"{type(key).__name__}, not text or an integer."
                 )
-            items.append([key, _described(one, (*path, str(key)), tensors)])
+            items.append([key, _described(element, (*path, str(key)), tensors)])
         return {"dict": items}
     if type(value) in (list, tuple):
-        items = [_described(one, (*path, str(i)), tensors) for i, one in enumerate(value)]
+        items = [_described(element, (*path, str(i)), tensors) for i, element in enumerate(value)]
         return {type(value).__name__: items}
     what = type(value).__name__
     if isinstance(value, Tensor):
@@ -136,6 +136,6 @@ def _nested(description: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "tensor":
         return tensors[content]
     if kind == "dict":
-        return {key: _nested(one, tensors) for key, one in content}
-    items = [_nested(one, tensors) for one in content]
+        return {key: _nested(element, tensors) for key, element in content}
+    items = [_nested(element, tensors) for element in content]
     return {"list": list, "tuple": tuple}[kind](items)

@@ -18,7 +18,7 @@ from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
-from recsim_drpo.core.files import whole_folder
+from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.reporting import plots
@@ -110,7 +110,7 @@ def save_run(
     check_agent(agent)
     spec = _completed(agent, spec)
     device = getattr(agent, "device", None)
-    with whole_folder(folder) as partial:
+    with atomic_dir(folder) as partial:
         config = {
             "agent": spec.name,
             "observation_dim": spec.observation_dim,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.engine.networks import LOG_STD_RANGE, policy_moments
 from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.core.files import check_new_folder, whole_folder
+from recsim_drpo.core.files import atomic_dir, check_new_folder
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.recommender import items_of_run
@@ -90,7 +90,7 @@ def export_run(
     policy = _policy_of(agent, config["agent"])
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
     dims = config["observation_dim"], config["action_dim"]
-    with whole_folder(Path(folder)) as partial:
+    with atomic_dir(Path(folder)) as partial:
         onnx.save(_model(onnx, policy, *dims), partial / POLICY)
         difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0])
         np.save(partial / ITEMS, items.embeddings)
@@ -257,8 +257,8 @@ def _largest_difference(
     largest = 0.0
     for size in _CHECKED_BATCHES:
         inputs = torch.randn(size, observation_dim, generator=generator)
-        found = session.run(None, {"observations": inputs.numpy()})
-        for array, (name, tensor) in zip(found, policy.outputs(inputs).items(), strict=True):
+        arrays = session.run(None, {"observations": inputs.numpy()})
+        for array, (name, tensor) in zip(arrays, policy.outputs(inputs).items(), strict=True):
             expected = tensor.detach().to("cpu", torch.float64).numpy()
             scale = np.maximum(1.0, np.abs(expected))
             difference = float((np.abs(array - expected) / scale).max())

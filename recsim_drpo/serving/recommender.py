@@ -102,11 +102,11 @@ class Recommender:
         inputs = as_observations(contexts, self.observation_dim, self.device)
         expected = (len(inputs), self.items.dim)
         actions = checked_actions(self.agent.act(inputs), expected, "contexts").to(self.device)
-        found = torch.isfinite(actions).all(dim=1)
-        if not bool(found.all()):
-            row = int((~found).to(torch.uint8).argmax())
+        finite = torch.isfinite(actions).all(dim=1)
+        if not bool(finite.all()):
+            row = int((~finite).to(torch.uint8).argmax())
             raise ValueError(
-                f"The policy's action is not finite for {int((~found).sum())} of {len(found)} "
+                f"The policy's action is not finite for {int((~finite).sum())} of {len(finite)} "
                 f"contexts, for example {inputs[row].tolist()}."
             )
         return self._decoder.search(directions(actions), k)
@@ -164,8 +164,8 @@ class Recommender:
             ) as bar,
         ):
             for ids, values in table.pieces:
-                scores, found = self.top(values, k)
-                write(ids, self.items.item_ids[found.cpu().numpy()], scores.cpu().numpy())
+                scores, items = self.top(values, k)
+                write(ids, self.items.item_ids[items.cpu().numpy()], scores.cpu().numpy())
                 count += len(ids)
                 bar.update(len(ids))
         return count

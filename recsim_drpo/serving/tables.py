@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.files import whole_file
+from recsim_drpo.core.files import atomic_file
 from recsim_drpo.core.table_headers import check_unique, listed, no_column, split_header
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.importing.columns import Columns
@@ -167,7 +167,7 @@ def open_recommendations(path: Path, id_name: str, *, format: str | None = None)
         yield _text_writer(sys.stdout, kind, id_name)
         sys.stdout.flush()
         return
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         if kind == "parquet":
             with _parquet_writer(partial, id_name) as write:
                 yield write

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.core.files import write_aside
+from recsim_drpo.core.files import write_atomically
 
 PLAN = "plan.json"
 _RECORDS = "records"
@@ -88,4 +88,4 @@ def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
 
 
 def _write(path: Path, value: Any) -> None:
-    write_aside(path, json.dumps(value, indent=1) + "\n")
+    write_atomically(path, json.dumps(value, indent=1) + "\n")

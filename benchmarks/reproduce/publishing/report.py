@@ -22,7 +22,7 @@ from recsim_drpo.benchmarks.reproduce.framework.documents import Table, rounded
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import PANELS
-from recsim_drpo.core.files import write_aside
+from recsim_drpo.core.files import write_atomically
 
 SYMBOLS = dict(zip(VERDICTS, "✓◐✗?", strict=True))
 """A sign for each verdict: colour alone would not reach every reader."""
@@ -46,7 +46,7 @@ def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     plotly, layouts = _plotly()
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = [result.get(PANELS, []) for result in results]
-    write_aside(path, page(results, plotly, layouts, panels, list(cards(results))))
+    write_atomically(path, page(results, plotly, layouts, panels, list(cards(results))))
 
 
 def _plotly() -> tuple[str, dict[str, Any]]:
