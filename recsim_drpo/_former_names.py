@@ -42,7 +42,6 @@ MOVED = {
     "held_out": "ope.held_out",
     "ope_report": "ope.report",
     "checkpoints": "runs.checkpoints",
-    "serving_tables": "serving.tables",
     "export": "serving.onnx_export",
     "import_command": "cli.import_command",
     "demo": "cli.demo",
@@ -106,11 +105,16 @@ MOVED = {
 }
 """Names of today by former ones, both within ``recsim_drpo``."""
 
+SPLIT = dict.fromkeys(
+    ("serving_tables", "serving.tables"), ("serving.formats", "serving.readers", "serving.writers")
+)
+"""Former modules that are several today; each has the names of all of them."""
+
 _PACKAGE = "recsim_drpo."
 
 
 class _FormerNames(MetaPathFinder, Loader):
-    """Finds a module of today under the name that it had before."""
+    """Finds the module, or the modules, of today under a name of before."""
 
     def __init__(self) -> None:
         self._specs: dict[str, ModuleSpec | None] = {}
@@ -119,18 +123,27 @@ class _FormerNames(MetaPathFinder, Loader):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """A spec where the name is a former one."""
-        former = name.startswith(_PACKAGE) and name.removeprefix(_PACKAGE) in MOVED
+        former = name.startswith(_PACKAGE) and name.removeprefix(_PACKAGE) in {*MOVED, *SPLIT}
         return spec_from_loader(name, self) if former else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of today."""
-        module = importlib.import_module(_PACKAGE + MOVED[spec.name.removeprefix(_PACKAGE)])
+        """The module of today; of one that was split, a new module."""
+        former = spec.name.removeprefix(_PACKAGE)
+        if former in SPLIT:
+            return ModuleType(spec.name)
+        module = importlib.import_module(_PACKAGE + MOVED[former])
         self._specs[spec.name] = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Leave the module as it is, with the spec that the import of a former name replaced."""
+        """Give a module of today its spec back, which the import of a former name replaced.
+
+        The new module of one that was split gets the names of those of today.
+        """
         replaced = module.__spec__
+        for part in SPLIT.get(module.__name__.removeprefix(_PACKAGE), ()):
+            names = vars(importlib.import_module(_PACKAGE + part))
+            vars(module).update({name: names[name] for name in names if not name.startswith("_")})
         if replaced is not None and replaced.name in self._specs:
             module.__spec__ = self._specs.pop(replaced.name)
 

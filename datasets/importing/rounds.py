@@ -9,9 +9,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.tables import Block
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.table import (
-    Block,
     LogTable,
     host,
     missing,
@@ -97,7 +97,7 @@ class _RowFilter:
         return np.where(finite, values, 0.0)
 
     def positions(self, column: str, known: Any, why: str) -> NDArray[np.int64]:
-        """The position of each cell among ``known`` texts; rows without one are rejected, with -1."""
+        """Positions of the cells among ``known`` texts; rows without one are rejected, with -1."""
         from pyarrow import compute
 
         cells = self._block.cells[column]

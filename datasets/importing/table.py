@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recsim_drpo.core.table_headers import check_unique, split_header
+from recsim_drpo.core.tables import (
+    Block,
+    Malformed,
+    arrow_block,
+    open_table,
+    reading,
+    require_pyarrow,
+)
 from recsim_drpo.core.validation import unknown_name
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather")
@@ -27,35 +35,18 @@ _MAX_MALFORMED = 1_000_000
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
-Malformed = tuple[int, str, str]
-"""A row that is no row of the table: its number, what is wrong, its text."""
-
-
-class Block(NamedTuple):
-    """Rows that were read together.
-
-    Attributes:
-        rows: int64 (n,), their numbers in the file, from 1; a header has none.
-        cells: pyarrow arrays of length n by column name.
-        malformed: further rows, which have no cells.
-    """
-
-    rows: NDArray[np.int64]
-    cells: dict[str, Any]
-    malformed: list[Malformed]
-
 
 class LogTable(ABC):
-    """A table in a file.
+    """A table of logged interactions in a file, which can be read more than once.
 
     Attributes:
         path: the file.
         columns: names of its columns.
-        size: what reading it takes, in ``unit``.
-        unit: of ``size``: ``"row"``, or ``"B"`` where the number of rows is not known.
-        num_rows: rows that it has; where it is not known, about.
-        done: what of it has been read.
-        notes: what a reader should know of the file, known when it has been read.
+        size: length of the file, in ``unit``.
+        unit: of ``size`` and ``done``: ``"row"``, or ``"B"`` where the number of rows is not known.
+        num_rows: its number of rows; where that is not known, an estimate.
+        done: how much of ``size`` has been read.
+        notes: warnings about the file, complete when all of it has been read.
     """
 
     def __init__(self, path: Path, columns: list[str], size: int, unit: str, num_rows: int) -> None:
@@ -79,21 +70,23 @@ class LogTable(ABC):
                 raise unknown_name(f"column of {self.path.name!r}", name, self.columns)
         self.done = 0
         self.notes = []
-        try:
+        with reading(self.path.name, "log", _damaged):
             yield from self._blocks(list(columns))
-        except (OSError, ValueError) as error:  # pyarrow's own errors are one or the other
-            raise ValueError(_damaged(self.path, error)) from error
 
     @abstractmethod
     def _blocks(self, columns: list[str]) -> Iterator[Block]: ...
 
 
-def open_log_table(path: str | Path) -> LogTable:
+def open_log_table(
+    path: str | Path, *, block_bytes: int = _BLOCK_BYTES, max_malformed: int = _MAX_MALFORMED
+) -> LogTable:
     """The table in a file; its suffix tells the format.
 
     Args:
         path: ``.csv``, ``.tsv`` or ``.txt`` with a header line; ``.parquet``; ``.arrow`` or
             ``.feather`` (an Arrow file, or an Arrow stream).
+        block_bytes: of text, how much is read at a time.
+        max_malformed: of text, how many malformed rows without a good one make it no table.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -105,23 +98,20 @@ def open_log_table(path: str | Path) -> LogTable:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"Log {path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}.")
-    try:
-        import pyarrow  # noqa: F401 - so that its absence is told once
-    except ImportError as error:
-        raise ValueError(
-            'Reading logs needs pyarrow: pip install "recsim-drpo[parquet]".'
-        ) from error
+    require_pyarrow("Reading logs needs")
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name!r} is empty.")
     if suffix == ".parquet":
         return _ParquetTable(path)
-    return _ArrowTable(path) if suffix in (".arrow", ".feather") else _TextTable(path)
+    if suffix in (".arrow", ".feather"):
+        return _ArrowTable(path)
+    return _TextTable(path, block_bytes, max_malformed)
 
 
 class _TextTable(LogTable):
     """Delimited text with a header line, quoted by double quotes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, block_bytes: int, max_malformed: int) -> None:
         try:
             # utf-8-sig: a byte order mark is no part of the first column's name.
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -129,54 +119,30 @@ class _TextTable(LogTable):
             with path.open("rb") as raw:
                 start = raw.read(_BLOCK_BYTES)
         except UnicodeDecodeError as error:
-            raise ValueError(_damaged(path, error)) from error
+            raise _damaged(path.name, "log", error) from error
         self._delimiter, names = split_header(header)
+        self._block_bytes, self._max_malformed = block_bytes, max_malformed
         size = path.stat().st_size
         num_rows = size * start.count(b"\n") // len(start)
         super().__init__(path, names, size, "B", num_rows)
 
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
         import pyarrow
-        from pyarrow import csv as arrow_csv
 
-        malformed: list[Malformed] = []  # those that no block has told yet
-
-        def skip(row: Any) -> str:
-            reason = f"{row.actual_columns} cells where {row.expected_columns} are due"
-            lines = row.text.strip().count("\n") + 1
-            if lines > 1:
-                reason += f", over {lines:,} lines: an open quote?"
-            malformed.append((row.number - 1, reason, row.text[:_SHOWN]))
-            # So many without a good one among them are no table, and would fill the memory.
-            return "skip" if len(malformed) < _MAX_MALFORMED else "error"
-
+        malformed: list[Malformed] = []  # those that no block has had yet
         with _CountingFile(self.path) as file:
-            reader = arrow_csv.open_csv(
-                file,
-                # Rows have numbers only where one thread reads.
-                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=skip
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types={name: pyarrow.string() for name in columns},
-                    include_columns=columns,
-                    strings_can_be_null=True,
-                    null_values=[""],
-                ),
-            )
             count, first = 0, 1
-            for batch in reader:
+            for batch in self._batches(file, columns, malformed):
                 # Malformed rows have numbers too: a good one moves up by those before it.
                 numbers = np.array([number for number, *_ in malformed], dtype=np.int64)
                 rows = first + np.arange(batch.num_rows + 1)  # one more: the next good row
                 before = np.searchsorted(numbers - np.arange(len(numbers)), rows, "right")
                 rows += before
-                told, first = int(before[-1]), int(rows[-1])
+                num_malformed, first = int(before[-1]), int(rows[-1])
                 self.done = file.count
-                count += batch.num_rows + told
-                yield _block(rows[:-1], columns, batch, malformed[:told])
-                del malformed[:told]
+                count += batch.num_rows + num_malformed
+                yield arrow_block(rows[:-1], columns, batch, malformed[:num_malformed])
+                del malformed[:num_malformed]
             count += len(malformed)
             if malformed:
                 yield Block(
@@ -185,16 +151,54 @@ class _TextTable(LogTable):
                     malformed,
                 )
             self.done = file.count
-            if not file.last.endswith(b"\n"):
-                self.notes.append(
-                    "The file does not end with a line break: its last row may have been cut off."
-                )
-            lines = file.lines + (not file.last.endswith(b"\n"))
-            if lines != 1 + count:
-                self.notes.append(
-                    f"The file has {lines:,} lines for {count:,} rows and a header: blank lines, "
-                    "or line breaks inside quotes."
-                )
+            self.notes += _notes(file, count)
+
+    def _batches(
+        self, file: _CountingFile, columns: list[str], malformed: list[Malformed]
+    ) -> Iterable[Any]:
+        """Record batches of the columns, as text; malformed rows are added to ``malformed``."""
+        import pyarrow
+        from pyarrow import csv as arrow_csv
+
+        def skip(row: Any) -> str:
+            reason = f"{row.actual_columns} cells where {row.expected_columns} are due"
+            lines = row.text.strip().count("\n") + 1
+            if lines > 1:
+                reason += f", over {lines:,} lines: an open quote?"
+            malformed.append((row.number - 1, reason, row.text[:_SHOWN]))
+            # So many without a good one among them are no table, and would fill the memory.
+            return "skip" if len(malformed) < self._max_malformed else "error"
+
+        batches: Iterable[Any] = arrow_csv.open_csv(
+            file,
+            # Rows have numbers only where one thread reads.
+            read_options=arrow_csv.ReadOptions(use_threads=False, block_size=self._block_bytes),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=skip
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={name: pyarrow.string() for name in columns},
+                include_columns=columns,
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+        return batches
+
+
+def _notes(file: _CountingFile, num_rows: int) -> list[str]:
+    """What a reader should know of a text that has been read and has that many rows."""
+    notes = []
+    cut = not file.last.endswith(b"\n")
+    if cut:
+        notes.append("The file does not end with a line break: its last row may have been cut off.")
+    lines = file.lines + cut
+    if lines != 1 + num_rows:
+        notes.append(
+            f"The file has {lines:,} lines for {num_rows:,} rows and a header: blank lines, or "
+            "line breaks inside quotes."
+        )
+    return notes
 
 
 class _CountingFile(io.FileIO):
@@ -218,33 +222,23 @@ class _ParquetTable(LogTable):
     """Parquet, a batch at a time."""
 
     def __init__(self, path: Path) -> None:
-        from pyarrow import parquet
-
-        try:
-            with parquet.ParquetFile(path) as file:
-                names, num_rows = file.schema_arrow.names, file.metadata.num_rows
-        except (OSError, ValueError) as error:
-            raise ValueError(_damaged(path, error)) from error
-        super().__init__(path, names, num_rows, "row", num_rows)
+        with open_table(path, "parquet", path.name, unreadable=_damaged) as table:
+            assert table.num_rows is not None
+            super().__init__(path, table.columns, table.num_rows, "row", table.num_rows)
 
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
-        from pyarrow import parquet
-
-        # Else a whole row group, which may be the whole file, is read at once.
-        with parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_BLOCK_BYTES) as file:
-            for batch in file.iter_batches(_BLOCK_ROWS, columns=columns):
-                yield _block(self.done + 1 + np.arange(batch.num_rows), columns, batch)
-                self.done += batch.num_rows
+        with open_table(self.path, "parquet", self.path.name, unreadable=_damaged) as table:
+            for block in table.blocks(columns, _BLOCK_ROWS):
+                yield block._replace(rows=block.rows + 1)
+                self.done += len(block.rows)
 
 
 class _ArrowTable(LogTable):
     """An Arrow file, or an Arrow stream, mapped into memory."""
 
     def __init__(self, path: Path) -> None:
-        try:
+        with reading(path.name, "log", _damaged):
             names = self._open(path).schema.names
-        except (OSError, ValueError) as error:
-            raise ValueError(_damaged(path, error)) from error
         size = path.stat().st_size
         super().__init__(path, names, size, "B", size // (8 * max(1, len(names))))
 
@@ -258,7 +252,7 @@ class _ArrowTable(LogTable):
         for batch in batches:
             for start in range(0, batch.num_rows, _BLOCK_ROWS):
                 part = batch.slice(start, _BLOCK_ROWS)
-                yield _block(first + np.arange(part.num_rows), columns, part)
+                yield arrow_block(first + np.arange(part.num_rows), columns, part)
                 first += part.num_rows
             self.done = min(self.size, self.done + batch.nbytes)
         self.done = self.size
@@ -276,28 +270,14 @@ class _ArrowTable(LogTable):
         with path.open("rb") as file:
             file.seek(-min(len(_END_OF_STREAM), path.stat().st_size), io.SEEK_END)
             if file.read() != _END_OF_STREAM:
-                raise ValueError("neither a footer nor the end of a stream")
+                raise OSError("neither a footer nor the end of a stream")
         return ipc.open_stream(mapped)
 
 
-def _block(
-    rows: NDArray[np.int64], columns: list[str], batch: Any, malformed: Sequence[Malformed] = ()
-) -> Block:
-    cells = {name: batch.column(name) for name in columns}
-    return Block(
-        rows,
-        {
-            name: cell.dictionary_decode() if hasattr(cell, "dictionary_decode") else cell
-            for name, cell in cells.items()
-        },
-        list(malformed),
-    )
-
-
-def _damaged(path: Path, error: Exception) -> str:
+def _damaged(name: str, format: str, error: Exception) -> ValueError:
     text = " ".join(str(error).split())
-    return (
-        f"{path.name!r} is cut off, damaged or no {path.suffix.lower()} file of one table "
+    return ValueError(
+        f"{name!r} is cut off, damaged or no {Path(name).suffix.lower()} file of one table "
         f"({text}); nothing was imported."
     )
 

@@ -20,7 +20,9 @@ from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
-from recsim_drpo.serving.tables import STREAM, open_contexts, open_recommendations
+from recsim_drpo.serving.formats import STREAM
+from recsim_drpo.serving.readers import open_contexts
+from recsim_drpo.serving.writers import open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.decoder import ExactDecoder, directions
 
@@ -129,7 +131,7 @@ class Recommender:
             out: a file that is not there yet, and appears whole or not at all; or ``"-"``,
                 standard output, where the pieces before a faulty row have been written.
             k: from 1 to N.
-            columns: see :func:`recsim_drpo.serving.tables.open_contexts`, as for the rest.
+            columns: see :func:`recsim_drpo.serving.readers.open_contexts`, as for the rest.
             id_column: whose values name the contexts in the result.
             input_format: ``None``: by the suffix.
             output_format: likewise.

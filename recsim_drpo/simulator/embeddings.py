@@ -6,22 +6,23 @@ A table (Parquet or text) holds each vector either in one *list column*, such as
 
 from __future__ import annotations
 
-import csv
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column, split_header
+from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column
+from recsim_drpo.core.tables import open_table, require_pyarrow, unreadable
 from recsim_drpo.simulator.catalogue import check_ids
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv", ".txt")
 _ID_NAMES = ("item_id", "itemid", "item", "id")
 _DELIMITERS = (*DELIMITERS, " ")
+_ROWS = 4096
 
 Embeddings = tuple[NDArray[Any], NDArray[Any]]
 
@@ -63,7 +64,7 @@ def load_embeddings(
                 raise ValueError(f"{option}={value!r} is for tables; {path.name!r} has no columns.")
         vectors, ids = _load_arrays(path, suffix)
     else:
-        columns = _read_parquet(path) if suffix == ".parquet" else _read_text(path)
+        columns = _read_table(path, "parquet" if suffix == ".parquet" else "csv")
         vectors, ids = _from_columns(path.name, columns, id_column, vector_columns)
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise ValueError(
@@ -127,41 +128,37 @@ def _load_arrays(path: Path, suffix: str) -> tuple[NDArray[Any], NDArray[Any] | 
     return arrays[name], arrays.get("item_ids")
 
 
-def _read_parquet(path: Path) -> dict[str, Sequence[Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ValueError(
-            'Reading .parquet needs pyarrow: pip install "recsim-drpo[parquet]".'
-        ) from error
-    try:
-        table = parquet.read_table(path)
-    except Exception as error:
-        raise ValueError(f"{path.name!r} is not a readable Parquet file ({error}).") from error
-    check_unique(path.name, table.column_names)
-    if table.num_rows == 0:
+def _read_table(path: Path, format: str) -> dict[str, list[Any]]:
+    """All columns of a table, which has at least one row; every row has all of them."""
+    if format == "parquet":
+        require_pyarrow("Reading .parquet needs")
+    malformed: list[int] = []
+    with open_table(
+        path, format, path.name, delimiters=_DELIMITERS, unreadable=_unreadable
+    ) as table:
+        check_unique(path.name, table.columns)
+        columns: dict[str, list[Any]] = {name: [] for name in table.columns}
+        for block in table.blocks(table.columns, _ROWS):
+            malformed += [line for line, *_ in block.malformed]
+            for name, cells in block.lists().items():
+                columns[name] += cells
+    num_rows = len(next(iter(columns.values()), []))
+    if format == "parquet" and num_rows == 0:
         raise ValueError(f"{path.name!r} has no rows.")
-    return {name: table[name].to_pylist() for name in table.column_names}
+    if malformed:
+        raise ValueError(
+            f"{path.name!r} has {len(malformed)} rows (first: line {malformed[0]}) without the "
+            f"header's {len(columns)} columns."
+        )
+    if num_rows == 0:
+        raise ValueError(f"{path.name!r} has no row with the header's {len(columns)} columns.")
+    return columns
 
 
-def _read_text(path: Path) -> dict[str, Sequence[Any]]:
-    try:
-        # utf-8-sig: a byte order mark is no part of the first column's name.
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = file.readline().rstrip("\r\n")
-            delimiter, names = split_header(header, _DELIMITERS)
-            reader = csv.reader(file, delimiter=delimiter)
-            rows = [(reader.line_num + 1, row) for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path.name!r} is not UTF-8 text ({error}).") from error
-    except csv.Error as error:
-        raise ValueError(f"{path.name!r} is not a readable text table ({error}).") from error
-    check_unique(path.name, names)
-    bad = [line for line, row in rows if len(row) != len(names)]
-    if bad or not rows:
-        what = f"{len(bad)} rows (first: line {bad[0]}) without" if bad else "no row with"
-        raise ValueError(f"{path.name!r} has {what} the header's {len(names)} columns.")
-    return {name: [row[i] for _, row in rows] for i, name in enumerate(names)}
+def _unreadable(name: str, format: str, error: Exception) -> ValueError:
+    if isinstance(error, UnicodeDecodeError):
+        return ValueError(f"{name!r} is not UTF-8 text ({error}).")
+    return unreadable(name, format, error)
 
 
 def parse_vector(value: Any) -> list[float] | None:
@@ -178,7 +175,7 @@ def parse_vector(value: Any) -> list[float] | None:
 
 def _from_columns(
     file: str,
-    columns: dict[str, Sequence[Any]],
+    columns: Mapping[str, Sequence[Any]],
     id_column: str | None,
     vector_columns: str | None,
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:

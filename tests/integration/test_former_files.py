@@ -19,7 +19,7 @@ import torch
 
 import recsim_drpo
 from recsim_drpo import cli
-from recsim_drpo._former_names import MOVED
+from recsim_drpo._former_names import MOVED, SPLIT
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import load_agent
 from recsim_drpo.serving import load_recommender
@@ -95,6 +95,16 @@ def test_every_former_name_is_the_module_of_today():
         found = importlib.import_module(f"recsim_drpo.{former}")
         assert found is importlib.import_module(f"recsim_drpo.{today}")
         assert found.__name__ == found.__spec__.name == f"recsim_drpo.{today}"
+
+
+def test_a_former_module_that_was_split_has_the_names_of_its_parts():
+    for former, parts in SPLIT.items():
+        module = importlib.import_module(f"recsim_drpo.{former}")
+        for part in parts:
+            names = vars(importlib.import_module(f"recsim_drpo.{part}"))
+            own = [name for name in names if getattr(names[name], "__module__", "").endswith(part)]
+            assert own
+            assert all(vars(module)[name] is names[name] for name in own if name[0] != "_")
 
 
 @pytest.mark.usefixtures("clean_registry")

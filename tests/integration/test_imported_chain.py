@@ -16,8 +16,8 @@ from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.logs import read_item_log
 from recsim_drpo.runs.folder import load_agent, load_config
+from recsim_drpo.serving.readers import open_contexts
 from recsim_drpo.serving.recommender import load_recommender
-from recsim_drpo.serving.tables import open_contexts
 
 pytest.importorskip("pyarrow")
 
