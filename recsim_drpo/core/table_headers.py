@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
-from recsim_drpo.core.validation import nearest_name
+from recsim_drpo.core.validation import nearest_name, repeated_values
 
 DELIMITERS = (",", "\t", ";", "|")
 
@@ -26,8 +26,8 @@ def split_header(line: str, delimiters: Sequence[str] = DELIMITERS) -> tuple[str
 
 def check_unique(file: str, names: Sequence[str]) -> None:
     """Raise ``ValueError`` if two columns of a file have one name."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
+    repeated = repeated_values(names)
+    if len(repeated):
         raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
 
 

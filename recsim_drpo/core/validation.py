@@ -8,6 +8,9 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 SEED_LIMIT = 2**63
 """Seeds are integers in [0, SEED_LIMIT)."""
 
@@ -23,6 +26,12 @@ def nearest_name(name: object, known: Iterable[str]) -> str:
     """A question for the nearest of ``known``, with a blank before it; nothing if none is near."""
     nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def repeated_values(values: ArrayLike) -> NDArray[Any]:
+    """The values that occur more than once, each once, sorted; of numbers or of text, (n,)."""
+    unique, counts = np.unique(np.asarray(values), return_counts=True)
+    return np.asarray(unique[counts > 1])
 
 
 def check_number(

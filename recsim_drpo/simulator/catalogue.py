@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recsim_drpo.core.validation import check_integer, check_number, check_seed
+from recsim_drpo.core.validation import check_integer, check_number, check_seed, repeated_values
 
 MIN_DIM, MAX_DIM = 2, 1024
 UNIT_TOLERANCE = 1e-3
@@ -204,11 +204,11 @@ def check_ids(ids: NDArray[np.generic], num_items: int, file: str | None = None)
     where = "There are" if file is None else f"{file!r} has"
     if ids.shape != (num_items,):
         raise ValueError(f"{where} {num_items:,} item vectors but ids of shape {ids.shape}.")
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) < len(ids):
+    repeated = repeated_values(ids)
+    if len(repeated):
         raise ValueError(
-            f"{where} {int((counts > 1).sum()):,} item ids more than once, for example "
-            f"{str(values[counts > 1][0])!r}; ids must be unique."
+            f"{where} {len(repeated):,} item ids more than once, for example "
+            f"{str(repeated[0])!r}; ids must be unique."
         )
 
 
