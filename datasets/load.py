@@ -98,62 +98,99 @@ def transitions_of_episodes(
         ValueError: the episodes do not hold together; an info column is not there; a number is not
             finite (with counts).
     """
-    observations = np.empty((total + num_episodes, widths["observation"]), dtype=np.float32)
-    actions = np.empty((total, widths["action"]), dtype=np.float32)
-    rewards = np.empty(total, dtype=np.float32)
-    terminations = np.empty(total, dtype=np.bool_)
-    rows = np.empty(total, dtype=np.int64)
-    columns: dict[str, NDArray[Any]] = {}
-    done = 0
-    for number, episode in enumerate(episodes):
-        length = len(episode.rewards)
-        here = slice(done, done + length)
-        first = done + number
-        if length > total - done or len(episode.observations) != length + 1:
-            raise ValueError(
-                f"Dataset {name!r}, episode {number}: {length} rewards and "
-                f"{len(episode.observations)} observations where one more is due; the dataset is "
-                "damaged."
-            )
-        observations[first : first + length + 1] = np.reshape(
-            episode.observations, (length + 1, -1)
-        )
-        actions[here] = np.reshape(episode.actions, (length, -1))
-        rewards[here] = episode.rewards
-        terminations[here] = episode.terminations
-        rows[here] = np.arange(first, first + length)
-        for column in infos:
-            values = (episode.infos or {}).get(column)
-            if not isinstance(values, np.ndarray) or len(values) != length + 1:
-                known = [k for k, v in (episode.infos or {}).items() if isinstance(v, np.ndarray)]
-                raise unknown_name(f"info column of dataset {name!r}", column, known)
-            if column not in columns:
-                columns[column] = np.empty((total, *values.shape[1:]), dtype=values.dtype)
-            columns[column][here] = values[1:]
-        done += length
-    if done != total:
-        raise ValueError(
-            f"Dataset {name!r} says {total} transitions but holds {done}; it is damaged."
-        )
-    for what, array in (("observations", observations), ("actions", actions), ("rewards", rewards)):
-        wrong = int(array.size - np.count_nonzero(np.isfinite(array)))
-        if wrong:
-            raise ValueError(
-                f"Dataset {name!r} has {wrong} {what} that are NaN or infinite, of "
-                f"{array.size}; repair or remove those transitions first."
-            )
+    arrays = _Arrays(name, total, num_episodes, widths, infos)
+    for episode in episodes:
+        arrays.add(episode)
+    arrays.check()
 
     def resident(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
 
     return Transitions(
-        resident(observations),
-        resident(rows),
-        resident(actions),
-        resident(rewards),
-        resident(terminations),
-        {key: resident(column) for key, column in columns.items()},
+        resident(arrays.observations),
+        resident(arrays.rows),
+        resident(arrays.actions),
+        resident(arrays.rewards),
+        resident(arrays.terminations),
+        {column: resident(array) for column, array in arrays.infos.items()},
     )
+
+
+class _Arrays:
+    """Transitions as NumPy arrays, filled episode by episode; see :class:`Transitions`.
+
+    Args:
+        name: of the dataset, for errors.
+        total, num_episodes, widths, infos: as of :func:`transitions_of_episodes`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        num_episodes: int,
+        widths: Mapping[str, int],
+        infos: Sequence[str],
+    ) -> None:
+        self._name, self._columns = name, infos
+        self._done, self._num_episodes = 0, 0
+        self.observations = np.empty((total + num_episodes, widths["observation"]), np.float32)
+        self.actions = np.empty((total, widths["action"]), dtype=np.float32)
+        self.rewards = np.empty(total, dtype=np.float32)
+        self.terminations = np.empty(total, dtype=np.bool_)
+        self.rows = np.empty(total, dtype=np.int64)
+        self.infos: dict[str, NDArray[Any]] = {}
+
+    def add(self, episode: EpisodeData | EpisodeBuffer) -> None:
+        """Append an episode; ``ValueError`` where it does not hold together."""
+        length, done = len(episode.rewards), self._done
+        if length > len(self.rewards) - done or len(episode.observations) != length + 1:
+            raise ValueError(
+                f"Dataset {self._name!r}, episode {self._num_episodes}: {length} rewards and "
+                f"{len(episode.observations)} observations where one more is due; the dataset is "
+                "damaged."
+            )
+        here = slice(done, done + length)
+        first = done + self._num_episodes
+        self.observations[first : first + length + 1] = np.reshape(
+            episode.observations, (length + 1, -1)
+        )
+        self.actions[here] = np.reshape(episode.actions, (length, -1))
+        self.rewards[here] = episode.rewards
+        self.terminations[here] = episode.terminations
+        self.rows[here] = np.arange(first, first + length)
+        for column in self._columns:
+            values = self._info(episode, column, length)
+            if column not in self.infos:
+                shape = (len(self.rewards), *values.shape[1:])
+                self.infos[column] = np.empty(shape, dtype=values.dtype)
+            self.infos[column][here] = values[1:]
+        self._done += length
+        self._num_episodes += 1
+
+    def _info(self, episode: EpisodeData | EpisodeBuffer, column: str, length: int) -> NDArray[Any]:
+        infos = episode.infos or {}
+        values = infos.get(column)
+        if not isinstance(values, np.ndarray) or len(values) != length + 1:
+            known = [name for name, array in infos.items() if isinstance(array, np.ndarray)]
+            raise unknown_name(f"info column of dataset {self._name!r}", column, known)
+        return values
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless all transitions are there and all numbers are finite."""
+        if self._done != len(self.rewards):
+            raise ValueError(
+                f"Dataset {self._name!r} says {len(self.rewards)} transitions but holds "
+                f"{self._done}; it is damaged."
+            )
+        for what in ("observations", "actions", "rewards"):
+            array = getattr(self, what)
+            wrong = int(array.size - np.count_nonzero(np.isfinite(array)))
+            if wrong:
+                raise ValueError(
+                    f"Dataset {self._name!r} has {wrong} {what} that are NaN or infinite, of "
+                    f"{array.size}; repair or remove those transitions first."
+                )
 
 
 def _flat_width(name: str, space: gym.Space[Any]) -> int:

@@ -23,6 +23,9 @@ from recsim_drpo.simulator.world import World
 _CURVE_USERS = 500
 _MAP_ITEMS = 1_500
 _MAP_ROUNDS = 300
+_NO_PICTURES = (
+    'No pictures: they need matplotlib and scikit-learn, `pip install "recsim-drpo[plots]"`.'
+)
 
 
 def value_curve(world: World) -> NDArray[np.float64]:
@@ -36,15 +39,16 @@ def value_curve(world: World) -> NDArray[np.float64]:
     return curve
 
 
-def write_card(
-    folder: Path,
-    dataset_id: str,
-    metadata: Mapping[str, Any],
-    log: Log,
-) -> None:
+def write_card(folder: Path, dataset_id: str, metadata: Mapping[str, Any], log: Log) -> None:
     """Write ``README.md`` and its pictures into ``folder``.
 
     Without the extra ``plots`` the card has its tables only, and says so.
+
+    Args:
+        folder: of the dataset.
+        dataset_id: its Minari id.
+        metadata: the dataset's, complete.
+        log: what was logged, with its statistics.
     """
     agent, world, statistics = log.agent, log.agent.world, log.statistics
     popularity = world.catalogue.popularity
@@ -54,11 +58,61 @@ def write_card(
     fitted = zipf_interval(logged)
     curve = value_curve(world)
     pictures = _pictures(folder, agent, statistics, logged, expected, fitted.value, curve)
+    own_ids = []
+    if world.config.embeddings is not None:
+        np.save(folder / "item_ids.npy", world.catalogue.item_ids)
+        own_ids = ["`item_ids.npy` has the file's own id of each row of the catalogue."]
+    zipf_rows = [["all", str(fitted), f"{zipf_exponent(expected):.3f}"]]
+    sections = [
+        *_introduction(dataset_id, metadata, log),
+        *own_ids,
+        "## Who logged what",
+        _policy_table(statistics, metadata["weights"]),
+        *log.card_sections(),
+        "## How popular are the items",
+        "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
+        "a 95 % bootstrap interval. Organic popularity has "
+        f"{world.catalogue.popularity_exponent:g}.",
+        markdown_table(
+            ["rounds of", "logged", "expected of the mixture"],
+            zipf_rows + _zipf_rows_by_policy(statistics, popularity),
+        ),
+        *pictures.get("frequencies", []),
+        "## How rewards are spread (Figure 1)",
+        _decile_table(statistics.deciles()),
+        *pictures.get("deciles", []),
+        "## What items are worth to a user (Figure 6b)",
+        _value_table(curve),
+        *pictures.get("value", []),
+        "## The catalogue (Figure 6a)",
+        *pictures.get("map", [_NO_PICTURES]),
+        "## How it was made",
+        "```json\n" + json.dumps(_configuration(metadata), indent=2) + "\n```",
+    ]
+    (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
-    policy_rows = [
+
+def _introduction(dataset_id: str, metadata: Mapping[str, Any], log: Log) -> list[str]:
+    """Sections that say what the dataset is and how it is opened."""
+    world = log.agent.world
+    return [
+        f"# {dataset_id}",
+        str(metadata["description"]),
+        "```python\nimport minari\n\n"
+        f'dataset = minari.load_dataset("{dataset_id}")\n'
+        "env = dataset.recover_environment(eval_env=True)  # test users\n```",
+        f"Catalogue: {world.num_items:,} items, {world.dim} dimensions. Best eCPM for these "
+        f"users: {ECPM_PER_REWARD * log.statistics.mean_oracle_reward:.2f}. "
+        f"Reference scores: {metadata['reference_scores']}.",
+    ]
+
+
+def _policy_table(statistics: LogStatistics, weights: Mapping[str, float]) -> str:
+    """Rounds and mean rewards of each component of the logging agent, and of all."""
+    rows = [
         [
             name,
-            f"{metadata['weights'][name]:.2f}",
+            f"{weights[name]:.2f}",
             f"{values['rounds']:,}",
             f"{values['latent']:.3f}",
             f"{ECPM_PER_REWARD * values['latent']:.2f}",
@@ -67,7 +121,7 @@ def write_card(
         for name, values in statistics.by_policy().items()
     ]
     latent = statistics.mean_latent_reward
-    policy_rows.append(
+    rows.append(
         [
             "**all**",
             "1.00",
@@ -77,92 +131,61 @@ def write_card(
             f"{statistics.mean_reward:.3f}",
         ]
     )
-    zipf_rows = [["all", str(fitted), f"{zipf_exponent(expected):.3f}"]]
-    for code, name in enumerate(POLICIES):
-        if statistics.counts[code].any():
-            by_rank = counts_by_rank(statistics.counts[code], popularity)
-            zipf_rows.append([name, str(zipf_interval(by_rank)), ""])
-    deciles = statistics.deciles()
-    decile_rows = [
+    header = ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"]
+    return markdown_table(header, rows)
+
+
+def _zipf_rows_by_policy(
+    statistics: LogStatistics, popularity: NDArray[np.float64]
+) -> list[list[str]]:
+    """The exponent of each component that logged something."""
+    return [
+        [name, str(zipf_interval(counts_by_rank(statistics.counts[code], popularity))), ""]
+        for code, name in enumerate(POLICIES)
+        if statistics.counts[code].any()
+    ]
+
+
+def _decile_table(deciles: NDArray[np.float64]) -> str:
+    """Rewards by share of rounds beside those of the paper, relative to the best tenth."""
+    rows = [
         [
             f"{share:.0%}",
             f"{ECPM_PER_REWARD * ours:.3f}",
             f"{ours / deciles[0]:.3f}",
-            f"{theirs:.3f}",
+            f"{published:.3f}",
         ]
-        for share, ours, theirs in zip(
+        for share, ours, published in zip(
             paper.FIGURE_1_SHARES, deciles, paper.FIGURE_1 / paper.FIGURE_1[0], strict=True
         )
     ]
-    curve_rows = [
+    return markdown_table(["rounds, best first", "eCPM", "relative", "paper, relative"], rows)
+
+
+def _value_table(curve: NDArray[np.float64]) -> str:
+    """Latent reward by rank beside that of the paper, relative to rank 1."""
+    rows = [
         [
             f"{rank:,}",
             f"{curve[rank - 1]:.3f}",
             f"{curve[rank - 1] / curve[0]:.3f}",
-            f"{theirs:.3f}",
+            f"{published:.3f}",
         ]
-        for rank, theirs in zip(
+        for rank, published in zip(
             paper.FIGURE_6B_RANKS, paper.FIGURE_6B / paper.FIGURE_6B[0], strict=True
         )
-        if rank <= world.num_items
+        if rank <= len(curve)
     ]
-    configuration = {
-        key: metadata[key]
-        for key in (
-            "scenario",
-            "weights",
-            "seed",
-            "logging_config",
-            "catalogue_checksum",
-            "created_with",
-            "env_spec",
-            "eval_env_spec",
-        )
+    return markdown_table(["rank", "latent reward", "relative", "paper, relative"], rows)
+
+
+def _configuration(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of the metadata from which the dataset can be made again."""
+    names = ("scenario", "weights", "seed", "logging_config", "catalogue_checksum", "created_with")
+    configuration = {name: metadata[name] for name in names}
+    return configuration | {
+        name: json.loads(metadata[name]) for name in ("env_spec", "eval_env_spec")
     }
-    for key in ("env_spec", "eval_env_spec"):
-        configuration[key] = json.loads(configuration[key])
-    sections = [
-        f"# {dataset_id}",
-        str(metadata["description"]),
-        "```python\nimport minari\n\n"
-        f'dataset = minari.load_dataset("{dataset_id}")\n'
-        "env = dataset.recover_environment(eval_env=True)  # test users\n```",
-        f"Catalogue: {world.num_items:,} items, {world.dim} dimensions. Best eCPM for these "
-        f"users: {ECPM_PER_REWARD * statistics.mean_oracle_reward:.2f}. "
-        f"Reference scores: {metadata['reference_scores']}.",
-        "## Who logged what",
-        markdown_table(
-            ["component", "weight", "rounds", "latent reward", "eCPM", "observed reward"],
-            policy_rows,
-        ),
-        *log.card_sections(),
-        "## How popular are the items",
-        "Exponent s of p(rank) ∝ rank^-s by maximum likelihood on the true popularity ranks, with "
-        "a 95 % bootstrap interval. Organic popularity has "
-        f"{world.catalogue.popularity_exponent:g}.",
-        markdown_table(["rounds of", "logged", "expected of the mixture"], zipf_rows),
-        *pictures.get("frequencies", []),
-        "## How rewards are spread (Figure 1)",
-        markdown_table(["rounds, best first", "eCPM", "relative", "paper, relative"], decile_rows),
-        *pictures.get("deciles", []),
-        "## What items are worth to a user (Figure 6b)",
-        markdown_table(["rank", "latent reward", "relative", "paper, relative"], curve_rows),
-        *pictures.get("value", []),
-        "## The catalogue (Figure 6a)",
-        *pictures.get(
-            "map",
-            [
-                "No pictures: they need matplotlib and scikit-learn, "
-                '`pip install "recsim-drpo[plots]"`.'
-            ],
-        ),
-        "## How it was made",
-        "```json\n" + json.dumps(configuration, indent=2) + "\n```",
-    ]
-    if world.config.embeddings is not None:
-        np.save(folder / "item_ids.npy", world.catalogue.item_ids)
-        sections.insert(4, "`item_ids.npy` has the file's own id of each row of the catalogue.")
-    (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
 
 
 def _pictures(
