@@ -7,7 +7,6 @@ file into memory and keeps nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -31,6 +30,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
 )
 from recsim_drpo.datasets.import_log import import_log
 from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.staging import minari_root
 
 DEFAULT_OUT = Path("benchmarks/results/import_speed.json")
 DATASET = "bench/imported-v0"
@@ -116,11 +116,11 @@ def _import_afresh(folder: Path, log: Path) -> tuple[float, float, float]:
 
 
 def _import_job(root: str, log: str) -> tuple[float, int]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     vectors = unit_rows(_NUM_ITEMS, DIM, torch.Generator().manual_seed(0)).numpy()
     items = vectors, np.arange(_NUM_ITEMS)
     columns = Columns(numbers=["x*"])
-    seconds = seconds_per_call(lambda: import_log(DATASET, log, items, columns, progress=False))
+    with minari_root(root):
+        seconds = seconds_per_call(lambda: import_log(DATASET, log, items, columns, progress=False))
     return seconds, peak_memory()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from recsim_drpo.datasets.import_log import import_log
 from recsim_drpo.datasets.imported import imported_items
 from recsim_drpo.datasets.importing.open_bandit import open_bandit
 from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.staging import minari_root
 from recsim_drpo.ope.held_out import HeldOut, LogEvaluator
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
@@ -160,8 +160,7 @@ def study(data: Path, seeds: Sequence[int], steps: int) -> list[Row]:
 
 def _imported(data: Path) -> tuple[dict[str, Transitions], Tensor]:
     logs = {}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MINARI_DATASETS_PATH"] = folder
+    with tempfile.TemporaryDirectory() as folder, minari_root(folder):
         for name in LOGS:
             log = data / f"men_{name}.csv"
             columns, items, notes = open_bandit(log)

@@ -45,6 +45,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.staging import minari_root
 from recsim_drpo.envs.registration import ENV_ID, register
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import read_item_log
@@ -248,17 +249,17 @@ def _generate_afresh(root: Path, num_rounds: int, device: str) -> _Generation:
 
 
 def _generate_job(root: str, num_rounds: int, device: str) -> tuple[float, int]:
-    os.environ["MINARI_DATASETS_PATH"] = root
-    seconds = seconds_per_call(
-        lambda: generate_dataset(
-            DATASET,
-            scenario="extreme",
-            num_rounds=num_rounds,
-            device=device,
-            card=False,
-            progress=False,
+    with minari_root(root):
+        seconds = seconds_per_call(
+            lambda: generate_dataset(
+                DATASET,
+                scenario="extreme",
+                num_rounds=num_rounds,
+                device=device,
+                card=False,
+                progress=False,
+            )
         )
-    )
     return seconds, peak_memory()
 
 
@@ -307,11 +308,11 @@ def load(setting: Setting) -> list[Line]:
 
 
 def _load_job(root: str, device: str) -> tuple[float, float]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     path = _data_file(Path(root))
     _read_bytes(path)  # into the page cache
     read = seconds_per_call(lambda: _read_bytes(path))
-    return seconds_per_call(lambda: load_transitions(DATASET, device=device)), read
+    with minari_root(root):
+        return seconds_per_call(lambda: load_transitions(DATASET, device=device)), read
 
 
 def _read_bytes(path: Path) -> None:
@@ -340,12 +341,12 @@ def off_policy(setting: Setting) -> list[Line]:
 
 
 def _ope_job(root: str, device: str) -> tuple[float, float, float]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     agent = make_agent("bc", observation_dim=OBSERVATION_DIM, action_dim=DIM, device=device)
     start = time.process_time()
-    seconds = seconds_per_call(
-        lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)
-    )
+    with minari_root(root):
+        seconds = seconds_per_call(
+            lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)
+        )
     return seconds, time.process_time() - start, peak_memory() / 1e9
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,21 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
 
 _STAGING = ".recsim-drpo"
+_ROOT = "MINARI_DATASETS_PATH"
+
+
+@contextmanager
+def minari_root(folder: str | Path) -> Iterator[None]:
+    """Let Minari keep its datasets in ``folder`` within the block, and then where it did before."""
+    before = os.environ.get(_ROOT)
+    os.environ[_ROOT] = str(Path(folder).resolve())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ROOT]
+        else:
+            os.environ[_ROOT] = before
 
 
 def check_id(dataset_id: str) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.validation import check_seeds
 from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.staging import minari_root
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
@@ -91,7 +91,7 @@ def run_demo(
     partial.mkdir()
     try:
         (partial / _MARKER).touch()
-        with _minari_root(partial / "minari"):
+        with minari_root(partial / "minari"):
             _fill(partial, world, scenario, num_rounds, config, seeds, env_kwargs, progress)
         if out.exists():
             shutil.rmtree(out)
@@ -268,20 +268,6 @@ def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
     card = Path(dataset.spec.data_path).parent
     for path in [*card.glob("*.png"), card / "README.md"]:
         shutil.copy(path, folder / path.name)
-
-
-@contextmanager
-def _minari_root(path: Path) -> Iterator[None]:
-    """Let Minari keep its datasets in ``path`` for a while."""
-    before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = str(path.resolve())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MINARI_DATASETS_PATH"]
-        else:
-            os.environ["MINARI_DATASETS_PATH"] = before
 
 
 def _next_steps(out: Path, scenario: str, seed: int) -> str:

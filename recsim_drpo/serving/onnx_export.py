@@ -8,7 +8,7 @@ before it is put in place.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from recsim_drpo.core.files import atomic_dir, check_new_folder
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.recommender import items_of_run
+from recsim_drpo.simulator.catalogue import Catalogue
 
 POLICY, ITEMS, ITEM_IDS, DESCRIPTION = "policy.onnx", "items.npy", "item_ids.npy", "export.json"
 TOLERANCE = 1e-5
@@ -95,40 +96,49 @@ def export_run(
         difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0])
         np.save(partial / ITEMS, items.embeddings)
         np.save(partial / ITEM_IDS, items.item_ids)
-        inputs = {"dtype": "float32", "shape": ["batch", dims[0]]}
-        if "context" in config["source"]:  # of an imported log: what the dimensions are
-            inputs |= config["source"]["context"]
-        outputs = {
-            name: {"dtype": "float32", "shape": ["batch", dims[1]]} for name in _outputs(policy)
-        }
-        description = {
-            "format": _FORMAT,
-            "agent": config["agent"],
-            "dataset": config["source"].get("dataset"),
-            "policy": {
-                "file": POLICY,
-                "opset": _OPSET,
-                "inputs": {"observations": inputs},
-                "outputs": outputs,
-                "sigma": policy.sigma,
-                "largest_difference": difference,
-            },
-            "items": {
-                "file": ITEMS,
-                "dtype": "float32",
-                "shape": list(items.embeddings.shape),
-                "ids": ITEM_IDS,
-                "ids_dtype": str(items.item_ids.dtype),
-                "checksum": items.checksum,
-            },
-            "metric": "cosine",
-            "decoding": "scores = items @ (action / ‖action‖); largest first, ties: smaller row",
-            "versions": versions()
-            | {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
-        }
+        packages = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
+        description = _description(config, policy, difference, items, packages)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (partial / DESCRIPTION).write_text(text, encoding="utf-8")
     return description
+
+
+def _description(
+    config: Mapping[str, Any],
+    policy: _Policy,
+    difference: float,
+    items: Catalogue,
+    packages: Mapping[str, str],
+) -> dict[str, Any]:
+    """The content of ``export.json``."""
+    inputs = {"dtype": "float32", "shape": ["batch", config["observation_dim"]]}
+    if "context" in config["source"]:  # of an imported log: what the dimensions are
+        inputs |= config["source"]["context"]
+    output = {"dtype": "float32", "shape": ["batch", config["action_dim"]]}
+    return {
+        "format": _FORMAT,
+        "agent": config["agent"],
+        "dataset": config["source"].get("dataset"),
+        "policy": {
+            "file": POLICY,
+            "opset": _OPSET,
+            "inputs": {"observations": inputs},
+            "outputs": {name: dict(output) for name in _outputs(policy)},
+            "sigma": policy.sigma,
+            "largest_difference": difference,
+        },
+        "items": {
+            "file": ITEMS,
+            "dtype": "float32",
+            "shape": list(items.embeddings.shape),
+            "ids": ITEM_IDS,
+            "ids_dtype": str(items.item_ids.dtype),
+            "checksum": items.checksum,
+        },
+        "metric": "cosine",
+        "decoding": "scores = items @ (action / ‖action‖); largest first, ties: smaller row",
+        "versions": {**versions(), **packages},
+    }
 
 
 def _packages() -> tuple[Any, Any]:
