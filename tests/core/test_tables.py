@@ -125,4 +125,4 @@ def test_memory_does_not_grow_with_the_table(tmp_path, format):
             assert sum(len(block.rows) for block in table.blocks(NAMES, 500)) == count
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0]
+    assert peaks[1] < 1.5 * peaks[0]  # and not six times as much
