@@ -5,7 +5,6 @@ import re
 import sys
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -20,7 +19,6 @@ from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.simulator.catalogue import checksum_of
 
 ROOT = Path(__file__).resolve().parents[2]
-WORLD = {"num_items": 60, "embedding_dim": 8, "num_topics": 3, "context_dim": 4}
 OUTSIDE = """
 import torch
 from torch import nn
@@ -51,21 +49,15 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
 
-def make_run(folder, name="bc", sharpen=False, **hyperparameters):
-    spec = AgentSpec(name, 4, 8, 0, hyperparameters)
-    agent = spec.make()
-    if sharpen:  # log σ away from where it starts, and beyond its range where it is computed
-        state = agent.state_dict()
-        for key in ("parameters.log_std", "parameters.policy.bias_2", "parameters.policy.bias_3"):
-            if key in state:
-                state[key] = torch.linspace(-9, 6, len(state[key])).clamp(
-                    *networks.LOG_STD_RANGE if key == "parameters.log_std" else (-9, 6)
-                )
-        agent.load_state_dict(state)
-    source = {"dataset": "try/small-v0"}
-    source["env_spec"] = gym.make("RecSimZipf-v0", **WORLD).spec.to_json()
-    save_run(folder, agent, [], {"steps": 1, "batch_size": 2, "seed": 0}, source, spec)
-    return folder
+def sharpen(agent):
+    """Move log σ away from where it starts, and beyond its range where it is computed."""
+    state = agent.state_dict()
+    for key in ("parameters.log_std", "parameters.policy.bias_2", "parameters.policy.bias_3"):
+        if key in state:
+            state[key] = torch.linspace(-9, 6, len(state[key])).clamp(
+                *networks.LOG_STD_RANGE if key == "parameters.log_std" else (-9, 6)
+            )
+    agent.load_state_dict(state)
 
 
 def session(folder):
@@ -74,9 +66,9 @@ def session(folder):
 
 @pytest.mark.parametrize("sigma", networks.SIGMA_MODES)
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_network_is_the_policy(tmp_path, layers, sigma):
+def test_the_network_is_the_policy(service, tmp_path, layers, sigma):
     hyperparameters = {"num_hidden_layers": layers, "sigma": sigma, "hidden_dim": 16}
-    run = make_run(tmp_path / "run", sharpen=True, **hyperparameters)
+    run = service.make_run(tmp_path / "run", change=sharpen, **hyperparameters)
     description = export_run(run, tmp_path / "out")
     found = session(tmp_path / "out")
     names = [output.name for output in found.get_outputs()]
@@ -117,8 +109,8 @@ def test_a_policy_of_double_precision(tmp_path):
     np.testing.assert_allclose(action, agent.act(inputs), atol=1e-5)
 
 
-def test_the_folder_says_what_is_what(tmp_path):
-    run = make_run(tmp_path / "run", "iql")
+def test_the_folder_says_what_is_what(service, tmp_path):
+    run = service.make_run(tmp_path / "run", "iql")
     description = export_run(run, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "export.json").read_text()) == description
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
@@ -146,11 +138,11 @@ def test_the_folder_says_what_is_what(tmp_path):
     np.testing.assert_array_equal(ids[np.argsort(-scores, axis=1)[:, :5]], ids[rows])
 
 
-def test_items_of_another_file_with_text_ids(tmp_path, capsys):
+def test_items_of_another_file_with_text_ids(service, tmp_path, capsys):
     vectors = np.random.default_rng(1).normal(size=(9, 8)).astype(np.float32)
     ids = np.array([f"film-{i}" for i in range(9)])
     np.savez(tmp_path / "items.npz", embeddings=vectors, item_ids=ids)
-    run, out = make_run(tmp_path / "run"), tmp_path / "out"
+    run, out = service.make_run(tmp_path / "run"), tmp_path / "out"
     command = ["export", str(run), "--out", str(out), "--embeddings", str(tmp_path / "items.npz")]
     assert main([*command, "--normalize"]) == 0
     assert "9 items" in capsys.readouterr().out
@@ -159,14 +151,14 @@ def test_items_of_another_file_with_text_ids(tmp_path, capsys):
     np.testing.assert_allclose(np.load(out / "items.npy"), unit, atol=1e-6)
 
 
-def test_networks_from_outside(tmp_path, monkeypatch):
+def test_networks_from_outside(service, tmp_path, monkeypatch):
     (tmp_path / "own_agents.py").write_text(OUTSIDE)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(ROOT / "examples" / "td3_bc")
     inputs = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
     for name in ("own_agents:Own", "td3_bc:TD3BC"):
         folder = tmp_path / name.split(":")[1]
-        run = make_run(folder / "run", name)
+        run = service.make_run(folder / "run", name)
         description = export_run(run, folder / "out")
         (actions,) = session(folder / "out").run(None, {"observations": inputs.numpy()})
         np.testing.assert_allclose(actions, load_agent(run).act(inputs), atol=1e-5)
@@ -181,10 +173,10 @@ def test_networks_from_outside(tmp_path, monkeypatch):
         ("other", "action differs from the agent's by 0.001"),
     ],
 )
-def test_what_is_no_such_network_is_refused(tmp_path, monkeypatch, capsys, kind, message):
+def test_what_is_no_such_network_is_refused(service, tmp_path, monkeypatch, capsys, kind, message):
     (tmp_path / "own_agents.py").write_text(OUTSIDE)
     monkeypatch.syspath_prepend(tmp_path)
-    run = make_run(tmp_path / "run", "own_agents:Own", kind=kind)
+    run = service.make_run(tmp_path / "run", "own_agents:Own", kind=kind)
     before = sorted(tmp_path.iterdir())
     assert main(["export", str(run), "--out", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -192,8 +184,8 @@ def test_what_is_no_such_network_is_refused(tmp_path, monkeypatch, capsys, kind,
     assert [path for path in sorted(tmp_path.iterdir()) if path.name != "__pycache__"] == before
 
 
-def test_other_mistakes(tmp_path, monkeypatch, capsys):
-    run = make_run(tmp_path / "run")
+def test_other_mistakes(service, tmp_path, monkeypatch, capsys):
+    run = service.make_run(tmp_path / "run")
     (tmp_path / "taken").mkdir()
     assert main(["export", str(run), "--out", str(tmp_path / "taken")]) == 2
     assert "is there already" in capsys.readouterr().err
@@ -206,14 +198,14 @@ def test_other_mistakes(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "more").exists()
 
 
-def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
-    run = make_run(tmp_path / "run")
+def test_an_interrupt_leaves_nothing(service, tmp_path, monkeypatch):
+    run = service.make_run(tmp_path / "run")
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         assert (tmp_path / ".out.partial" / "policy.onnx").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recsim_drpo.serving.onnx_export._largest_difference", interrupted)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", interrupted)
     assert main(["export", str(run), "--out", str(tmp_path / "out")]) == 130
     assert list(tmp_path.iterdir()) == [run]
 
