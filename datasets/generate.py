@@ -143,7 +143,7 @@ def simulate_transitions(
     device: str = "cpu",
     infos: Sequence[str] = (),
 ) -> Transitions:
-    """The rounds that :func:`generate_dataset` would log, as tensors, past the disk.
+    """The transitions that :func:`generate_dataset` would log, as tensors, without a file.
 
     For experiments that draw many logs and keep none: the same arguments give the transitions that
     ``load_transitions(generate_dataset(...))`` gives.
@@ -164,7 +164,7 @@ def simulate_transitions(
     check_integer("num_rounds", num_rounds, 1)
     check_seed(seed)
     log = _make_log(_env_spec(env, env_kwargs or {}), scenario, logging_config, device)
-    episodes = [episode for block in _wanted(log, seed, num_rounds) for episode in block]
+    episodes = [episode for block in _episode_blocks(log, seed, num_rounds) for episode in block]
     widths = {
         name: int(np.prod(space.shape))
         for name, space in zip(("observation", "action"), log.spaces, strict=True)
@@ -270,16 +270,16 @@ def _write_rounds(
         unit_scale=True,
         disable=None if progress else True,
     ) as bar:
-        for episodes in _wanted(log, seed, num_rounds):
+        for episodes in _episode_blocks(log, seed, num_rounds):
             storage.update_episodes(episodes)
             log.count(episodes)
             bar.update(sum(len(episode.rewards) for episode in episodes))
 
 
-def _wanted(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
+def _episode_blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
     """Blocks of whole episodes in order, until there are ``num_rounds`` rounds."""
     done = 0
-    for block in _blocks(log, seed, num_rounds):
+    for block in _computed_ahead(log, seed, num_rounds):
         episodes = []
         for episode in block:
             if done >= num_rounds:
@@ -291,7 +291,7 @@ def _wanted(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer
             return
 
 
-def _blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
+def _computed_ahead(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
     """Blocks of episodes in order, computed ahead by as many workers as torch has threads.
 
     Each block is computed by one thread: how the work is shared then cannot change a sum.

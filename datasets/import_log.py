@@ -60,7 +60,7 @@ def import_log(
     notes: Sequence[str] = (),
     progress: bool = True,
 ) -> MinariDataset:
-    """Make a packed Minari dataset of a table of logged interactions, row by row a round.
+    """Import a table of logged interactions as a packed Minari dataset: each row is a round.
 
     The table is read in blocks: memory does not grow with its length. The dataset appears whole or
     not at all, with a card, ``items.npz``, ``columns.json`` (the same coding for another log) and
@@ -132,7 +132,7 @@ def import_log(
 
 
 def _packs(blocks: Iterator[Rounds]) -> Iterator[Rounds]:
-    """The same rounds, cut into packs of 10,000 and a rest."""
+    """Rounds regrouped into packs of 10,000, of which the last may be smaller."""
     waiting: list[Rounds] = []
     count = 0
     for block in blocks:
@@ -152,7 +152,7 @@ def _joined(blocks: Sequence[Rounds]) -> Rounds:
 
 
 def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
-    """One packed episode; the observation after its last round is that round's own again."""
+    """A pack as one episode; its last round's observation is repeated after it."""
     size = len(pack)
     rows = np.arange(1, size + 1)
     return EpisodeBuffer(
@@ -170,7 +170,15 @@ def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
 
 
 class _ImportStats:
-    """What the card tells of the rounds that were imported."""
+    """Counts of the imported rounds, for the card and the metadata.
+
+    Attributes:
+        num_rounds: rounds added.
+        notes: warnings about the log, for the card.
+        counts: int64 (N,), how often each item was shown.
+        reward: sum of the rewards.
+        propensities: the smallest and the largest.
+    """
 
     def __init__(self, num_items: int, notes: Sequence[str]) -> None:
         self.num_rounds = 0
@@ -180,7 +188,7 @@ class _ImportStats:
         self.propensities = [np.inf, -np.inf]
 
     def add(self, pack: Rounds) -> None:
-        """Count rounds."""
+        """Add the rounds of a pack."""
         self.num_rounds += len(pack)
         self.counts += np.bincount(pack["item_id"], minlength=len(self.counts))
         self.reward += float(pack["reward"].sum(dtype=np.float64))
@@ -196,7 +204,7 @@ class _ImportStats:
 
 
 def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]:
-    """A note of items that have the same vector, of which decoding can show one only."""
+    """A note about items with equal vectors, of which decoding returns the first only; or none."""
     groups: dict[bytes, list[int]] = {}
     hashed = np.fromiter((hash((row + 0.0).tobytes()) for row in vectors), np.int64, len(vectors))
     values, counts = np.unique(hashed, return_counts=True)
@@ -214,7 +222,7 @@ def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]
 
 
 def _bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:
-    """What the dataset takes on the disk, about."""
+    """Estimated size of the dataset on the disk, in bytes."""
     row = 4 * (columns.dim + vectors.shape[1] + 1) + 2 + 8 * (2 + len(columns.keep))
     return int(1.02 * table.num_rows * row) + vectors.nbytes + 16 * 2**20
 
@@ -267,7 +275,7 @@ def _metadata(
 
 
 def import_summary(dataset: MinariDataset) -> str:
-    """What became of every row of the log, as Markdown."""
+    """Counts of the imported and of the rejected rows of the log, as Markdown."""
     return _summary(dataset.storage.metadata["import"])
 
 
@@ -290,7 +298,7 @@ def _write_card(
     stats: _ImportStats,
     rejected: RejectedRows,
 ) -> None:
-    """Write ``README.md``: what was imported, what was not, and what it means."""
+    """Write ``README.md``, the dataset card: rows imported and rejected, rounds and items."""
     dataset_id = metadata["dataset_id"]
     low, high = columns.reward_range
     policy = {"refuse": "rows with another are refused", "clip": "others are clipped to it"}

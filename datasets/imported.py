@@ -1,4 +1,4 @@
-"""What an imported dataset keeps beside its rounds."""
+"""Items and coding of the context that an imported dataset has beside its rounds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ COLUMNS = "columns.json"
 
 
 def is_imported(dataset: MinariDataset) -> bool:
-    """Whether :func:`import_log` made it."""
+    """Whether a dataset was made by :func:`recsim_drpo.datasets.import_log.import_log`."""
     return "import" in dataset.storage.metadata
 
 
 def imported_context(dataset: MinariDataset) -> dict[str, Any]:
-    """How the contexts of an imported dataset are made: ``numbers`` and ``categories`` of it.
+    """Columns of an imported dataset's context: its ``numbers`` and its ``categories``.
 
     Raises:
         FileNotFoundError, ValueError: its ``columns.json`` is not there or damaged.

@@ -1,4 +1,4 @@
-"""Which items a dataset, a run or a file has: one answer, with one rule of unit length."""
+"""Find the items of a dataset, a run or a file, with one rule of unit length."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import load_embeddings
 
 ITEMS_FILE = "items.npz"
-"""Beside an imported dataset's card: ``embeddings`` (N, d) of unit length, ``item_ids`` (N,)."""
+"""File of an imported dataset: ``embeddings`` (N, d) of unit length, ``item_ids`` (N,)."""
 
 MEND = "give its items' vectors by --embeddings FILE."
 
 
 class NoItemsError(ValueError):
-    """Raised where a log names no catalogue: of no environment of ours, and not imported."""
+    """Error for a log without a catalogue: not of our environments, and not imported."""
 
 
 def resolve_items(

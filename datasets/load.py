@@ -1,4 +1,4 @@
-"""Read Minari datasets into tensors on a device, and draw batches from them."""
+"""Read Minari datasets into tensors on a device."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def load_transitions(
 
 
 def as_transitions(dataset: str | MinariDataset | Transitions) -> Transitions:
-    """What was read already, or :func:`load_transitions` of a dataset; raises as that does."""
+    """Transitions of a dataset by :func:`load_transitions`; transitions themselves unchanged."""
     return dataset if isinstance(dataset, Transitions) else load_transitions(dataset)
 
 
@@ -82,7 +82,7 @@ def transitions_of_episodes(
     device: torch.device,
     name: str,
 ) -> Transitions:
-    """Episodes as Minari keeps them, as tensors on a device.
+    """Transitions on a device, of episodes as Minari keeps them.
 
     Args:
         episodes: n + 1 observations, n actions, rewards and terminations, and info columns of

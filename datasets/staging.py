@@ -1,4 +1,4 @@
-"""Write a Minari dataset aside, and move it into place in one step: whole or not at all."""
+"""Write a Minari dataset under a temporary name, and move it into place in one step."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _check_absent(dataset_id: str) -> None:
 
 @contextmanager
 def new_dataset(dataset_id: str, what: str, needed: int) -> Iterator[Path]:
-    """A folder to fill; it becomes the dataset when the block ends well, and else is gone.
+    """A folder to fill, which becomes the dataset if the block ends well and else is removed.
 
     Args:
         dataset_id: checked by :func:`check_id`.
         what: what is written, in words: "200,000 rounds".
-        needed: bytes that it takes, about.
+        needed: estimated size of the dataset, in bytes.
 
     Raises:
         ValueError: there is a dataset of that id by now.
@@ -106,7 +106,7 @@ def _check_disk(root: Path, what: str, needed: int) -> None:
 
 
 def _explained(error: OSError, root: Path, needed: int) -> OSError:
-    """The error in words that name the folder and the mend; nothing of the dataset is left."""
+    """The same error with a message that names the folder and what to do."""
     if error.errno == errno.ENOSPC and "MINARI_DATASETS_PATH" in str(error):
         return error
     return OSError(

@@ -1,4 +1,4 @@
-"""Log rounds that stand alone: ten thousand of them are one Minari episode."""
+"""Log independent rounds: ten thousand of them are one Minari episode."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class RoundLog(Log):
         return spaces_of(self.agent.world)
 
     def references(self) -> References:
-        """What the environment pays for random items and to the oracle."""
+        """Mean observed rewards of random items and of the oracle's."""
         world = self.agent.world
         low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
         return References("mean observed reward", "random", low, "oracle", high, _REFERENCE_USERS)
 
     def bytes_per_round(self) -> float:
-        """What a round takes on the disk."""
+        """Size of a round on the disk, in bytes."""
         world = self.agent.world
         return 4 * (world.context_dim + world.dim + 1) + 2 + 8 + 1 + 8 + 4 + 4
 
     def starts(self, num_rounds: int) -> Iterator[int]:
-        """The first round of every packed episode."""
+        """Number of the first round of every packed episode."""
         return iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
 
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
@@ -86,7 +86,7 @@ class RoundLog(Log):
 
 
 def _observed_mean(world: World, policy: str) -> float:
-    """Mean observed reward of a reference policy on test users: what the environment pays it."""
+    """Mean observed reward of a reference policy on test users."""
     users = world.users("test", 0, torch.arange(_REFERENCE_USERS))
     actions = reference_policy(policy, world).act(users.contexts)
     latent = world.reward_of_items(world.decode(actions), users.interests)

@@ -1,4 +1,4 @@
-"""Log whole sessions: every session is one Minari episode that ends as it ended."""
+"""Log whole sessions: each is one Minari episode, terminated where the user left."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recsim_drpo.simulator.reference_policies import session_reference_policy
 from recsim_drpo.simulator.sessions import Sessions, round_numbers
 
 SESSIONS_PER_BLOCK = 1_000
-"""Sessions that are computed together, whatever the machine."""
+"""Number of sessions that are computed together, the same on every machine."""
 
 SESSION_PACKING = (
     "An episode is a session. terminations is True where the user left, truncations where the user "
@@ -36,11 +36,11 @@ _EPISODE_BYTES = 30_000  # HDF5's own, for the eleven arrays that Minari makes o
 
 
 class SessionLog(Log):
-    """Sessions of training users in order, recommended to by a logging agent.
+    """Sessions of training users in order, with the items that a logging agent shows.
 
     Args:
-        agent: who logs, from :func:`.reference_policies.session_logging_agent`.
-        sessions: where.
+        agent: the logging agent, from :func:`.reference_policies.session_logging_agent`.
+        sessions: the simulated sessions.
     """
 
     packing: dict[str, Any] = {"rule": SESSION_PACKING}  # noqa: RUF012 - never changed
@@ -60,7 +60,7 @@ class SessionLog(Log):
         return session_spaces_of(self._sessions)
 
     def references(self) -> References:
-        """What the environment pays in a session for random items, and to who knows the world."""
+        """Mean observed returns of a session: of random items and of the best reference policy."""
         evaluator = SessionEvaluator(self._sessions, _REFERENCE_USERS)
         low, *above = (
             float(evaluator.play(session_reference_policy(name, self._sessions)).paid.mean())
@@ -73,14 +73,14 @@ class SessionLog(Log):
         )
 
     def bytes_per_round(self) -> float:
-        """What a round takes on the disk, about; measured on some sessions of the same agent."""
+        """Estimated size of a round on the disk, in bytes, from some sessions of the same agent."""
         evaluator = SessionEvaluator(self._sessions, _REFERENCE_USERS, split="train")
         mean_length = float(evaluator.play(self.agent).lengths.mean())
         row = 4 * (self._sessions.observation_dim + self.agent.world.dim + 1) + 2 + 8 + 8 + 1 + 16
         return row + _EPISODE_BYTES / mean_length
 
     def starts(self, num_rounds: int) -> Iterator[int]:
-        """Every thousandth session: only playing them tells how many are needed."""
+        """0, 1000, … without end: how many sessions are needed is known once they are played."""
         return itertools.count(0, SESSIONS_PER_BLOCK)
 
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
@@ -143,7 +143,7 @@ class SessionLog(Log):
                 self._num_kept += len(episode.rewards)
 
     def card_sections(self) -> list[str]:
-        """How long the sessions are, and what they earn."""
+        """A section on the sessions' lengths and returns."""
         num_sessions = int(self._lengths.sum())
         shares = np.array([0.1, 0.25, 0.5, 0.75, 0.9, 1.0])
         quantiles = np.searchsorted(self._lengths.cumsum(), shares * num_sessions)

@@ -1,4 +1,4 @@
-"""What can be logged into a Minari dataset: the part that :mod:`generate` needs to know."""
+"""The interface of logs that :mod:`recsim_drpo.datasets.generate` writes as Minari datasets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recsim_drpo.simulator.logging_agent import LoggingAgent
 
 
 class References(NamedTuple):
-    """Scores that an agent's mean score is held against (Minari's normalised score).
+    """Reference scores, by which Minari normalises an agent's mean score.
 
     Attributes:
         score: what is scored, in words.
@@ -36,7 +36,7 @@ class Log(ABC):
     """Rounds of a logging agent, computed block by block, each a function of its number.
 
     Args:
-        agent: who logs.
+        agent: the logging agent.
 
     Attributes:
         agent: as given.
@@ -59,15 +59,15 @@ class Log(ABC):
 
     @abstractmethod
     def references(self) -> References:
-        """See :class:`References`."""
+        """Reference scores of random items and of a policy that knows the world."""
 
     @abstractmethod
     def bytes_per_round(self) -> float:
-        """What a round takes on the disk, about."""
+        """Estimated size of a round on the disk, in bytes."""
 
     @abstractmethod
     def starts(self, num_rounds: int) -> Iterator[int]:
-        """Where the blocks start that hold the first ``num_rounds`` rounds; may go on beyond."""
+        """Starts of the blocks that hold ``num_rounds`` rounds, and maybe of further ones."""
 
     @abstractmethod
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
@@ -78,7 +78,7 @@ class Log(ABC):
         """Tastes, float32 (B, K), of some users as the logging agent met them."""
 
     def card_sections(self) -> list[str]:
-        """What the dataset card says of this kind of log beside the rest."""
+        """Sections of the dataset card, in Markdown, that only this kind of log has."""
         return []
 
     def count(self, episodes: Sequence[EpisodeBuffer]) -> None:

@@ -57,7 +57,7 @@ class LogStatistics:
 
     @property
     def mean_oracle_reward(self) -> float:
-        """Mean latent reward that the best items would have had."""
+        """Mean latent reward of the best items, the oracle's."""
         return self._oracle / self.num_rounds
 
     def by_policy(self) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""What the columns of a log mean: its context, what was shown, and what came of it."""
+"""The meaning of a log's columns: context, item, reward and propensity."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from recsim_drpo.core.validation import check_number, unknown_name
 from recsim_drpo.datasets.importing.table import LogTable, progress_bar, texts
 
 OUTSIDE = ("refuse", "clip")
-"""What may become of a row whose reward is out of range."""
+"""Known ways to treat a row whose reward is out of range."""
 
 _MAX_CATEGORIES = 1_000
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a log mean.
+    """The meaning of the columns of a log.
 
     Column names of the context may be shell patterns, ``"user_*"``; they are then those columns in
     the table's order. A context is the numbers, then each category as 0 and 1.
@@ -32,13 +32,13 @@ class Columns:
         numbers: columns of the context that are numbers.
         categories: columns of the context that are one-hot coded, with their categories as text;
             with none given they are found in the log, in the order of their text, at most 1,000.
-        item: the item that was shown, by its id in the embeddings.
-        reward: what came of it.
+        item: the id, in the embeddings, of the item that was shown.
+        reward: the observed reward, such as a click.
         propensity: probability with which the item was shown, given the context; ``None`` where it
             is not known.
         keep: columns of numbers to keep as info columns, float64.
         reward_range: smallest and largest reward that there can be.
-        outside: what becomes of a row with another reward: ``"refuse"``, or ``"clip"`` to bring it
+        outside: treatment of a row with another reward: ``"refuse"``, or ``"clip"`` to bring it
             to the nearer end; both are counted.
 
     Raises:
@@ -105,7 +105,7 @@ def read_columns(path: str | Path) -> dict[str, Any]:
 
 
 def expanded(columns: Columns, table: LogTable) -> Columns:
-    """The columns with their patterns resolved, checked to be there and to mean one thing each."""
+    """The columns with their patterns resolved, checked to exist and to have one meaning each."""
     numbers = [name for pattern in columns.numbers for name in _matching(pattern, table)]
     categories = {
         name: tuple(map(str, values))
@@ -154,7 +154,7 @@ def _matching(pattern: str, table: LogTable) -> list[str]:
 
 
 def with_categories(columns: Columns, table: LogTable, progress: bool) -> Columns:
-    """The columns with the categories that the log has, where none were given."""
+    """The columns, with the categories that the log has where none are given, sorted."""
     unknown = [name for name, values in columns.categories.items() if not values]
     if not unknown:
         return columns

@@ -187,7 +187,7 @@ class _TextTable(LogTable):
 
 
 def _notes(file: _CountingFile, num_rows: int) -> list[str]:
-    """What a reader should know of a text that has been read and has that many rows."""
+    """Warnings about a text file that has been read to its end and has ``num_rows`` rows."""
     notes = []
     cut = not file.last.endswith(b"\n")
     if cut:
@@ -283,12 +283,12 @@ def _damaged(name: str, format: str, error: Exception) -> ValueError:
 
 
 def missing(cells: Any) -> NDArray[np.bool_]:
-    """Which cells are empty."""
+    """Mask of the empty cells, bool (n,)."""
     return host(cells.is_null()).astype(np.bool_)
 
 
 def host(cells: Any) -> NDArray[Any]:
-    """Cells as a NumPy array."""
+    """Cells as a NumPy array (n,)."""
     array: NDArray[Any] = cells.to_numpy(zero_copy_only=False)
     return array
 
@@ -310,7 +310,7 @@ def texts(cells: Any) -> Any:
 
 
 def numbers(cells: Any) -> NDArray[np.float64]:
-    """Cells as float64, NaN where there is no number."""
+    """Cells as float64 (n,), NaN where there is no number."""
     import pyarrow
     from pyarrow import compute
 
@@ -327,7 +327,7 @@ def numbers(cells: Any) -> NDArray[np.float64]:
 
 
 def progress_bar(table: LogTable, label: str, progress: bool) -> Any:
-    """A bar over what reading the table takes; call ``update(table.done - bar.n)``."""
+    """A progress bar for reading the table; after a block call ``update(table.done - bar.n)``."""
     return tqdm(
         total=table.size,
         desc=label,

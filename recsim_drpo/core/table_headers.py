@@ -1,4 +1,4 @@
-"""Headers of tables that come from outside: their delimiter, their columns, and those not there."""
+"""Headers of tables from outside: their delimiter and columns, and errors about them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_unique(file: str, names: Sequence[str]) -> None:
 def no_column(
     file: str, missing: Sequence[str], names: Sequence[str], mend: str = ""
 ) -> ValueError:
-    """The error for columns that a file with ``names`` lacks: says the nearest of the first."""
+    """The error for columns that a file with ``names`` lacks; names the nearest to the first."""
     many = f" ({len(missing)} are missing)" if len(missing) > 1 else ""
     hint = nearest_name(missing[0], names)
     return ValueError(
@@ -43,6 +43,6 @@ def no_column(
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names in words, the first twelve of many."""
+    """Names as text, the first twelve of many."""
     more = f", … ({len(names)})" if len(names) > _SHOWN else ""
     return ", ".join(map(repr, names[:_SHOWN])) + more

@@ -24,10 +24,10 @@ from recsim_drpo.core.table_headers import DELIMITERS, no_column, split_header
 _BUFFER = 2**20
 
 Malformed = tuple[int, str, str]
-"""A row that is no row of the table: its number, what is wrong, its text."""
+"""A malformed row: its number, what is wrong with it, its text."""
 
 Unreadable = Callable[[str, str, Exception], ValueError]
-"""The error to raise, of a file's name, its format in words, and what its reader raised."""
+"""Makes the error for an unreadable file of its name, its format in words and the cause."""
 
 
 class Block(NamedTuple):

@@ -1,4 +1,4 @@
-"""An agent's state in one safetensors file: nested as it may be, exact, and no code in it.
+"""Keep an agent's nested state in one safetensors file, exactly and without code.
 
 A state is a dictionary. In it may nest dictionaries with keys of text or integers, lists, tuples,
 tensors, text, integers, floats, booleans and ``None``: what ``state_dict()`` of a torch module or
@@ -28,7 +28,7 @@ _DTYPES = {
 
 
 def save_state(path: Path, state: Mapping[str, Any], agent: str) -> None:
-    """Write a state.
+    """Write a state to a safetensors file.
 
     Args:
         path: of the file.

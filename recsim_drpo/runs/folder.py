@@ -63,7 +63,7 @@ actions = agent.act(observations)  # float32 (B, {observation_dim}) -> (B, {acti
 
 
 def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
-    """What a run remembers of the log that it was trained on."""
+    """The description of a log that is kept in the runs that were trained on it."""
     metadata = dataset.storage.metadata
     spec = dataset.spec.env_spec
     source = {
@@ -144,7 +144,7 @@ def save_run(
 
 
 def _completed(agent: Agent, spec: AgentSpec | None) -> AgentSpec:
-    """How an agent can be made again, from what it says of itself where no spec does."""
+    """The spec by which an agent can be made again, from the agent itself where none is given."""
     if isinstance(agent, Learner):
         name = agent.name if spec is None else spec.name
         # A factory from outside may return a learner too, but has hyper-parameters of its own.
@@ -190,7 +190,7 @@ def save_trained(
 
     Args:
         folder: must not be there yet.
-        trained: what became of the run.
+        trained: the run with its agent, history and options.
         config: how it was trained.
         source: what :func:`source_of` says of its log.
 

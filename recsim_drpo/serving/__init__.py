@@ -1,4 +1,4 @@
-"""Serving what was learnt: the top items of contexts."""
+"""Serve trained policies: the top items of contexts, and policies as ONNX."""
 
 import lazy_loader
 

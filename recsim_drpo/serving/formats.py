@@ -18,7 +18,7 @@ SUFFIXES = {
 }
 
 STREAM = Path("-")
-"""In place of a file: standard input, or standard output."""
+"""The path that stands for standard input or standard output."""
 
 
 def format_of(path: Path, named: str | None, option: str) -> str:

@@ -28,7 +28,7 @@ from recsim_drpo.simulator.catalogue import Catalogue
 
 POLICY, ITEMS, ITEM_IDS, DESCRIPTION = "policy.onnx", "items.npy", "item_ids.npy", "export.json"
 TOLERANCE = 1e-5
-"""Largest difference from the agent that is put in place, relative to outputs above 1."""
+"""Largest accepted difference between network and agent, relative to outputs above 1."""
 
 _FORMAT = "recsim_drpo.serving.onnx_export/1"
 _OPSET, _IR_VERSION = 18, 8  # of 2022, which every onnxruntime in use reads
@@ -44,9 +44,9 @@ class _Policy(NamedTuple):
 
     Attributes:
         layers: weight (out, in) and bias (out,), or the name of an ONNX activation.
-        sigma: what its log σ is: one of ``SIGMA_MODES``, or ``None`` where it has none.
+        sigma: the kind of its log σ: one of ``SIGMA_MODES``, or ``None`` where it has none.
         log_std: float32 (a,), where ``sigma`` is ``"learned"``.
-        outputs: what the agent itself says, by name, for float32 (B, o).
+        outputs: computes the agent's own outputs, by name, of observations float32 (B, o).
     """
 
     layers: list[Layer]
@@ -191,7 +191,7 @@ def _policy_of_learner(agent: Learner) -> _Policy:
 
 
 def _layers_of(network: Any, name: str) -> list[Layer]:
-    """The layers of a Sequential, those within it in their place."""
+    """The layers of a network, those of nested Sequentials in their place."""
     if isinstance(network, nn.Sequential):
         return [layer for module in network for layer in _layers_of(module, name)]
     if isinstance(network, nn.Linear):
@@ -261,7 +261,7 @@ def _model(onnx: Any, policy: _Policy, observation_dim: int, action_dim: int) ->
 def _largest_difference(
     onnxruntime: Any, path: Path, policy: _Policy, observation_dim: int
 ) -> float:
-    """Of the file, run by onnxruntime, from the agent; ``ValueError`` above the tolerance."""
+    """Largest difference of the file's outputs from the agent's; ``ValueError`` if too large."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     largest = 0.0

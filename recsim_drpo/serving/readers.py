@@ -22,10 +22,10 @@ from recsim_drpo.serving.formats import STREAM, format_of
 from recsim_drpo.simulator.embeddings import parse_vector
 
 ROW = "row"
-"""The column of ids where no other is named: a context's number, from 0."""
+"""The name of the ids where no column of them is named: they are the contexts' numbers, from 0."""
 
 RESULT_COLUMNS = ("rank", "item_id", "score")
-"""Columns of recommendations beside the ids."""
+"""Columns of a table of recommendations, after the ids."""
 
 Ids = list[int] | list[str]
 
@@ -102,7 +102,7 @@ def open_contexts(
     rows: int = 4096,
     coding: Columns | None = None,
 ) -> Iterator[ContextTable]:
-    """Read contexts in pieces, of which one is held at a time.
+    """Open a table of contexts, to be read in pieces, of which memory holds one.
 
     Args:
         path: a file, or :data:`.formats.STREAM`.
@@ -149,7 +149,7 @@ def open_contexts(
 
 
 def _has_coded(names: Sequence[str], coding: Columns) -> bool:
-    """Whether a table is like the log that was imported, rather than of coded contexts."""
+    """Whether a table has columns like the log that was imported, not contexts that are coded."""
     coded = {*coding.numbers, *coding.categories}
     return not coded.isdisjoint(names) or {"context", "context_0"}.isdisjoint(names)
 
@@ -276,7 +276,7 @@ def _category(cell: Any) -> str:
 
 
 def _numbers(cells: list[Any], types: frozenset[type]) -> NDArray[np.float64]:
-    """Cells as float64 (n,), NaN where one is no number."""
+    """Cells as float64 (n,), NaN where a cell is no number."""
     if set(map(type, cells)) <= types:
         try:
             return np.asarray(cells, dtype=np.float64)

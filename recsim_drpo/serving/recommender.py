@@ -1,4 +1,4 @@
-"""Serve what was learnt: the top-k items of contexts, from a run and a catalogue."""
+"""The top-k items of contexts, from a trained run and a catalogue."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ class Recommender:
     """A policy and the items that it chooses from.
 
     Args:
-        agent: what acts.
-        items: what it chooses from.
+        agent: the policy.
+        items: the catalogue that it chooses from.
         observation_dim: o ≥ 1, of a context.
         device: where items are looked up.
-        coding: how a context is made of a table's columns, where the policy learnt from an
-            imported log.
+        coding: the columns that a context is made of, where the policy learnt from an imported
+            log.
 
     Attributes:
         agent, items, observation_dim, device, coding: as given.
@@ -124,7 +124,7 @@ class Recommender:
         input_format: str | None = None,
         output_format: str | None = None,
     ) -> int:
-        """Read contexts, write the top k items of each; holds one piece of them at a time.
+        """Write the top k items of each context of a table, of which memory holds one piece.
 
         Args:
             contexts: a file, or ``"-"``, standard input.
@@ -132,7 +132,7 @@ class Recommender:
                 standard output, where the pieces before a faulty row have been written.
             k: from 1 to N.
             columns: see :func:`recsim_drpo.serving.readers.open_contexts`, as for the rest.
-            id_column: whose values name the contexts in the result.
+            id_column: the column whose values name the contexts in the result.
             input_format: ``None``: by the suffix.
             output_format: likewise.
 

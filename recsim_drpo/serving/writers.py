@@ -27,7 +27,7 @@ Write = Callable[[Ids, NDArray[Any], NDArray[np.float32]], None]
 
 @contextmanager
 def open_recommendations(path: Path, id_name: str, *, format: str | None = None) -> Iterator[Write]:
-    """Write recommendations in pieces; a file appears whole or not at all.
+    """Open a table of recommendations, to be written in pieces; a file appears whole or not at all.
 
     Args:
         path: a file that is not there yet, or :data:`.formats.STREAM`.
@@ -35,7 +35,7 @@ def open_recommendations(path: Path, id_name: str, *, format: str | None = None)
         format: one of :data:`.formats.FORMATS`; ``None``: by the suffix, CSV of a stream.
 
     Yields:
-        what is called with ids (n,), item ids (n, k) and scores, float32 (n, k).
+        a function that writes ids (n,), item ids (n, k) and scores, float32 (n, k).
 
     Raises:
         FileExistsError, OSError: the file is there, or cannot be made.
