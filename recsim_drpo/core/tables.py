@@ -66,6 +66,7 @@ class Table(ABC):
     num_rows: int | None = None
     place = "line"
     number_types: frozenset[type] = frozenset({int, float})
+    _format = "text table"
 
     def __init__(self, name: str, unreadable: Unreadable) -> None:
         self._name, self._unreadable = name, unreadable
@@ -85,8 +86,6 @@ class Table(ABC):
                 return
             yield block
 
-    _format = "text table"
-
     @abstractmethod
     def _blocks(self, columns: Sequence[str], size: int) -> Iterator[Block]: ...
 
@@ -104,7 +103,7 @@ def reading(name: str, format: str, unreadable: Unreadable = unreadable) -> Iter
     """
     try:
         yield
-    except (OSError, ValueError, NotImplementedError, csv.Error) as error:  # pyarrow's are of these
+    except (OSError, ValueError, NotImplementedError, csv.Error) as error:  # pyarrow's too
         if type(error) is ValueError:
             raise
         raise unreadable(name, format, error) from error
@@ -171,7 +170,7 @@ def _opened_text(source: Path | IO[bytes]) -> Iterator[IO[str]]:
         try:
             yield text
         finally:
-            text.detach()  # which would close the stream with it
+            text.detach()  # else the stream is closed with the wrapper
 
 
 class CsvTable(Table):

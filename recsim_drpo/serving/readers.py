@@ -70,7 +70,7 @@ class _Cells(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """What the columns of a table of contexts are.
+    """The meaning of the columns of a table of contexts.
 
     Attributes:
         context: columns of the context, in the order of the policy's input.
