@@ -22,7 +22,7 @@ _ROUNDS = 10
 
 
 class Stream(enum.IntEnum):
-    """Domain separation: two streams of one seed share no counter, whatever is drawn from them.
+    """What a random number is drawn for: two streams of one seed share no counter.
 
     The members are part of what a seed means: renumbering one changes every published number.
     """
@@ -38,11 +38,11 @@ class Stream(enum.IntEnum):
     VALIDATION_STEPS = 17
     TEST_STEPS = 18
     AGENT_NOISE = 256
-    """And those after it: an agent's draws of one update, in order."""
+    """This and every larger number: the draws of an agent's update, in the order they are made."""
 
 
 def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) -> Tensor:
-    """Random 32-bit words.
+    """Random 32-bit words of Philox4x32-10.
 
     Args:
         seeds: int64, shape (B,) or broadcastable to it; the 64-bit key.
@@ -69,7 +69,7 @@ def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) ->
 
 
 def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
-    """The upper and the lower 32 bits of products of 32-bit words."""
+    """Upper and lower 32 bits of the products of 32-bit words with a 32-bit multiplier."""
     if torch.compiler.is_compiling():
         # In halves that never fill 64 bits: torch's compiler takes it that int64 does not wrap.
         lower = (words & 0xFFFF) * multiplier
@@ -80,12 +80,12 @@ def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
 
 
 def uniforms(words: Tensor) -> Tensor:
-    """Map 32-bit words to float64 in (0, 1), never 0 or 1; same shape."""
+    """Uniform float64 values in (0, 1), never 0 or 1, of 32-bit words; same shape."""
     return (words.to(torch.float64) + 0.5) * 2.0**-32
 
 
-def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
-    """Map two 32-bit words to float64 in (0, 1) with 52 random bits; same shape.
+def uniform_52bit(high: Tensor, low: Tensor) -> Tensor:
+    """Uniform float64 values in (0, 1) with 52 random bits, of two 32-bit words; same shape.
 
     For inverse-CDF draws over large catalogues, where steps of 2**-32 would be felt.
     """
@@ -93,23 +93,37 @@ def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
     return (bits.to(torch.float64) + 0.5) * 2.0**-52
 
 
-def below(words: Tensor, limit: Tensor | int) -> Tensor:
-    """Map 32-bit words to int64 in [0, limit), for limits up to 2**31; same shape.
+def uniform_integers(words: Tensor, limit: Tensor | int) -> Tensor:
+    """Uniform int64 values in [0, limit), of 32-bit words and limits up to 2**31; same shape.
 
-    Uniform to within limit / 2**32.
+    Each value's probability is within 2**-32 of 1 / limit.
     """
     return (words * limit) >> 32
 
 
 def normals(first: Tensor, second: Tensor) -> Tensor:
-    """Standard normal float64 values from two tensors of 32-bit words (Box and Muller, 1958)."""
-    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
-    return radius * torch.cos(2.0 * math.pi * uniforms(second))
+    """Standard normal float64 values, one of each pair of 32-bit words; same shape.
+
+    The cosine branch of Box and Muller, *A note on the generation of random normal deviates*,
+    Annals of Mathematical Statistics 29 (1958).
+    """
+    radius, angle = _polar(first, second)
+    return radius * torch.cos(angle)
 
 
-def many_normals(words: Tensor) -> Tensor:
-    """As many standard normal float64 values as there are words (..., 2 k): both of each pair."""
-    first, second = words.chunk(2, dim=-1)
-    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
-    angle = 2.0 * math.pi * uniforms(second)
+def box_muller(words: Tensor) -> Tensor:
+    """Standard normal float64 values, both branches of Box and Muller (1958).
+
+    Args:
+        words: int64 (..., 2 k) in [0, 2**32); word i is paired with word k + i.
+
+    Returns:
+        float64 (..., 2 k): the k cosines, then the k sines.
+    """
+    radius, angle = _polar(*words.chunk(2, dim=-1))
     return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+
+
+def _polar(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Radius and angle of a standard normal vector in the plane, of two 32-bit words."""
+    return torch.sqrt(-2.0 * torch.log(uniforms(first))), 2.0 * math.pi * uniforms(second)

@@ -106,7 +106,7 @@ class LoggingAgent:
         keys = torch.tensor(seed, dtype=torch.int64, device=self.world.device)
         words = rng.philox_4x32(keys, Stream.LOGGING_POLICY, rounds.to(self.world.device), 3)
         which = rng.uniforms(words[:, 0])
-        where = rng.fine_uniforms(words[:, 1], words[:, 2])
+        where = rng.uniform_52bit(words[:, 1], words[:, 2])
         rows = self.world.rows_at_a_time
         parts = [
             self._choose(tastes[s : s + rows], which[s : s + rows], where[s : s + rows])

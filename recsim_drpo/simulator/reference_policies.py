@@ -44,7 +44,7 @@ class _UniformPolicy:
         self._round += len(observations)
         key = torch.tensor(self._seed, dtype=torch.int64, device=device)
         words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds, 2)
-        uniform = rng.fine_uniforms(words[:, 0], words[:, 1])
+        uniform = rng.uniform_52bit(words[:, 0], words[:, 1])
         return self._world.embeddings[(uniform * self._world.num_items).to(torch.int64)]
 
 

@@ -170,11 +170,11 @@ def test_uniforms_hand_values_and_open_interval():
     assert values.max() < 1.0
 
 
-def test_fine_uniforms_hand_values_and_open_interval():
+def test_uniform_52bit_hand_values_and_open_interval():
     top = 2**32 - 1
     high = torch.tensor([0, 0, 2**31, top, 1])
     low = torch.tensor([0, 4096, 0, top, 0])
-    values = rng.fine_uniforms(high, low)
+    values = rng.uniform_52bit(high, low)
     assert values.dtype == torch.float64
     assert values.tolist() == [
         2.0**-53,
@@ -186,9 +186,9 @@ def test_fine_uniforms_hand_values_and_open_interval():
     assert values.max() < 1.0
 
 
-def test_fine_uniforms_resolve_what_uniforms_cannot():
+def test_uniform_52bit_resolves_what_uniforms_cannot():
     low = torch.tensor([0, 1 << 12, 1 << 31])
-    values = rng.fine_uniforms(torch.full((3,), 77), low)
+    values = rng.uniform_52bit(torch.full((3,), 77), low)
     assert values[0] < values[1] < values[2]
     assert torch.all((values - rng.uniforms(torch.tensor(77))).abs() <= 2.0**-33)
 
@@ -207,9 +207,9 @@ def test_uniforms_are_uniform():
     assert abs(lag) < 5 / math.sqrt(len(values))
 
 
-def test_fine_uniforms_are_uniform():
+def test_uniform_52bit_values_are_uniform():
     words = words_of(3, 4, range(50_000), 2)
-    values = rng.fine_uniforms(words[:, 0], words[:, 1]).numpy()
+    values = rng.uniform_52bit(words[:, 0], words[:, 1]).numpy()
     assert abs(values.mean() - 0.5) < 5 / math.sqrt(12 * values.size)
     assert stats.kstest(values, "uniform").pvalue > 1e-3
 
@@ -252,9 +252,9 @@ def test_other_seeds_are_refused_by_name(seed):
         check_seed(seed, "shuffle_seed")
 
 
-def test_many_normals_are_both_of_every_pair():
+def test_box_muller_values_are_both_of_every_pair():
     words = rng.philox_4x32(torch.tensor(3), 9, torch.arange(2), 100_000)
-    drawn = rng.many_normals(words)
+    drawn = rng.box_muller(words)
     assert drawn.shape == (2, 100_000)
     torch.testing.assert_close(drawn[:, :50_000], rng.normals(words[:, :50_000], words[:, 50_000:]))
     flat = drawn.flatten().numpy()
