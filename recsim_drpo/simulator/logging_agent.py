@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.policy import RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_number, check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig
@@ -61,7 +62,7 @@ class LoggedChoices(NamedTuple):
     oracle_items: Tensor
 
 
-class LoggingAgent:
+class LoggingAgent(RandomPolicy):
     """A mixture of a random, a popularity-biased and an expert policy (Appendix H.2).
 
     Args:
@@ -88,7 +89,6 @@ class LoggingAgent:
             raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
         self.weights = mixture_weights(scenario)
         self._seed = check_seed(seed)
-        self._round = 0
         popularity = torch.from_numpy(world.catalogue.popularity).to(world.device)
         organic = popularity**self.config.random_exponent
         self._random = organic / organic.sum()
@@ -114,11 +114,19 @@ class LoggingAgent:
         ]
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def act(self, observations: Tensor) -> Tensor:
-        """Embeddings, float32 (B, d), of the items it would show for observations (B, o)."""
+    def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
+        """Embeddings of the items that it shows, a pure function of the arguments.
+
+        Args:
+            observations: float32 (B, o), or an array that becomes it.
+            rounds: int64 (B,), ≥ 0, as for :meth:`choose`; ``None``: 0 to B - 1. Whoever asks more
+                than once numbers on, or lets :class:`recsim_drpo.core.policy.PolicyStream` do so.
+
+        Returns:
+            float32 (B, d), rows of the catalogue.
+        """
         states = torch.as_tensor(observations, dtype=torch.float32, device=self.world.device)
-        rounds = torch.arange(self._round, self._round + len(states))
-        self._round += len(states)
+        rounds = torch.arange(len(states)) if rounds is None else rounds
         choices = self.choose(self._tastes(states), self._seed, rounds)
         return self.world.embeddings[choices.items]
 

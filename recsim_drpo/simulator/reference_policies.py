@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
-from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.policy import Policy, PolicyStream, RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig
@@ -31,19 +31,17 @@ HORIZON = 30
 _ROWS = 128
 
 
-class _UniformPolicy:
+class _UniformPolicy(RandomPolicy):
     """Shows an item drawn uniformly from the catalogue."""
 
     def __init__(self, world: World, seed: int) -> None:
-        self._world, self._seed, self._round = world, check_seed(seed), 0
+        self._world, self._seed = world, check_seed(seed)
 
-    def act(self, observations: Tensor) -> Tensor:
+    def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
         """Embeddings, float32 (B, d)."""
-        device = self._world.device
-        rounds = torch.arange(self._round, self._round + len(observations), device=device)
-        self._round += len(observations)
-        key = torch.tensor(self._seed, dtype=torch.int64, device=device)
-        words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds, 2)
+        rounds = torch.arange(len(observations)) if rounds is None else rounds
+        key = torch.tensor(self._seed, dtype=torch.int64, device=self._world.device)
+        words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds.to(self._world.device), 2)
         uniform = rng.uniform_52bit(words[:, 0], words[:, 1])
         return self._world.embeddings[(uniform * self._world.num_items).to(torch.int64)]
 
@@ -66,8 +64,11 @@ def reference_policy(
     scenario: str | Mapping[str, float] = "medium",
     config: LoggingConfig | None = None,
     seed: int = 0,
-) -> LoggingAgent | _UniformPolicy | _OraclePolicy:
+) -> PolicyStream | _OraclePolicy:
     """A policy to hold results against: it has ``act(observations) -> actions`` as an agent has.
+
+    All but the oracle draw: they come as a stateful stream, whose draws go on from call to call.
+    Evaluations begin such a stream anew, so that the same policy always gets the same value.
 
     Args:
         name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
@@ -81,13 +82,13 @@ def reference_policy(
         ValueError: an unknown name.
     """
     if name == "random":
-        return _UniformPolicy(world, seed)
+        return PolicyStream(_UniformPolicy(world, seed))
     if name == "oracle":
         return _OraclePolicy(world)
     if name == "logger":
-        return LoggingAgent(world, scenario, config, seed)
+        return PolicyStream(LoggingAgent(world, scenario, config, seed))
     if name in POLICIES:
-        return LoggingAgent(world, {name: 1.0}, config, seed)
+        return PolicyStream(LoggingAgent(world, {name: 1.0}, config, seed))
     raise unknown_name("reference policy", name, REFERENCES)
 
 
@@ -187,6 +188,8 @@ def session_reference_policy(
 ) -> Policy:
     """A policy to hold results in sessions against; all act on observations, as agents do.
 
+    All but the last two draw, and come as the stream that :func:`reference_policy` describes.
+
     Args:
         name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
             component of the logging agent alone), ``"logger"`` (the mixture), ``"myopic"`` (the
@@ -206,7 +209,7 @@ def session_reference_policy(
     if name == "far-sighted":
         return _FarSightedPolicy(sessions)
     if name == "logger":
-        return session_logging_agent(sessions, scenario, config, seed)
+        return PolicyStream(session_logging_agent(sessions, scenario, config, seed))
     if name in POLICIES:
-        return session_logging_agent(sessions, {name: 1.0}, config, seed)
+        return PolicyStream(session_logging_agent(sessions, {name: 1.0}, config, seed))
     raise unknown_name("reference policy", name, SESSION_REFERENCES)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
+from recsim_drpo.core.policy import PolicyStream
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig, WorldConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent, _draw, mixture_weights
 from recsim_drpo.simulator.reference_policies import reference_policy
@@ -316,9 +317,15 @@ def test_acting_shows_the_embeddings_of_the_items_chosen(world):
     users = world.users("train", 0, torch.arange(90))
     agent = LoggingAgent(world, MIXTURE, WARM, seed=21)
     choices = agent.choose(users.tastes, 21, torch.arange(90))
-    # Rounds go on from one call to the next.
-    actions = torch.cat([agent.act(users.contexts[:30]), agent.act(users.contexts[30:])])
+    actions = agent.act(users.contexts)
     assert torch.equal(actions, world.embeddings[choices.items])
+    assert torch.equal(agent.act(users.contexts), actions)
+    rest = agent.act(users.contexts[30:], torch.arange(30, 90))
+    assert torch.equal(rest, actions[30:])
+    # A stream numbers its rounds on from one call to the next.
+    stream = PolicyStream(agent)
+    parts = [stream.act(users.contexts[:30]), stream.act(users.contexts[30:])]
+    assert torch.equal(torch.cat(parts), actions)
     again = LoggingAgent(world, MIXTURE, WARM, seed=22).act(users.contexts)
     assert not torch.equal(again, actions)
 
@@ -526,7 +533,7 @@ def test_the_logger_reference_is_the_mixture(world):
     contexts = world.users("test", 0, torch.arange(50)).contexts
     policy = reference_policy("logger", world, "extreme", WARM, 8)
     assert torch.equal(policy.act(contexts), LoggingAgent(world, "extreme", WARM, 8).act(contexts))
-    assert policy.weights == mixture_weights("extreme")
+    assert policy.policy.weights == mixture_weights("extreme")
 
 
 def test_unknown_reference_policy(world):
