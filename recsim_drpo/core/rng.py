@@ -19,6 +19,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
+_BLOCK = 64  # columns that are summed at once
 
 
 class Stream(enum.IntEnum):
@@ -127,3 +128,29 @@ def box_muller(words: Tensor) -> Tensor:
 def _polar(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Radius and angle of a standard normal vector in the plane, of two 32-bit words."""
     return torch.sqrt(-2.0 * torch.log(uniforms(first))), 2.0 * math.pi * uniforms(second)
+
+
+def categorical(weights: Tensor, quantiles: Tensor) -> Tensor:
+    """Categories drawn by inverse CDF, a column of ``weights`` for each row: int64 (B,).
+
+    In two levels, sums of 64 columns and then the 64, since a running sum of all N costs more than
+    the scores that weights are made of.
+
+    Args:
+        weights: float32 (B, N), non-negative, not normalised; at least one of a row is positive.
+            A column of weight 0 is never drawn.
+        quantiles: float64 (B,), uniform in (0, 1).
+    """
+    num_rows, num_columns = weights.shape
+    padded = torch.nn.functional.pad(weights, (0, -num_columns % _BLOCK))
+    blocks = padded.view(num_rows, padded.shape[1] // _BLOCK, _BLOCK)
+    upper = blocks.sum(dim=2, dtype=torch.float64).cumsum(dim=1)
+    target = quantiles.unsqueeze(1) * upper[:, -1:]
+    block = torch.searchsorted(upper, target, right=True).clamp_(max=upper.shape[1] - 1)
+    before = torch.where(block > 0, upper.gather(1, (block - 1).clamp_min(0)), 0.0)
+    chosen = block.unsqueeze(2).expand(num_rows, 1, _BLOCK)
+    inner = blocks.gather(1, chosen).squeeze(1).to(torch.float64).cumsum(dim=1)
+    # Below the block's sum, so that rounding cannot lead past its last column of positive weight.
+    rest = torch.minimum((target - before).clamp_min(0.0), inner[:, -1:] * (1.0 - 1e-12))
+    column = torch.searchsorted(inner, rest, right=True)
+    return (block * _BLOCK + column).squeeze(1)

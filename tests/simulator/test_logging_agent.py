@@ -7,8 +7,9 @@ from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
 from recsim_drpo.core.policy import PolicyStream
+from recsim_drpo.core.rng import categorical
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig, WorldConfig
-from recsim_drpo.simulator.logging_agent import LoggingAgent, _draw, mixture_weights
+from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.reference_policies import reference_policy
 from recsim_drpo.simulator.world import World, make_world
 
@@ -397,7 +398,7 @@ def test_draws_never_give_an_item_of_weight_zero(
     weights[np.arange(num_rows), generator.integers(num_items, size=num_rows)] = 1.0
     weights = torch.from_numpy(weights.astype(np.float32))
     quantiles = torch.full((num_rows,), quantile, dtype=torch.float64)
-    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
+    assert_drawn_by_inverse_cdf(weights, quantiles, categorical(weights, quantiles))
 
 
 @pytest.mark.parametrize("place", [0, 63, 64, 100, 127, 128, 199])
@@ -406,7 +407,7 @@ def test_the_only_item_of_weight_is_drawn(place, weight):
     weights = torch.zeros((5, 200))
     weights[:, place] = weight
     quantiles = torch.tensor([2.0**-53, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 2.0**-53], dtype=torch.float64)
-    assert _draw(weights, quantiles).tolist() == [place] * 5
+    assert categorical(weights, quantiles).tolist() == [place] * 5
 
 
 @pytest.mark.parametrize("num_items", [60, 64, 150])
@@ -417,11 +418,11 @@ def test_rounding_of_sums_leads_past_no_last_item(num_items):
     weights[:, -3:] = 0.0
     quantiles = torch.full((3000,), 1.0 - 2.0**-53, dtype=torch.float64)
     weights = torch.from_numpy(weights)
-    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
+    assert_drawn_by_inverse_cdf(weights, quantiles, categorical(weights, quantiles))
 
 
 def test_no_draws():
-    items = _draw(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
+    items = categorical(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
     assert items.shape == (0,)
     assert items.dtype == torch.int64
 
@@ -429,14 +430,16 @@ def test_no_draws():
 def test_weights_beyond_the_range_of_a_sum_in_float32():
     weights = torch.full((1, 200), 3e38)
     quantiles = torch.tensor([0.7525], dtype=torch.float64)
-    assert _draw(weights, quantiles).tolist() == [150]
+    assert categorical(weights, quantiles).tolist() == [150]
 
 
 def test_draws_follow_the_weights():
     weights = torch.from_numpy(np.random.default_rng(0).random(130).astype(np.float32))
     weights[::3] = 0.0
     quantiles = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
-    items = torch.cat([_draw(weights.expand(4000, -1), part) for part in quantiles.split(4000)])
+    items = torch.cat(
+        [categorical(weights.expand(4000, -1), part) for part in quantiles.split(4000)]
+    )
     counts = np.bincount(items.numpy(), minlength=130)
     expected = 40_000 * weights.double().numpy() / weights.double().sum().item()
     # Evenly spaced quantiles leave each item its share to within one.
