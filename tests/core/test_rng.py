@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
 from recsim_drpo.core import rng
@@ -262,3 +262,84 @@ def test_box_muller_values_are_both_of_every_pair():
     assert abs(flat.std() - 1) < 4 / np.sqrt(2 * flat.size)
     assert abs(np.corrcoef(flat[:50_000], flat[50_000:100_000])[0, 1]) < 0.02
     assert stats.kstest(flat, "norm").pvalue > 1e-4
+
+
+def assert_drawn_by_inverse_cdf(weights, quantiles, items):
+    rows = weights.double().numpy()
+    for row, quantile, item in zip(rows, quantiles.tolist(), items.tolist(), strict=True):
+        assert 0 <= item < len(row)
+        assert row[item] > 0
+        cumulative = np.concatenate(([0.0], np.cumsum(row))) / row.sum()
+        assert cumulative[item] - 1e-9 <= quantile <= cumulative[item + 1] + 1e-9
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=200)
+@given(
+    num_rows=st.integers(1, 4),
+    num_items=st.integers(1, 260),
+    density=st.sampled_from([0.005, 0.05, 0.5, 1.0]),
+    spread=st.sampled_from([0.0, 3.0, 40.0]),
+    quantile=st.one_of(
+        st.sampled_from([2.0**-53, 0.5, 1.0 - 2.0**-53]), st.floats(2.0**-53, 1.0 - 2.0**-53)
+    ),
+    seed=st.integers(0, 10_000),
+)
+@example(num_rows=1, num_items=64, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=65, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=129, density=0.005, spread=0.0, quantile=2.0**-53, seed=1)
+def test_draws_never_give_an_item_of_weight_zero(
+    num_rows, num_items, density, spread, quantile, seed
+):
+    generator = np.random.default_rng(seed)
+    weights = np.exp(-spread * generator.random((num_rows, num_items)))
+    weights *= generator.random((num_rows, num_items)) < density
+    weights[np.arange(num_rows), generator.integers(num_items, size=num_rows)] = 1.0
+    weights = torch.from_numpy(weights.astype(np.float32))
+    quantiles = torch.full((num_rows,), quantile, dtype=torch.float64)
+    assert_drawn_by_inverse_cdf(weights, quantiles, rng.categorical(weights, quantiles))
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 100, 127, 128, 199])
+@pytest.mark.parametrize("weight", [1.0, 1e-45, 3e38])
+def test_the_only_item_of_weight_is_drawn(place, weight):
+    weights = torch.zeros((5, 200))
+    weights[:, place] = weight
+    quantiles = torch.tensor([2.0**-53, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 2.0**-53], dtype=torch.float64)
+    assert rng.categorical(weights, quantiles).tolist() == [place] * 5
+
+
+@pytest.mark.parametrize("num_items", [60, 64, 150])
+def test_rounding_of_sums_leads_past_no_last_item(num_items):
+    # Sums of 64 at once and running sums round differently, which tells at the largest quantile.
+    generator = np.random.default_rng(1)
+    weights = np.exp(-40.0 * generator.random((3000, num_items))).astype(np.float32)
+    weights[:, -3:] = 0.0
+    quantiles = torch.full((3000,), 1.0 - 2.0**-53, dtype=torch.float64)
+    weights = torch.from_numpy(weights)
+    assert_drawn_by_inverse_cdf(weights, quantiles, rng.categorical(weights, quantiles))
+
+
+def test_no_draws():
+    items = rng.categorical(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
+    assert items.shape == (0,)
+    assert items.dtype == torch.int64
+
+
+def test_weights_beyond_the_range_of_a_sum_in_float32():
+    weights = torch.full((1, 200), 3e38)
+    quantiles = torch.tensor([0.7525], dtype=torch.float64)
+    assert rng.categorical(weights, quantiles).tolist() == [150]
+
+
+def test_draws_follow_the_weights():
+    weights = torch.from_numpy(np.random.default_rng(0).random(130).astype(np.float32))
+    weights[::3] = 0.0
+    quantiles = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+    items = torch.cat(
+        [rng.categorical(weights.expand(4000, -1), part) for part in quantiles.split(4000)]
+    )
+    counts = np.bincount(items.numpy(), minlength=130)
+    expected = 40_000 * weights.double().numpy() / weights.double().sum().item()
+    # Evenly spaced quantiles leave each item its share to within one.
+    assert np.abs(counts - expected).max() <= 1.0 + 1e-6
+    assert counts[::3].sum() == 0
