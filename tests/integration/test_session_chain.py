@@ -14,7 +14,7 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def test_generate_train_evaluate_by_command(minari_root, small_blocks, tmp_path, capsys):
+def test_generate_train_evaluate_by_command(minari_root, tmp_path, capsys):
     world = [f"{name}={value}" for name, value in SMALL.items()]
     common = ["--rounds", 400, "--no-card", "--world", *world, "max_steps=8"]
     assert run("generate", "cli/sessions-v0", "--env", ENV, *common) == 0
@@ -32,7 +32,7 @@ def test_generate_train_evaluate_by_command(minari_root, small_blocks, tmp_path,
     results = json.loads((out / "evaluation.json").read_text())
     mine = (runs / "seed-0").as_posix()
     assert list(results) == ["random", "popularity", "logger", mine, "myopic", "far-sighted"]
-    for one in results.values():
-        assert f"{one['session_return']['value']:.3f}" in printed
-        assert one["session_length"]["value"] <= 8
+    for result in results.values():
+        assert f"{result['session_return']['value']:.3f}" in printed
+        assert result["session_length"]["value"] <= 8
     assert (out / "evaluation.png").stat().st_size > 1000
