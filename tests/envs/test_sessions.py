@@ -104,23 +104,6 @@ def test_actions_that_are_not_finite_show_nothing():
         env.step(np.ones(15, np.float32))
 
 
-def test_rendering_follows_the_session():
-    env = gym.make(ENV, render_mode="rgb_array", leave_boredom=0.0, leave_base=0.0, **SMALL)
-    env = env.unwrapped
-    with pytest.raises(gym.error.ResetNeeded):
-        env.render()
-    env.reset(seed=0)
-    waiting = env.render()
-    env.step(np.ones(16, np.float32))
-    shown = env.render()
-    assert waiting.shape == shown.shape == (512, 512, 3)
-    assert not np.array_equal(waiting, shown)
-    envs = make_vec(2, "vector_entry_point", render_mode="rgb_array")
-    envs.reset(seed=0)
-    envs.step(np.ones((2, 16), np.float32))
-    np.testing.assert_array_equal(envs.render()[0], shown)
-
-
 @pytest.mark.parametrize("seed", [0, 2**40])
 def test_scalar_and_vector_agree(seed):
     num_envs = 5
