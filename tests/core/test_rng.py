@@ -10,7 +10,6 @@ from scipy import stats
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import check_seed
 
 # Known answers published with Random123: counter words, key words, output words.
 KNOWN_ANSWERS = [
@@ -235,21 +234,6 @@ def test_normals_hand_values_and_largest():
     extreme = rng.normals(torch.tensor([0, 2**32 - 1]), torch.tensor([0, 0]))
     assert extreme[0].item() == pytest.approx(math.sqrt(66 * math.log(2)), rel=1e-12)
     assert 0.0 < extreme[1].item() < 1e-4
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1, np.int64(5), np.uint64(2**63 - 1)])
-def test_seeds_in_range_pass(seed):
-    checked = check_seed(seed)
-    assert type(checked) is int
-    assert checked == int(seed)
-
-
-@pytest.mark.parametrize(
-    "seed", [-1, 2**63, 2**64, 1.0, float("nan"), "1", None, True, np.float64(3), [1]]
-)
-def test_other_seeds_are_refused_by_name(seed):
-    with pytest.raises(ValueError, match=r"^shuffle_seed=.* is not an integer in \[0, 2\*\*63\)"):
-        check_seed(seed, "shuffle_seed")
 
 
 def test_box_muller_values_are_both_of_every_pair():
