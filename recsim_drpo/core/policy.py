@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-PolicyT = TypeVar("PolicyT", bound="Policy")
 
 
 class Policy(Protocol):
@@ -18,45 +15,6 @@ class Policy(Protocol):
     def act(self, observations: Tensor) -> Any:
         """Action embeddings (B, d), tensor or array, for float32 observations (B, o)."""
         ...
-
-
-class RandomPolicy(ABC):
-    """A policy that draws without a state of its own: the caller numbers its rounds."""
-
-    @abstractmethod
-    def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
-        """Action embeddings, float32 (B, d): a pure function of the arguments.
-
-        Args:
-            observations: float32 (B, o).
-            rounds: int64 (B,), ≥ 0, the counter of each draw: one seed and one counter are one
-                draw. ``None``: 0 to B - 1.
-        """
-
-
-class PolicyStream:
-    """A stateful stream of a random policy's actions: it numbers the rounds on from call to call.
-
-    Args:
-        policy: what acts, from round 0 on.
-    """
-
-    def __init__(self, policy: RandomPolicy) -> None:
-        self.policy = policy
-        self._next_round = 0
-
-    def act(self, observations: Tensor) -> Tensor:
-        """Action embeddings, float32 (B, d), of the next B rounds for observations (B, o)."""
-        rounds = torch.arange(self._next_round, self._next_round + len(observations))
-        self._next_round += len(observations)
-        return self.policy.act(observations, rounds)
-
-
-def restarted(policy: PolicyT) -> PolicyT | PolicyStream:
-    """The policy, or a new stream of it where it draws: to evaluate it twice gives the same."""
-    if isinstance(policy, PolicyStream):
-        return PolicyStream(policy.policy)
-    return PolicyStream(policy) if isinstance(policy, RandomPolicy) else policy
 
 
 class Policies(Protocol):

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions, restarted
+from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval

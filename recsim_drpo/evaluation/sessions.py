@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, restarted
+from recsim_drpo.core.policy import Policies, Policy, check_acts
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from recsim_drpo.core.policy import Policy, check_acts, checked_actions, restarted
+from recsim_drpo.core.policy import Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.ope import estimators as ope

@@ -17,7 +17,8 @@ import torch
 from minari import MinariDataset
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions, restarted
+from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported

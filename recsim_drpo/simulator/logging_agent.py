@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
-from recsim_drpo.core.policy import RandomPolicy
+from recsim_drpo.core.random_policies import RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_number, check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig
@@ -128,8 +128,8 @@ class LoggingAgent(RandomPolicy):
 
         Args:
             observations: float32 (B, o), or an array that becomes it.
-            rounds: int64 (B,), ≥ 0, as for :meth:`choose`; ``None``: 0 to B - 1. Further calls
-                need other rounds, or :class:`recsim_drpo.core.policy.PolicyStream` to count them.
+            rounds: int64 (B,), ≥ 0, as for :meth:`choose`; ``None``: 0 to B - 1. For further
+                draws pass other rounds, or let :class:`.random_policies.PolicyStream` count them.
 
         Returns:
             float32 (B, d), rows of the catalogue.

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
-from recsim_drpo.core.policy import Policy, PolicyStream, RandomPolicy
+from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.random_policies import PolicyStream, RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 
 ENV = "RecSimZipfSession-v0"
 SMALL = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}

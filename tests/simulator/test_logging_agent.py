@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from recsim_drpo.core.policy import PolicyStream
+from recsim_drpo.core.random_policies import PolicyStream
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.world import World, make_world

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from recsim_drpo.core.policy import PolicyStream
+from recsim_drpo.core.random_policies import PolicyStream
 from recsim_drpo.evaluation.bandit import Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluator
 from recsim_drpo.simulator.config import LoggingConfig, SessionConfig
