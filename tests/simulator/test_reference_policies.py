@@ -10,8 +10,10 @@ import torch
 from scipy import stats
 
 from recsim_drpo.core.random_policies import PolicyStream
+from recsim_drpo.core.transitions import Batch
 from recsim_drpo.evaluation.bandit import Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluator
+from recsim_drpo.ope.held_out import LogEvaluator
 from recsim_drpo.simulator.config import LoggingConfig, SessionConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.reference_policies import (
@@ -175,6 +177,24 @@ def test_evaluating_a_reference_in_sessions_twice_gives_the_same(sessions, name)
     first = evaluator(policy)
     assert evaluator(policy) == first
     assert evaluator(session_reference_policy(name, sessions)) == first
+
+
+def test_evaluating_a_reference_on_held_out_rounds_twice_gives_the_same(world):
+    users = world.users("test", 0, torch.arange(9_000))
+    choices = LoggingAgent(world, "medium").choose(users.tastes, 0, torch.arange(9_000))
+    rounds = Batch(
+        users.contexts,
+        world.embeddings[choices.items],
+        world.reward_of_items(choices.items, users.interests),
+        users.contexts,
+        torch.ones(9_000, dtype=torch.bool),
+        {"item_id": choices.items, "propensity": choices.propensities},
+    )
+    evaluator, policy = LogEvaluator(rounds, world.embeddings), reference_policy("logger", world)
+    first = evaluator(policy)
+    assert first.matches > 0
+    assert evaluator(policy) == first
+    assert evaluator(reference_policy("logger", world)) == first
 
 
 def test_evaluating_the_logging_agent_is_evaluating_its_stream(world):
