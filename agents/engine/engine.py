@@ -247,7 +247,7 @@ class Engine:
             size = mean.shape[-2] * mean.shape[-1]
             seed, count = self.learner.seed.reshape(-1), self.learner.draws.reshape(-1)
             words = rng.philox_4x32(seed, rng.Stream.AGENT_SAMPLE, count, size + size % 2)
-            noise = rng.many_normals(words)[:, :size].reshape(mean.shape)
+            noise = rng.box_muller(words)[:, :size].reshape(mean.shape)
             self._adopt(self.learner._replace(draws=self.learner.draws + 1))
         return mean + noise.to(self.device, mean.dtype) * log_std.exp()
 

@@ -84,7 +84,7 @@ def draw_noise(shapes: Mapping[str, tuple[int, ...]], seed: Tensor, step: Tensor
         size = torch.Size(shape).numel()
         stream = rng.Stream.AGENT_NOISE + number
         words = rng.philox_4x32(seed.reshape(-1), stream, step.reshape(-1), size + size % 2)
-        drawn = rng.many_normals(words)[..., :size].to(torch.float32)
+        drawn = rng.box_muller(words)[..., :size].to(torch.float32)
         noise[name] = drawn.reshape(*seed.shape, *shape)
     return noise
 

@@ -31,7 +31,7 @@ ConfigT = TypeVar("ConfigT")
 
 @dataclass(frozen=True)
 class OneOf:
-    """A constraint on text: one of these names."""
+    """A constraint on text: it must be one of these names."""
 
     names: tuple[str, ...]
 
@@ -48,7 +48,7 @@ Seed = Annotated[int, Ge(0), Lt(SEED_LIMIT)]
 
 @dataclass(frozen=True)
 class FieldRule:
-    """What a field allows.
+    """The values that a dataclass's field may have.
 
     Attributes:
         kind: ``float``, ``int``, ``bool`` or ``str``; ``None`` where anything goes.
@@ -67,7 +67,7 @@ class FieldRule:
     names: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> None:
-        """Raise ``ValueError``, which names the field and what it allows, for another value."""
+        """Raise ``ValueError``, with the field's name and what it allows, for any other value."""
         if self.kind is None or (self.optional and value is None):
             return
         if self.kind is bool:
@@ -89,7 +89,7 @@ class FieldRule:
 
 
 def field_rules(config: type) -> Mapping[str, FieldRule]:
-    """What the fields of a dataclass allow, by name."""
+    """Rules of the fields of a dataclass, by name."""
     return _field_rules(config)
 
 
@@ -109,11 +109,11 @@ def _rule(hint: Any) -> FieldRule:
             return FieldRule(None)
         optional, hint = len(others) < len(parts), others[0]
     if typing.get_origin(hint) is Annotated:
-        hint, *given = typing.get_args(hint)
-        constraints = tuple(given)
+        hint, *annotations = typing.get_args(hint)
+        constraints = tuple(annotations)
     rule: dict[str, Any] = {}
-    for one in constraints:
-        match one:
+    for constraint in constraints:
+        match constraint:
             case Gt(bound):
                 rule |= {"low": bound, "include_low": False}
             case Ge(bound):
@@ -130,7 +130,13 @@ def _rule(hint: Any) -> FieldRule:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration that checks its fields; a subclass may check more of them together."""
+    """A configuration that checks each field by its rule when it is made.
+
+    A subclass checks what fields have to be together in a ``__post_init__`` of its own.
+
+    Raises:
+        ValueError: a field's value is not allowed.
+    """
 
     def __post_init__(self) -> None:
         for name, rule in field_rules(type(self)).items():
@@ -138,7 +144,16 @@ class Config:
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:
-    """Build the dataclass ``cls``; raise ``ValueError`` for a field that it does not have."""
+    """A ``cls`` with fields of these values.
+
+    Args:
+        cls: a dataclass.
+        values: values by field; the others get their defaults.
+        kind: what a field is called in messages, such as ``"world parameter"``.
+
+    Raises:
+        ValueError: there is no such field (the nearest is named), or a value is not allowed.
+    """
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in values:
         if name not in known:

@@ -1,4 +1,4 @@
-"""Where numbers come from: the versions and the revision that made them."""
+"""The versions of the libraries and the revision of the code that made a result."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-import gymnasium
-import minari
-import numpy as np
-import torch
-
 
 def versions() -> dict[str, str]:
-    """Versions of what results depend on."""
+    """Versions of Python, of this package and of the libraries that results depend on, by name."""
+    import gymnasium
+    import minari
+    import numpy as np
+    import torch
+
     return {
         "recsim_drpo": version("recsim-drpo"),
         "python": platform.python_version(),
@@ -26,10 +26,10 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """The git revision of the checkout that this package runs from, or ``"unknown"``."""
+    """Abbreviated git revision of the checkout that this package runs from, or ``"unknown"``."""
     root = Path(__file__).resolve().parents[2]
     try:
-        found = subprocess.run(
+        result = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],
             cwd=root,
             capture_output=True,
@@ -39,4 +39,4 @@ def revision() -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return found.stdout.strip()
+    return result.stdout.strip()

@@ -19,10 +19,11 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = 0xFFFFFFFF
 _ROUNDS = 10
+_BLOCK = 64  # columns that are summed at once
 
 
 class Stream(enum.IntEnum):
-    """Domain separation: two streams of one seed share no counter, whatever is drawn from them.
+    """What a random number is drawn for: two streams of one seed share no counter.
 
     The members are part of what a seed means: renumbering one changes every published number.
     """
@@ -38,11 +39,11 @@ class Stream(enum.IntEnum):
     VALIDATION_STEPS = 17
     TEST_STEPS = 18
     AGENT_NOISE = 256
-    """And those after it: an agent's draws of one update, in order."""
+    """This and every larger number: the draws of an agent's update, in the order they are made."""
 
 
 def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) -> Tensor:
-    """Random 32-bit words.
+    """Random 32-bit words of Philox4x32-10.
 
     Args:
         seeds: int64, shape (B,) or broadcastable to it; the 64-bit key.
@@ -69,7 +70,7 @@ def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) ->
 
 
 def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
-    """The upper and the lower 32 bits of products of 32-bit words."""
+    """Upper and lower 32 bits of the products of 32-bit words with a 32-bit multiplier."""
     if torch.compiler.is_compiling():
         # In halves that never fill 64 bits: torch's compiler takes it that int64 does not wrap.
         lower = (words & 0xFFFF) * multiplier
@@ -80,12 +81,12 @@ def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
 
 
 def uniforms(words: Tensor) -> Tensor:
-    """Map 32-bit words to float64 in (0, 1), never 0 or 1; same shape."""
+    """Uniform float64 values in (0, 1), never 0 or 1, of 32-bit words; same shape."""
     return (words.to(torch.float64) + 0.5) * 2.0**-32
 
 
-def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
-    """Map two 32-bit words to float64 in (0, 1) with 52 random bits; same shape.
+def uniform_52bit(high: Tensor, low: Tensor) -> Tensor:
+    """Uniform float64 values in (0, 1) with 52 random bits, of two 32-bit words; same shape.
 
     For inverse-CDF draws over large catalogues, where steps of 2**-32 would be felt.
     """
@@ -93,23 +94,63 @@ def fine_uniforms(high: Tensor, low: Tensor) -> Tensor:
     return (bits.to(torch.float64) + 0.5) * 2.0**-52
 
 
-def below(words: Tensor, limit: Tensor | int) -> Tensor:
-    """Map 32-bit words to int64 in [0, limit), for limits up to 2**31; same shape.
+def uniform_integers(words: Tensor, limit: Tensor | int) -> Tensor:
+    """Uniform int64 values in [0, limit), of 32-bit words and limits up to 2**31; same shape.
 
-    Uniform to within limit / 2**32.
+    Each value's probability is within 2**-32 of 1 / limit.
     """
     return (words * limit) >> 32
 
 
 def normals(first: Tensor, second: Tensor) -> Tensor:
-    """Standard normal float64 values from two tensors of 32-bit words (Box and Muller, 1958)."""
-    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
-    return radius * torch.cos(2.0 * math.pi * uniforms(second))
+    """Standard normal float64 values, one of each pair of 32-bit words; same shape.
+
+    The cosine branch of Box and Muller, *A note on the generation of random normal deviates*,
+    Annals of Mathematical Statistics 29 (1958).
+    """
+    radius, angle = _polar(first, second)
+    return radius * torch.cos(angle)
 
 
-def many_normals(words: Tensor) -> Tensor:
-    """As many standard normal float64 values as there are words (..., 2 k): both of each pair."""
-    first, second = words.chunk(2, dim=-1)
-    radius = torch.sqrt(-2.0 * torch.log(uniforms(first)))
-    angle = 2.0 * math.pi * uniforms(second)
+def box_muller(words: Tensor) -> Tensor:
+    """Standard normal float64 values, both branches of Box and Muller (1958).
+
+    Args:
+        words: int64 (..., 2 k) in [0, 2**32); word i is paired with word k + i.
+
+    Returns:
+        float64 (..., 2 k): the k cosines, then the k sines.
+    """
+    radius, angle = _polar(*words.chunk(2, dim=-1))
     return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+
+
+def _polar(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Radius and angle of a standard normal vector in the plane, of two 32-bit words."""
+    return torch.sqrt(-2.0 * torch.log(uniforms(first))), 2.0 * math.pi * uniforms(second)
+
+
+def categorical(weights: Tensor, quantiles: Tensor) -> Tensor:
+    """Categories drawn by inverse CDF, a column of ``weights`` for each row: int64 (B,).
+
+    In two levels, sums of 64 columns and then the 64, since a running sum of all N costs more than
+    the scores that weights are made of.
+
+    Args:
+        weights: float32 (B, N), non-negative, not normalised; at least one of a row is positive.
+            A column of weight 0 is never drawn.
+        quantiles: float64 (B,), uniform in (0, 1).
+    """
+    num_rows, num_columns = weights.shape
+    padded = torch.nn.functional.pad(weights, (0, -num_columns % _BLOCK))
+    blocks = padded.view(num_rows, padded.shape[1] // _BLOCK, _BLOCK)
+    upper = blocks.sum(dim=2, dtype=torch.float64).cumsum(dim=1)
+    target = quantiles.unsqueeze(1) * upper[:, -1:]
+    block = torch.searchsorted(upper, target, right=True).clamp_(max=upper.shape[1] - 1)
+    before = torch.where(block > 0, upper.gather(1, (block - 1).clamp_min(0)), 0.0)
+    chosen = block.unsqueeze(2).expand(num_rows, 1, _BLOCK)
+    inner = blocks.gather(1, chosen).squeeze(1).to(torch.float64).cumsum(dim=1)
+    # Below the block's sum, so that rounding cannot lead past its last column of positive weight.
+    rest = torch.minimum((target - before).clamp_min(0.0), inner[:, -1:] * (1.0 - 1e-12))
+    column = torch.searchsorted(inner, rest, right=True)
+    return (block * _BLOCK + column).squeeze(1)

@@ -1,4 +1,4 @@
-"""How torch computes, for a while: with how many threads, and in which arithmetic."""
+"""Torch's number of threads, the arithmetic of its matrix products, and its devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch compute with ``count`` threads, and with as many as before afterwards."""
+    """Let torch compute with ``count`` threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -23,7 +23,7 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Let float32 matrices be multiplied in the named arithmetic, and as before afterwards.
+    """Let float32 matrices be multiplied in the named arithmetic within the block.
 
     * ``"float32"``: every product and sum in float32. On the CPU torch's default kernels may be
       half as fast as the processor allows; where a check shows that oneDNN's multiply as exactly,
@@ -33,7 +33,7 @@ def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
 
     Args:
         precision: ``float32``, ``tf32`` (CUDA devices alone) or ``bf16``.
-        device: where the matrices are.
+        device: the matrices' device.
     """
     if precision == "bf16":
         with torch.autocast(device.type, torch.bfloat16):
@@ -50,6 +50,7 @@ def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _setting(holder: Any, name: str, value: Any) -> Iterator[None]:
+    """Let an attribute have this value within the block."""
     before = getattr(holder, name)
     setattr(holder, name, value)
     try:
@@ -59,6 +60,7 @@ def _setting(holder: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _onednn() -> Any:
+    """Torch's settings of oneDNN's matrix products; ``None`` in versions that have none."""
     return getattr(torch.backends.mkldnn, "matmul", None)
 
 
@@ -83,7 +85,10 @@ def _onednn_is_exact() -> bool:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device, checked to be there.
+    """A torch device, checked to be usable on this machine.
+
+    Args:
+        device: a device or its name, such as ``"cpu"`` or ``"cuda:0"``.
 
     Raises:
         ValueError: the name is malformed, or this machine or this build of torch lacks the device.
@@ -93,9 +98,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
         # In float64, which random numbers and propensities need.
         torch.empty(1, dtype=torch.float64, device=resolved)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        have = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        names = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"device={str(device)!r} cannot be used here ({reason}); available: {', '.join(have)}."
+            f"device={str(device)!r} cannot be used here ({reason}); available: {', '.join(names)}."
         ) from error
     return resolved

@@ -20,7 +20,8 @@ class Batch(NamedTuple):
         actions: float32 (B, a).
         rewards: float32 (B,).
         next_observations: float32 (B, o). Where an episode ended it is whatever the log had there.
-        terminations: bool (B,), true where nothing follows: do not bootstrap. All true in a bandit.
+        terminations: bool (B,), true where the episode ended of itself, so that all future rewards
+            are 0: do not bootstrap. All true in a bandit.
         infos: further columns of the log by name, (B,) or (B, ...), if they were asked for.
     """
 
@@ -74,9 +75,9 @@ class Transitions:
         if len(logs) == 1:
             return logs[0]
         for what in ("observation_dim", "action_dim", "device"):
-            found = sorted({str(getattr(log, what)) for log in logs})
-            if len(found) > 1:
-                raise ValueError(f"Logs of different {what} cannot be joined: {', '.join(found)}.")
+            values = sorted({str(getattr(log, what)) for log in logs})
+            if len(values) > 1:
+                raise ValueError(f"Logs of different {what} cannot be joined: {', '.join(values)}.")
         starts = [0]
         for log in logs:
             starts.append(starts[-1] + len(log._observations))
@@ -96,22 +97,22 @@ class Transitions:
 
     @property
     def observation_dim(self) -> int:
-        """Dimension o."""
+        """Dimension o of an observation."""
         return int(self._observations.shape[1])
 
     @property
     def action_dim(self) -> int:
-        """Dimension a."""
+        """Dimension a of an action."""
         return int(self._actions.shape[1])
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device that holds the tensors."""
         return self._observations.device
 
     @property
     def episode_ends(self) -> Tensor:
-        """bool (N,), true at the last transition of an episode: terminated, or cut off there."""
+        """Marks of the last transition of each episode, terminated or cut off there: bool (N,)."""
         ends = self._terminations.clone()
         ends[:-1] |= self._rows[1:] != self._rows[:-1] + 1
         ends[-1] = True
@@ -138,29 +139,36 @@ class Transitions:
         return MappingProxyType(self._infos)
 
     def observations(self) -> Tensor:
-        """A copy of the observations that transitions start from, float32 (N, o)."""
+        """Observations that the transitions start from, float32 (N, o), copied."""
         return self._observations.index_select(0, self._rows)
 
     def as_batch(self) -> Batch:
-        """A copy of all of it, in the dataset's order."""
+        """All N transitions in the dataset's order, copied."""
         return self.take(torch.arange(len(self), device=self.device))
 
     def take(self, indices: Tensor) -> Batch:
-        """The transitions with the given indices, int64 (B,) in [0, N)."""
+        """The transitions with these indices, copied.
+
+        Args:
+            indices: int64 of any shape, (B,) for a batch, in [0, N).
+
+        Returns:
+            columns whose leading axes are those of ``indices``.
+        """
         # Whole rows, which index_select copies several times as fast as an index in brackets does.
         flat = indices.reshape(-1)
         rows = self._rows.index_select(0, flat)
 
-        def picked(column: Tensor, where: Tensor) -> Tensor:
-            return column.index_select(0, where).reshape(indices.shape + column.shape[1:])
+        def select(column: Tensor, at: Tensor) -> Tensor:
+            return column.index_select(0, at).reshape(indices.shape + column.shape[1:])
 
         return Batch(
-            picked(self._observations, rows),
-            picked(self._actions, flat),
-            picked(self._rewards, flat),
-            picked(self._observations, rows + 1),
-            picked(self._terminations, flat),
-            {name: picked(column, flat) for name, column in self._infos.items()},
+            select(self._observations, rows),
+            select(self._actions, flat),
+            select(self._rewards, flat),
+            select(self._observations, rows + 1),
+            select(self._terminations, flat),
+            {name: select(column, flat) for name, column in self._infos.items()},
         )
 
     def first(self, count: int, infos: Sequence[str]) -> Transitions:
@@ -175,7 +183,15 @@ class Transitions:
         )
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
-        """A batch drawn uniformly with replacement by a generator of the tensors' device."""
+        """A batch drawn uniformly with replacement.
+
+        Args:
+            batch_size: B ≥ 1.
+            generator: on the tensors' device.
+
+        Raises:
+            ValueError: a batch size below 1.
+        """
         check_integer("batch_size", batch_size, 1)
         indices = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
         return self.take(indices)
@@ -184,9 +200,13 @@ class Transitions:
 def check_batch(
     batch: Batch, observation_dim: int, action_dim: int, axes: tuple[int, ...] = ()
 ) -> None:
-    """Raise ``ValueError`` unless shapes fit; looks at no value, so nothing waits for a device.
+    """Raise ``ValueError`` unless the shapes fit; no value is read, so nothing waits for a device.
 
-    ``axes`` are expected before the batch's own: the number of learners.
+    Args:
+        batch: transitions.
+        observation_dim: o.
+        action_dim: a.
+        axes: leading axes before the batch's own, such as the number of learners.
     """
     size = batch.rewards.shape[-1] if batch.rewards.ndim else 0
     rows = (*axes, size)
@@ -198,9 +218,9 @@ def check_batch(
         "terminations": rows,
     }
     for name, shape in expected.items():
-        found = tuple(getattr(batch, name).shape)
-        if found != shape or size == 0:
+        actual = tuple(getattr(batch, name).shape)
+        if actual != shape or size == 0:
             raise ValueError(
-                f"Batch field {name!r} has shape {found}; this agent expects {shape}, at least one "
-                f"row (observation_dim={observation_dim}, action_dim={action_dim})."
+                f"Batch field {name!r} has shape {actual}; this agent expects {shape}, at least "
+                f"one row (observation_dim={observation_dim}, action_dim={action_dim})."
             )

@@ -1,4 +1,4 @@
-"""Checks of input that several modules share: each raises one error that names the mend."""
+"""Checks of input that several modules share: each raises one error that says what is allowed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ SEED_LIMIT = 2**63
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not among ``known``: says the nearest one and lists all."""
+    """An error for a name that is not among ``known``, which says the nearest and lists them all.
+
+    Args:
+        kind: what is named, for the message, such as ``"split"``.
+        name: what was given.
+        known: the names that there are.
+    """
     choices = sorted(known)
     hint = nearest_name(name, choices)
     return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
 
 
 def nearest_name(name: object, known: Iterable[str]) -> str:
-    """A question for the nearest of ``known``, with a blank before it; nothing if none is near."""
-    nearest = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    """The end of a message, " Did you mean …?" with the nearest name; empty if none is near."""
+    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def repeated_values(values: ArrayLike) -> NDArray[Any]:
@@ -43,10 +49,18 @@ def check_number(
     include_low: bool = True,
     include_high: bool = True,
 ) -> None:
-    """Raise ``ValueError`` unless ``value`` is a finite number in the stated interval."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = number and math.isfinite(value)
-    inside = number and (
+    """Raise ``ValueError`` unless ``value`` is a finite number in the stated interval.
+
+    Args:
+        name: what the number is called, for the message.
+        value: anything; a boolean is no number.
+        low: lower bound.
+        high: upper bound, or infinity.
+        include_low: whether the lower bound itself is allowed.
+        include_high: whether the upper bound itself is allowed.
+    """
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    inside = (is_real and math.isfinite(value)) and (
         (low <= value if include_low else low < value)
         and (value <= high if include_high else value < high)
     )
@@ -57,28 +71,31 @@ def check_number(
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer, at least ``low``, at most ``high``."""
-    integer = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not integer or value < low or (high is not None and value > high):
+    """Raise ``ValueError`` unless ``value`` is an integer ≥ ``low`` and, if given, ≤ ``high``.
+
+    Integers of NumPy and torch count, booleans do not.
+    """
+    is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not is_integer or value < low or (high is not None and value > high):
         bound = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}={value!r} is not an integer {bound}.")
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is true or false; text that says so is neither."""
+    """Raise ``ValueError`` unless ``value`` is a ``bool``; the text "true" is not."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r} is neither true nor false (a boolean).")
 
 
 def check_seed(seed: int, name: str = "seed") -> int:
-    """Return ``seed`` if it is an integer in [0, 2**63), else raise ``ValueError``."""
+    """The seed as an ``int``; ``ValueError`` unless it is an integer in [0, 2**63)."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
         raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
     return int(seed)
 
 
 def check_seeds(seeds: Sequence[int]) -> list[int]:
-    """Return the seeds of replicates, checked to be at least one, valid and all different."""
+    """Seeds of replicates as ``int``; ``ValueError`` unless valid, all different, at least one."""
     checked = [check_seed(seed) for seed in seeds]
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(f"seeds={list(seeds)} must be different seeds, at least one.")

@@ -1,4 +1,4 @@
-"""The Gymnasium environments: one scalar, one natively vectorised, over the same world."""
+"""RecSimZipf-v0, a contextual bandit: its scalar and its natively vectorised environment."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from recsim_drpo.envs.base import Floats, Scene, WorldEnv, WorldVectorEnv, as_ac
 from recsim_drpo.simulator.world import World, make_world
 
 INFO_KEYS = ("item_id", "latent_reward", "oracle_reward")
-_PREFETCH = 16
+_PREFETCH = 16  # users drawn at once: a batch of sixteen costs about as much as one
 
 
 class _Arrivals(NamedTuple):
-    """Users who await a recommendation, all with leading axis B."""
+    """Users who await a recommendation, with the reward of each one's best item; leading axis B."""
 
     contexts: Tensor
     interests: Tensor
@@ -27,7 +27,7 @@ class _Arrivals(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What one recommendation each came to, as arrays of shape (B,)."""
+    """Outcome of one recommendation to each user, as arrays of shape (B,)."""
 
     rewards: NDArray[np.float64]
     item_id: NDArray[np.int64]
@@ -36,12 +36,14 @@ class _Outcome(NamedTuple):
 
 
 def _arrive(world: World, split: str, seeds: Tensor | int, episodes: Tensor) -> _Arrivals:
+    """Users of these names, as of :meth:`World.users`."""
     users = world.users(split, seeds, episodes)
     best = world.reward_of_items(world.best_items(users.tastes), users.interests)
     return _Arrivals(users.contexts, users.interests, users.reward_noise, best)
 
 
 def _recommend(world: World, actions: Tensor, arrivals: _Arrivals) -> _Outcome:
+    """Outcome of actions (B, d): rewards (Eq. 48, 49) of the items that they decode to."""
     items = world.decode(actions)
     latent = world.reward_of_items(items, arrivals.interests)
     observed = world.observed_reward(latent, arrivals.reward_noise)
@@ -127,7 +129,18 @@ class RecSimZipfEnv(WorldEnv):
         self._awaits_action = False
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """Recommend the item that ``action`` decodes to, once an episode."""
+        """Recommend the item that ``action`` decodes to, once an episode.
+
+        Args:
+            action: numbers (d,).
+
+        Returns:
+            context float32 (context_dim,); observed reward; ``True``; ``False``; info.
+
+        Raises:
+            ValueError: an action of another shape, or not of numbers.
+            ResetNeeded: the episode is over, or none has begun.
+        """
         actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         if not self._awaits_action:
             raise gym.error.ResetNeeded("An episode is one step: call reset() before each step().")
@@ -151,7 +164,7 @@ class RecSimZipfEnv(WorldEnv):
         return context
 
     def _arrival(self) -> _Arrivals:
-        # Drawn some users ahead: a batch of sixteen costs about as much as one.
+        """The user of this episode, B = 1."""
         offset = self._episode - self._block_start
         if self._block is None or self._block_seed != self._seed or not 0 <= offset < _PREFETCH:
             self._block_seed, self._block_start, offset = self._seed, self._episode, 0
@@ -173,7 +186,7 @@ class RecSimZipfVectorEnv(WorldVectorEnv):
     ``oracle_reward`` float32, each (num_envs,).
 
     Args:
-        num_envs: how many, at least 1.
+        num_envs: number of environments, ≥ 1.
         render_mode, split, device, **world: as for :class:`RecSimZipfEnv`.
     """
 
@@ -197,11 +210,15 @@ class RecSimZipfVectorEnv(WorldVectorEnv):
         """Recommend to every user, and let the next ones arrive.
 
         Args:
-            actions: float (num_envs, d).
+            actions: numbers (num_envs, d).
 
         Returns:
             next contexts float32 (num_envs, context_dim); rewards float64, terminations (all true)
             and truncations (all false), each (num_envs,); infos.
+
+        Raises:
+            ValueError: actions of another shape, or not of numbers.
+            ResetNeeded: before the first ``reset``.
         """
         batch = as_actions(actions, self.action_space.shape or (), self.world)
         if self._arrivals is None or self._seeds is None:

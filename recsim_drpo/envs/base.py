@@ -1,4 +1,4 @@
-"""What all environments share: spaces, seeded sequences of episodes, and pictures."""
+"""Base classes of the environments: spaces, seeded sequences of episodes, and rendering."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 
 def spaces_of(world: World) -> tuple[Any, Any]:
-    """Observation and action space of the environments of a world."""
+    """Observation space ``Box(-1, 1, (context_dim,))`` and action space ``Box(-1, 1, (d,))``."""
     return (
         gym.spaces.Box(-1.0, 1.0, (world.context_dim,), np.float32),
         gym.spaces.Box(-1.0, 1.0, (world.dim,), np.float32),
@@ -30,7 +30,16 @@ def spaces_of(world: World) -> tuple[Any, Any]:
 
 
 def as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
-    """Actions of anyone as a tensor on the world's device; ``ValueError`` where they do not fit."""
+    """Actions as a floating-point tensor on the world's device.
+
+    Args:
+        actions: numbers that NumPy understands.
+        shape: the shape that they must have.
+        world: whose device it is.
+
+    Raises:
+        ValueError: another shape, or no numbers.
+    """
     array = np.asarray(actions)
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise ValueError(
@@ -43,12 +52,12 @@ def as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
 
 
 class Scene(NamedTuple):
-    """What there is to draw of environments: after a step, or of users who wait.
+    """State of B environments to draw, before a step or after it.
 
     Attributes:
-        interests: float32 (B, d), where the recommendation found them.
-        actions: (B, d); ``None`` before a step.
-        items: int64 (B,), -1 for none; ``None`` before a step.
+        interests: float32 (B, d), the users' interests before the step.
+        actions: numbers (B, d); ``None`` before the step.
+        items: int64 (B,), shown in it, -1 for none; ``None`` before the step.
     """
 
     interests: Tensor
@@ -56,18 +65,18 @@ class Scene(NamedTuple):
     items: NDArray[np.int64] | None = None
 
 
-class _Pictures:
-    """Draws scenes, where a render mode asks for them."""
+class _Frames:
+    """Frames of scenes, where the render mode asks for them; ``ValueError`` for an unknown mode."""
 
     def __init__(self, render_mode: str | None) -> None:
         if render_mode not in (None, *RENDER_MODES):
             raise unknown_name("render mode", render_mode, RENDER_MODES)
-        self._wanted = render_mode is not None
+        self._enabled = render_mode is not None
         self._renderer: Renderer | None = None
 
     def draw(self, world: World, scene: Scene | None) -> list[NDArray[np.uint8]] | None:
-        """One frame a user of the scene; ``None``, and a warning, where no mode was asked for."""
-        if not self._wanted:
+        """A frame of each user, uint8 (height, width, 3); without a mode ``None`` and a warning."""
+        if not self._enabled:
             gym.logger.warn('render() without a render mode: pass render_mode="rgb_array".')
             return None
         if scene is None:
@@ -85,17 +94,20 @@ class _Pictures:
 
 
 class WorldEnv(gym.Env[Floats, Floats]):
-    """What the scalar environments share: a seeded sequence of episodes, and pictures.
+    """Base class of the scalar environments: a seeded sequence of episodes, and rendering.
 
     A subclass sets ``world``, ``observation_space`` and ``action_space``, begins an episode in
-    :meth:`_begin`, and keeps what there is to draw in ``_scene``.
+    :meth:`_begin`, and keeps in ``_scene`` what :meth:`render` draws.
+
+    Raises:
+        ValueError: an unknown render mode or split.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
     world: World
 
     def __init__(self, render_mode: str | None, split: str) -> None:
-        self._pictures = _Pictures(render_mode)
+        self._frames = _Frames(render_mode)
         stream_of(split)
         self.render_mode = render_mode
         self.split = split
@@ -106,7 +118,18 @@ class WorldEnv(gym.Env[Floats, Floats]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Floats, dict[str, Any]]:
-        """Start an episode with the next user; a seed in [0, 2**63) starts a sequence of users."""
+        """Start an episode with the next user.
+
+        Args:
+            seed: integer in [0, 2**63), which starts a sequence of users; ``None`` goes on with it.
+            options: ignored.
+
+        Returns:
+            the first observation and an empty dictionary.
+
+        Raises:
+            ValueError: a seed out of its range.
+        """
         super().reset(seed=seed if seed is None else check_seed(seed))
         if seed is not None:
             self._seed, self._episode = int(seed), -1
@@ -116,21 +139,21 @@ class WorldEnv(gym.Env[Floats, Floats]):
         return self._begin(), {}
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The catalogue in two dimensions with the user's interest, the action and its item.
+        """Frame of the catalogue in two dimensions, the user's interest, the action and its item.
 
         Returns:
             uint8 (height, width, 3), or ``None`` where no render mode was asked for.
         """
-        frames = self._pictures.draw(self.world, self._scene)
+        frames = self._frames.draw(self.world, self._scene)
         return None if frames is None else frames[0]
 
     def _begin(self) -> Floats:
-        """Begin episode ``_episode`` of seed ``_seed``; its first observation."""
+        """First observation of episode ``_episode`` of seed ``_seed``, which begins."""
         raise NotImplementedError
 
 
 class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
-    """What the native vector environments share; a subclass does as for :class:`WorldEnv`."""
+    """Base class of the native vector environments; a subclass does as for :class:`WorldEnv`."""
 
     metadata = {  # noqa: RUF012 - Gymnasium declares it so
         **WorldEnv.metadata,
@@ -140,7 +163,7 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     def __init__(self, num_envs: int, render_mode: str | None, split: str) -> None:
         check_integer("num_envs", num_envs, 1)
-        self._pictures = _Pictures(render_mode)
+        self._frames = _Frames(render_mode)
         stream_of(split)
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -161,30 +184,38 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             seed: an integer s seeds environment i with s + i; or one seed (or ``None``, which
                 lets that environment's sequence go on) an environment.
             options: ignored.
+
+        Returns:
+            the first observations, (num_envs, o), and an empty dictionary.
+
+        Raises:
+            ValueError: a seed out of its range, or another number of them.
         """
-        given: Any = seed  # whatever a caller without types passes
-        if given is None or (isinstance(given, (int, np.integer)) and not isinstance(given, bool)):
-            super().reset(seed=None if given is None else check_seed(int(given)))
-            wanted = [None if given is None else int(given) + i for i in range(self.num_envs)]
-        elif isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
-            raise ValueError(f"seed={given!r} is neither an integer nor one seed an environment.")
-        else:
-            wanted = list(given)
-            if len(wanted) != self.num_envs:
-                raise ValueError(f"{len(wanted)} seeds for {self.num_envs} environments.")
+        seeds = self._seed_of_each(seed)
         if self._seeds is None:
-            drawn = self.np_random.integers(SEED_LIMIT, size=self.num_envs)
-            self._seeds = torch.from_numpy(drawn)
-        for i, one in enumerate(wanted):
-            if one is not None:
-                self._seeds[i], self._episodes[i] = check_seed(one), -1
+            random_seeds = self.np_random.integers(SEED_LIMIT, size=self.num_envs)
+            self._seeds = torch.from_numpy(random_seeds)
+        for i, new_seed in enumerate(seeds):
+            if new_seed is not None:
+                self._seeds[i], self._episodes[i] = check_seed(new_seed), -1
         self._episodes += 1
         return self._begin(self._seeds), {}
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
-        """One frame an environment, of the step just made or of the users who wait."""
-        frames = self._pictures.draw(self.world, self._scene)
+        """Frames of all environments, as of :meth:`WorldEnv.render`."""
+        frames = self._frames.draw(self.world, self._scene)
         return None if frames is None else tuple(frames)
+
+    def _seed_of_each(self, seed: Any) -> list[int | None]:
+        """Seed of each environment, not checked for its range; seeds ``np_random`` with one."""
+        if seed is None or (isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)):
+            super().reset(seed=None if seed is None else check_seed(int(seed)))
+            return [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+        if isinstance(seed, str) or not isinstance(seed, Sequence | np.ndarray):
+            raise ValueError(f"seed={seed!r} is neither an integer nor one seed an environment.")
+        if len(seed) != self.num_envs:
+            raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments.")
+        return list(seed)
 
     def _set_spaces(self, spaces: tuple[Any, Any]) -> None:
         self.single_observation_space, self.single_action_space = spaces
@@ -192,5 +223,5 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
 
     def _begin(self, seeds: Tensor) -> Floats:
-        """Begin episodes ``_episodes`` of these seeds everywhere; their first observations."""
+        """First observations of episodes ``_episodes`` of these seeds, which begin everywhere."""
         raise NotImplementedError

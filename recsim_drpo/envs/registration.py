@@ -1,4 +1,4 @@
-"""The environments' names, and their registration with Gymnasium."""
+"""Ids of the environments, and their registration with Gymnasium."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def register() -> None:
 def _survive_forks() -> None:
     """Let forked children compute with one thread.
 
-    OpenMP's threads do not survive a fork, and a child that asks for them waits for ever: so would
+    OpenMP's threads do not survive a fork: a child that asks for them waits for ever, and with it
     Gymnasium's AsyncVectorEnv, which forks.
     """
 

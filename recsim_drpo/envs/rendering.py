@@ -1,4 +1,4 @@
-"""Pictures of one recommendation: the catalogue in two dimensions and what happened on it."""
+"""Frames of a recommendation: the catalogue in two dimensions, interest, action and item."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 
 _SIZE = 512
 _MARGIN = 40
-_SCALE = 2
+_SCALE = 2  # drawn so much larger, then reduced: smooth edges
 _MAX_POINTS = 5_000
 _INK = (20, 20, 20)
 _ACTION = (214, 39, 40)
@@ -28,8 +28,8 @@ class Renderer:
 
     def __init__(self, catalogue: SimulatedCatalogue) -> None:
         rows = np.linspace(0, catalogue.num_items - 1, min(catalogue.num_items, _MAX_POINTS))
-        shown = rows.round().astype(np.int64)
-        vectors = np.asarray(catalogue.embeddings[shown], dtype=np.float64)
+        items = rows.round().astype(np.int64)
+        vectors = np.asarray(catalogue.embeddings[items], dtype=np.float64)
         # Uncentred: a direction then has one place, whether it is an item, a user or an action.
         _, axes = np.linalg.eigh(vectors.T @ vectors)
         self._axes = axes[:, ::-1][:, :2]
@@ -41,7 +41,7 @@ class Renderer:
         self._backdrop = Image.new("RGB", (_SIZE * _SCALE, _SIZE * _SCALE), (255, 255, 255))
         draw = ImageDraw.Draw(self._backdrop)
         num_topics = len(catalogue.topic_centres)
-        for point, topic in zip(points, catalogue.topics[shown], strict=True):
+        for point, topic in zip(points, catalogue.topics[items], strict=True):
             hue = colorsys.hls_to_rgb(topic / num_topics, 0.72, 0.55)
             x, y = self._pixel(point)
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=tuple(int(255 * c) for c in hue))
@@ -52,12 +52,12 @@ class Renderer:
         action: NDArray[np.floating] | None,
         item: int | None,
     ) -> NDArray[np.uint8]:
-        """Draw one frame.
+        """Frame of one recommendation, or of a user who waits for it.
 
         Args:
-            interest: (d,), the user's latent interest.
-            action: (d,) or ``None`` before the step.
-            item: the row it decoded to, -1 for none; ``None`` before the step.
+            interest: floating (d,), the user's latent interest.
+            action: floating (d,); ``None`` before the step.
+            item: row of the catalogue that the action decodes to, -1 for none; ``None`` before.
 
         Returns:
             uint8 (512, 512, 3).
@@ -89,6 +89,7 @@ class Renderer:
         return np.asarray(small, dtype=np.uint8).copy()
 
     def _pixel(self, point: NDArray[np.float64]) -> tuple[float, float]:
+        """Place of a projected point, float64 (2,), on the backdrop; far ones at its border."""
         x, y = (np.clip((point - self._centre) / self._span, -0.55, 0.55) + 0.5) * (
             _SIZE - 2 * _MARGIN
         ) + _MARGIN

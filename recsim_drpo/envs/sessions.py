@@ -1,4 +1,4 @@
-"""The Gymnasium face of sessions: one environment scalar, one natively vectorised."""
+"""RecSimZipfSession-v0: its scalar and its natively vectorised environment."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SESSION_INFO_KEYS = ("item_id", "topic", "latent_reward", "oracle_reward")
 
 
 def session_spaces_of(sessions: Sessions) -> tuple[Any, Any]:
-    """Observation and action space of the environments of sessions."""
+    """Observation space, contexts in [-1, 1] and exposure in [0, 1], and action space."""
     contexts, actions = spaces_of(sessions.world)
-    none = np.zeros(sessions.world.num_topics, dtype=np.float32)
-    low, high = np.concatenate([contexts.low, none]), np.concatenate([contexts.high, none + 1.0])
+    least = np.zeros(sessions.world.num_topics, dtype=np.float32)
+    low, high = np.concatenate([contexts.low, least]), np.concatenate([contexts.high, least + 1.0])
     return gym.spaces.Box(low, high, dtype=np.float32), actions
 
 
 class _Running:
-    """Sessions of num_envs users, one step after the other."""
+    """Running sessions of num_envs users, in lockstep."""
 
     def __init__(self, sessions: Sessions, split: str) -> None:
         self._sessions = sessions
@@ -33,26 +33,30 @@ class _Running:
         self.observations: Tensor | None = None
 
     def begin(self, seeds: Tensor, episodes: Tensor) -> Tensor:
-        """Begin sessions everywhere; the first observations (B, o)."""
+        """First observations (B, o) of these sessions, which begin everywhere."""
         self._seeds, self._episodes = seeds.clone(), episodes.clone()
         self._steps = torch.zeros_like(episodes)
         self.observations = self._sessions.begin(self._split, seeds, episodes)
         return self.observations
 
-    def begin_anew(self, where: Tensor) -> None:
-        """Begin the next session of the users in the given rows, int64 (b,)."""
+    def begin_next(self, rows: Tensor) -> None:
+        """Begin the next session in some rows, int64 (b,)."""
         assert self.observations is not None
-        self._episodes[where] += 1
-        self._steps[where] = 0
+        self._episodes[rows] += 1
+        self._steps[rows] = 0
         self.observations = self.observations.clone()
-        self.observations[where] = self._sessions.begin(
-            self._split, self._seeds[where], self._episodes[where]
+        self.observations[rows] = self._sessions.begin(
+            self._split, self._seeds[rows], self._episodes[rows]
         )
 
     def step(
         self, actions: Tensor
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, NDArray[Any]]]:
-        """Observed rewards, terminations, truncations and info columns of a step, each (B,)."""
+        """Observed rewards, terminations, truncations and info columns of a step, each (B,).
+
+        Raises:
+            ResetNeeded: no session has begun.
+        """
         if self.observations is None:
             raise gym.error.ResetNeeded("Call reset() before step().")
         sessions, before = self._sessions, self.observations
@@ -135,7 +139,19 @@ class RecSimZipfSessionEnv(WorldEnv):
         self._over = True
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
-        """Recommend the item that ``action`` decodes to."""
+        """Recommend the item that ``action`` decodes to.
+
+        Args:
+            action: numbers (d,).
+
+        Returns:
+            observation float32 (context_dim + num_topics,); observed reward; whether the user left;
+            whether the session was cut off; info.
+
+        Raises:
+            ValueError: an action of another shape, or not of numbers.
+            ResetNeeded: no session is running.
+        """
         actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         before = self._running.observations
         if self._over or before is None:
@@ -177,7 +193,7 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
     ``oracle_reward`` float32, each (num_envs,).
 
     Args:
-        num_envs: how many, at least 1.
+        num_envs: number of environments, ≥ 1.
         render_mode, split, device, **sessions: as for :class:`RecSimZipfSessionEnv`.
     """
 
@@ -202,11 +218,15 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
         """Recommend to every user; where a session ends, the next user arrives.
 
         Args:
-            actions: float (num_envs, d).
+            actions: numbers (num_envs, d).
 
         Returns:
             observations float32 (num_envs, o); rewards float64, terminations and truncations, each
             (num_envs,); infos.
+
+        Raises:
+            ValueError: actions of another shape, or not of numbers.
+            ResetNeeded: before the first ``reset``.
         """
         batch = as_actions(actions, self.action_space.shape or (), self.world)
         before = self._running.observations
@@ -216,19 +236,19 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
         ended = terminated | truncated
         infos = _with_masks(columns, np.ones(self.num_envs, dtype=np.bool_))
         if ended.any():
-            where = ended.nonzero()[0]
+            ended_rows = ended.nonzero()[0]
             final_obs = np.full(self.num_envs, None, dtype=object)
-            last = self._observations()
-            for i in where:
-                final_obs[i] = last[i]
+            last_observations = self._observations()
+            for i in ended_rows:
+                final_obs[i] = last_observations[i]
             infos |= {
                 "final_obs": final_obs,
                 "_final_obs": ended.copy(),
                 "final_info": _with_masks(columns, ended),
                 "_final_info": ended.copy(),
             }
-            self._running.begin_anew(torch.from_numpy(where))
-            self._episodes[where] += 1
+            self._running.begin_next(torch.from_numpy(ended_rows))
+            self._episodes[ended_rows] += 1
         return self._observations(), rewards, terminated, truncated, infos
 
     def _begin(self, seeds: Tensor) -> Floats:
@@ -242,7 +262,7 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
         return observations
 
 
-def _with_masks(columns: dict[str, NDArray[Any]], where: NDArray[np.bool_]) -> dict[str, Any]:
-    """Info columns as Gymnasium's vector environments give them: each with its mask, copied."""
+def _with_masks(columns: dict[str, NDArray[Any]], mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Info columns as Gymnasium's vector environments give them, each with its mask, copied."""
     infos: dict[str, Any] = {key: column.copy() for key, column in columns.items()}
-    return infos | {f"_{key}": where.copy() for key in columns}
+    return infos | {f"_{key}": mask.copy() for key in columns}

@@ -1,4 +1,4 @@
-"""Which simulated world an environment of this package is played in."""
+"""Environments of this package by id and keyword arguments, and the worlds that they describe."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NOT_OF_THE_WORLD = ("render_mode", "split", "device")
 
 @dataclass(frozen=True)
 class WorldSpec:
-    """An environment of this package: its id, and the keywords that define its world.
+    """Description of an environment of this package: its id, and the keywords of its world.
 
     Attributes:
         env_id: ``"RecSimZipf-v0"`` or ``"RecSimZipfSession-v0"``.
-        kwargs: keyword arguments of the environment, but for how it is shown and computed.
+        kwargs: keyword arguments of the environment, less ``render_mode``, ``split``, ``device``.
     """
 
     env_id: str
@@ -33,13 +33,13 @@ class WorldSpec:
 
     @classmethod
     def of(cls, spec: EnvSpec | str | None) -> WorldSpec | None:
-        """Read what a dataset, a run or a caller names.
+        """Description of the environment that a Gymnasium spec is of.
 
         Args:
-            spec: a spec, or one as JSON.
+            spec: of a dataset, a run or a caller; or its JSON.
 
         Returns:
-            ``None`` where it is missing or of an environment that is not of this package.
+            ``None`` where there is no spec, or its environment is not of this package.
         """
         if isinstance(spec, str):
             spec = EnvSpec.from_json(spec)
@@ -50,22 +50,22 @@ class WorldSpec:
 
     @property
     def has_sessions(self) -> bool:
-        """Whether users stay for sessions, in which what is shown has consequences."""
+        """Whether users stay for sessions; else they meet one recommendation each."""
         return self.env_id == SESSION_ENV_ID
 
     def world(self, device: str | torch.device = "cpu") -> World | Sessions:
-        """The world, or the sessions in it, on a device."""
+        """World of a bandit, or sessions in one, on a device."""
         if self.has_sessions:
             return make_sessions(device, **self.kwargs)
         return make_world(device, **self.kwargs)
 
     def catalogue(self) -> SimulatedCatalogue:
-        """The items alone, without the world around them."""
+        """The items of the world, without the rest of it."""
         known = {field.name for field in fields(WorldConfig)}
         return make_catalogue(WorldConfig(**{k: v for k, v in self.kwargs.items() if k in known}))
 
     def make_vec(self, num_envs: int, device: str | torch.device = "cpu") -> Any:
-        """The native vector environment, with training users."""
+        """Native vector environment of ``num_envs`` training users."""
         return gym.make_vec(
             self.env_id, num_envs, "vector_entry_point", device=str(device), **self.kwargs
         )

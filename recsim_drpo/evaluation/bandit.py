@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
@@ -89,7 +90,7 @@ class Evaluator:
             TypeError: it has no ``act``.
             ValueError: it returns actions of another shape than (B, d).
         """
-        return self._evaluations(policy, ())[0]
+        return self._evaluations(restarted(policy), ())[0]
 
     def many(self, policies: Policies) -> list[Evaluation]:
         """Evaluate every learner of a fleet: all act, and all their actions are decoded, at once.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.core.policy import Policies, Policy, check_acts
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
@@ -118,9 +119,10 @@ class SessionEvaluator:
 
     def play(self, policy: Policy) -> Played:
         """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
+        player = restarted(policy)
 
         def act(observations: Tensor) -> Tensor:
-            return torch.as_tensor(policy.act(observations[0])).unsqueeze(0)
+            return torch.as_tensor(player.act(observations[0])).unsqueeze(0)
 
         return self._play(policy, act, 1)[0]
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo.core.policy import Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.ope import estimators as ope
@@ -216,7 +217,8 @@ class OffPolicyEvaluator:
 
     def _drawing(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
         """From contexts (B, o) to the items, int64 (B, max(1, K)), that the policy shows."""
-        method: Any = getattr(policy, "sample" if samples else "act", None)
+        actor: Any = policy if samples else restarted(policy)
+        method: Any = getattr(actor, "sample" if samples else "act", None)
         if not samples:
             check_acts(policy)
         elif not callable(method):

@@ -18,6 +18,7 @@ from minari import MinariDataset
 from torch import Tensor
 
 from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
@@ -84,7 +85,7 @@ class LogEvaluator:
             TypeError: it has no ``act``.
             ValueError: it returns actions of another shape than (B, d).
         """
-        return self._measured(policy, ())[0]
+        return self._measured(restarted(policy), ())[0]
 
     def many(self, policies: Policies) -> list[HeldOut]:
         """Measure every learner of a fleet; raises as for one policy."""

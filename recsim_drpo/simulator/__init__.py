@@ -1,1 +1,1 @@
-"""The simulated world: items, users, rewards, sessions, and who logs in it."""
+"""The simulated world: items, users, rewards, sessions, and the agents that log in it."""

@@ -23,23 +23,31 @@ UNIT_TOLERANCE = 1e-3
 _ITEMS, _POPULARITY, _CLUSTERING, _INTERESTS = range(4)
 _CLUSTER_SAMPLE = 50_000
 _CLUSTER_ITERATIONS = 20
-_ROWS = 65_536
+_ROWS = 65_536  # computed at a time, to bound memory
 
 
 def catalogue_generator(catalogue_seed: int, purpose: int) -> np.random.Generator:
-    """The counter-based generator of one purpose (an integer) under a catalogue seed."""
+    """NumPy's Philox generator, keyed by a catalogue seed and what its numbers are for.
+
+    Args:
+        catalogue_seed: integer in [0, 2**63).
+        purpose: integer in [0, 2**64).
+
+    Raises:
+        ValueError: a seed out of its range.
+    """
     key = np.array([check_seed(catalogue_seed, "catalogue_seed"), purpose], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 
 
 def interest_generator(catalogue_seed: int) -> np.random.Generator:
-    """The generator that draws how contexts map to topics."""
+    """Generator of the matrix that maps contexts to topics' logits; the seed is in [0, 2**63)."""
     return catalogue_generator(catalogue_seed, _INTERESTS)
 
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """Items with unit-length embeddings, whoever made them.
+    """Items with embeddings of unit length.
 
     Attributes:
         embeddings: float32 (N, d), rows of unit length, so that inner product is cosine.
@@ -61,14 +69,14 @@ class Catalogue:
 
     @functools.cached_property
     def checksum(self) -> str:
-        """SHA-256 (hex) of the embeddings' values and shape: two files of one catalogue agree."""
+        """SHA-256 (hex) of the embeddings' values and shape, the same for every file format."""
         return checksum_of(self.embeddings)
 
     @classmethod
     def of_vectors(
         cls, vectors: ArrayLike, item_ids: ArrayLike | None = None, *, normalize: bool = False
     ) -> Catalogue:
-        """Check vectors and ids from outside: the one rule of what items are.
+        """A catalogue of vectors and ids from outside, checked.
 
         Args:
             vectors: (N, d) numbers, d from 2 to 1,024. float32 rows of unit length are not copied:
@@ -95,7 +103,7 @@ class Catalogue:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedCatalogue(Catalogue):
-    """Items of a simulated world: with topics and a popularity as well.
+    """Items of a simulated world, each with a topic and a popularity.
 
     Attributes:
         embeddings, item_ids: as of :class:`Catalogue`.
@@ -122,7 +130,7 @@ class SimulatedCatalogue(Catalogue):
         popularity_exponent: float,
         catalogue_seed: int,
     ) -> SimulatedCatalogue:
-        """Draw a catalogue: a mixture of Gaussians on the unit sphere (Appendix H.1).
+        """A drawn catalogue: a mixture of Gaussians projected on the unit sphere (Appendix H.1).
 
         Item i of topic k is the direction of c_k + ``topic_spread`` · g / √d with g ~ N(0, I_d);
         topic k has probability ∝ (k + 1)^-``topic_size_exponent``.
@@ -173,7 +181,7 @@ class SimulatedCatalogue(Catalogue):
         popularity_exponent: float,
         catalogue_seed: int,
     ) -> SimulatedCatalogue:
-        """Make a catalogue of given vectors; spherical k-means finds its topics.
+        """A catalogue of given vectors (Appendix H.1), whose topics spherical k-means finds.
 
         Args:
             embeddings: as of :meth:`Catalogue.of_vectors`, and so are the next two.
@@ -200,7 +208,13 @@ class SimulatedCatalogue(Catalogue):
 
 
 def check_ids(ids: NDArray[np.generic], num_items: int, file: str | None = None) -> None:
-    """Raise ``ValueError`` unless there is one id an item, and no id twice; names the file."""
+    """Raise ``ValueError`` unless there is one id for each item and none is repeated.
+
+    Args:
+        ids: integers or strings, expected to be of shape (N,).
+        num_items: N.
+        file: name of the file that they are from, for the message.
+    """
     where = "There are" if file is None else f"{file!r} has"
     if ids.shape != (num_items,):
         raise ValueError(f"{where} {num_items:,} item vectors but ids of shape {ids.shape}.")
@@ -222,12 +236,17 @@ def checksum_of(embeddings: NDArray[np.float32]) -> str:
 
 
 def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows (N, d), none of them zero, scaled to unit length."""
     lengths: NDArray[np.float64] = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
     return rows / lengths
 
 
 def checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[np.float32]:
-    """Check every row and return float32 rows of unit length (the same memory where possible).
+    """Rows of unit length, float32 (N, d), in the same memory where possible.
+
+    Args:
+        array: (N, d) numbers.
+        normalize: scale each row to unit length; else a length more than 0.001 from 1 is an error.
 
     Raises:
         ValueError: rows that are not finite, zero, or (without ``normalize``) not of unit length.
@@ -268,7 +287,7 @@ def checked_unit_rows(array: NDArray[np.generic], normalize: bool) -> NDArray[np
 
 
 def _zipf(num_items: int, exponent: float, catalogue_seed: int) -> NDArray[np.float64]:
-    """Popularity ∝ rank^-exponent, ranks dealt to items at random."""
+    """Popularity ∝ rank^-exponent, float64 (N,) summing to 1, ranks dealt to items at random."""
     check_number("popularity_exponent", exponent, 0.0, 20.0)
     ranks = catalogue_generator(catalogue_seed, _POPULARITY).permutation(num_items) + 1.0
     weights = np.asarray(ranks**-exponent, dtype=np.float64)
@@ -278,10 +297,12 @@ def _zipf(num_items: int, exponent: float, catalogue_seed: int) -> NDArray[np.fl
 def spherical_k_means(
     vectors: NDArray[np.float32], num_topics: int, catalogue_seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Cluster unit vectors by cosine (Dhillon and Modha, 2001), started by D² sampling.
+    """Clusters of unit vectors by cosine, and their centres.
 
-    Fitted on at most 50,000 rows; then every row is assigned. Own code, since a library's
-    clustering may change with its version, and with it a published world.
+    Spherical k-means (Dhillon and Modha, *Concept decompositions for large sparse text data using
+    clustering*, Machine Learning 42, 2001), started by D² sampling (Arthur and Vassilvitskii,
+    *k-means++*, SODA 2007). Fitted on at most 50,000 rows; then every row is assigned. Own code,
+    since a library's clustering may change with its version, and with it a published world.
 
     Args:
         vectors: float32 (N, d), rows of unit length.

@@ -1,4 +1,4 @@
-"""Everything that defines a simulated world, its sessions and who logs in it, with its defaults."""
+"""Configurations of a simulated world, its sessions and its logging agent, with their defaults."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ SCENARIOS: Mapping[str, Mapping[str, float]] = {
 """Mixture weights of Table 4."""
 
 SPLITS = ("train", "validation", "test")
-"""Splits of users: whom logs are of, whom agents are chosen with, whom they are judged by."""
+"""Splits of users: for logs, for choosing agents and for judging them."""
+
+DRAWN_NUM_ITEMS = 5_000
+DRAWN_DIM = 128
+"""Size of a drawn catalogue where ``num_items`` or ``embedding_dim`` is ``None``; d as in H.1."""
 
 MAX_STEPS = 2**16
-"""Longest session: a step's random counter is session × 2**16 + step."""
+"""Steps of the longest session: a step's random counter is session × 2**16 + step."""
 
 
 @dataclass(frozen=True)
 class WorldConfig(Config):
-    """Everything that defines a world. The defaults are ``RecSimZipf-v0``; see docs/calibration.md.
+    """Configuration of a world (Appendix H). The defaults are ``RecSimZipf-v0``'s.
+
+    docs/calibration.md tells how they were chosen.
 
     Attributes:
         catalogue_seed: integer in [0, 2**63): draws items, popularity and how contexts map to
@@ -78,7 +84,7 @@ class WorldConfig(Config):
 
 @dataclass(frozen=True)
 class SessionConfig(Config):
-    """How a session goes on. The defaults are ``RecSimZipfSession-v0``; see docs/sessions.md.
+    """Configuration of sessions. The defaults are ``RecSimZipfSession-v0``'s; see docs/sessions.md.
 
     Attributes:
         exposure_rate: from 0 to 1, how far one step moves the exposure towards the topic shown.
@@ -87,7 +93,7 @@ class SessionConfig(Config):
         leave_base: from 0 to 1, probability of leaving after any step.
         leave_boredom: from 0 to 1, added to it at full exposure to the topic shown.
         leave_disappointment: from 0 to 1, added to it at a reward of 0.
-        max_steps: from 1 to 65,536, where a session is cut off.
+        max_steps: from 1 to 65,536, the number of steps after which a session is cut off.
 
     Raises:
         ValueError: a value is out of its range.
@@ -104,7 +110,7 @@ class SessionConfig(Config):
 
 @dataclass(frozen=True)
 class LoggingConfig(Config):
-    """How the three components of the logging agent choose. Calibrated with the world.
+    """Configuration of the logging agent's three components (H.2), calibrated with the world.
 
     Attributes:
         expert_temperature: τ_e > 0 of π_expert(i | x) ∝ exp(cos(e_i, u*) / τ_e): an expert that

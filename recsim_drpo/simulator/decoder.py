@@ -16,19 +16,20 @@ NO_ITEM = -1
 _CPU_CELLS = 2**21
 _GPU_CELLS = 2**26
 _MAX_QUERIES = 1024
-_RUN = 64
+_RUN = 64  # columns whose maximum is taken at once
 
 
 def cells_at_a_time(device: torch.device) -> int:
-    """How many scores of users against items are best computed at a time on a device."""
+    """Number of scores of users against items that are best computed at a time on a device."""
     return _CPU_CELLS if device.type == "cpu" else _GPU_CELLS
 
 
 def directions(actions: Tensor) -> Tensor:
-    """Actions scaled to unit length, float32 of the same shape (..., d): what is looked up.
+    """Actions scaled to unit length, float32 of the same shape (..., d).
 
-    Finite vectors of any length and type are; a zero vector stays one, and a NaN or infinite
-    component leaves components that are not finite.
+    Args:
+        actions: numbers of any type (..., d). Finite vectors of any length are scaled and a zero
+            vector stays one; a NaN or infinite component leaves components that are not finite.
     """
     if not actions.is_floating_point():
         actions = actions.to(torch.float64)
@@ -39,10 +40,13 @@ def directions(actions: Tensor) -> Tensor:
 
 @runtime_checkable
 class Decoder(Protocol):
-    """What turns action embeddings into items; plug in an approximate index by this protocol."""
+    """A maximum inner product search over items; approximate indices plug in by this protocol."""
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return ``(scores, items)``, each (B, k), best first, for float32 queries (B, d)."""
+        """``(scores, items)`` of the k best items, best first, each (B, k), for queries (B, d).
+
+        Scores and queries are float32, items int64.
+        """
         ...
 
 
@@ -68,7 +72,7 @@ class ExactDecoder:
         self._max_cells = max_cells
 
     def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
-        """Return the k items of largest inner product.
+        """The k items of largest inner product with each query, and these products.
 
         Args:
             queries: float32 (B, d).
@@ -91,14 +95,10 @@ class ExactDecoder:
         for start in range(0, len(queries), rows):
             chunk = slice(start, start + rows)
             block = queries[chunk]
-            if k == 1:
-                best, item = self._nearest(block)
-                found = best.unsqueeze(1), item.unsqueeze(1)
-            else:
-                found = self._top(block, k)
-            nothing = ~torch.isfinite(block).all(dim=1, keepdim=True)
-            scores[chunk] = found[0].masked_fill(nothing, -torch.inf)
-            items[chunk] = found[1].masked_fill(nothing, NO_ITEM)
+            best_scores, best_items = self._nearest(block) if k == 1 else self._top(block, k)
+            undefined = ~torch.isfinite(block).all(dim=1, keepdim=True)
+            scores[chunk] = best_scores.masked_fill(undefined, -torch.inf)
+            items[chunk] = best_items.masked_fill(undefined, NO_ITEM)
         return scores, items
 
     def _item_chunks(self, num_queries: int, k: int) -> list[slice]:
@@ -107,6 +107,7 @@ class ExactDecoder:
         return [slice(s, min(s + step, num_items)) for s in range(0, num_items, step)]
 
     def _nearest(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """Score and item of largest inner product with each query of a block, each (B, 1)."""
         best: tuple[Tensor, Tensor] | None = None
         for chunk in self._item_chunks(len(block), 1):
             score, item = row_max(block @ self._embeddings[chunk].T)
@@ -117,13 +118,15 @@ class ExactDecoder:
                 item = torch.where(better, item, best[1])
             best = (score, item)
         assert best is not None
-        return best
+        return best[0].unsqueeze(1), best[1].unsqueeze(1)
 
     def _top(self, block: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Scores and items of the k largest inner products with each query, each (B, k)."""
         keys = torch.empty((len(block), 0), dtype=torch.int64, device=block.device)
         for chunk in self._item_chunks(len(block), k):
-            fresh = _sortable_keys(block @ self._embeddings[chunk].T, chunk.start)
-            keys = torch.cat((keys, fresh.topk(min(k, fresh.shape[1]), dim=1).values), dim=1)
+            chunk_keys = _sortable_keys(block @ self._embeddings[chunk].T, chunk.start)
+            best_of_chunk = chunk_keys.topk(min(k, chunk_keys.shape[1]), dim=1).values
+            keys = torch.cat((keys, best_of_chunk), dim=1)
             keys = keys.topk(min(k, keys.shape[1]), dim=1).values
         return _unpack_keys(keys)
 
@@ -132,7 +135,7 @@ def decode(decoder: Decoder, actions: Tensor) -> Tensor:
     """The item of largest inner product with each action: only an action's direction counts.
 
     Args:
-        decoder: of the items.
+        decoder: searches the items.
         actions: numbers (B, d) on the decoder's device, of whatever length.
 
     Returns:
@@ -164,7 +167,7 @@ def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sortable_keys(scores: Tensor, first_item: int) -> Tensor:
-    """One int64 a cell that orders by score, then by smaller item: no two keys are equal.
+    """Keys, int64 (B, n), that order by score, then by smaller item: no two are equal.
 
     The bits of a float32, read as an integer, order like the float once negative ones are flipped.
     """
@@ -175,6 +178,7 @@ def _sortable_keys(scores: Tensor, first_item: int) -> Tensor:
 
 
 def _unpack_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores, float32, and items, int64, of :func:`_sortable_keys`, in the same shape."""
     ordered = (keys >> 32).to(torch.int32)
     bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
     return bits.view(torch.float32), 0xFFFFFFFF - (keys & 0xFFFFFFFF)

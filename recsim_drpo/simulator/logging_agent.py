@@ -1,4 +1,4 @@
-"""The mixed logging agent (Appendix H.2 and H.4) and the policies that results are held against."""
+"""The mixed-strategy logging agent (Appendix H.2 and H.4), with exact propensities."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.random_policies import RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_number, check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig
 from recsim_drpo.simulator.decoder import row_max
 from recsim_drpo.simulator.world import World
 
-_BLOCK = 64
 _COLDEST = 1e-30  # a smaller temperature would be zero in float32, and 0 / 0 no number
 
 
 def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, float]:
-    """Weights in the order of :data:`POLICIES`.
+    """Weights of the random, popularity-biased and expert component, which sum to 1.
 
     Args:
         scenario: a name in :data:`SCENARIOS`, or weights by component; absent ones are 0.
@@ -46,13 +46,14 @@ def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, 
 
 
 class LoggedChoices(NamedTuple):
-    """What the logging agent showed to a batch of users, all of shape (B,).
+    """Items that the logging agent shows to a batch of users, all of shape (B,).
 
     Attributes:
-        items: int64, the item shown.
-        policies: int8, which component chose it: an index into :data:`POLICIES`.
-        propensities: float64, Σ_m w_m π_m(item | x): its exact probability under the mixture.
-        oracle_items: int64, the item that would have been best.
+        items: int64, rows of the catalogue.
+        policies: int8, the component that chose each: an index into :data:`POLICIES`.
+        propensities: float64 in (0, 1], the item's exact probability Σ_m w_m π_m(item | x) under
+            the mixture.
+        oracle_items: int64, each user's item of largest latent reward.
     """
 
     items: Tensor
@@ -61,16 +62,25 @@ class LoggedChoices(NamedTuple):
     oracle_items: Tensor
 
 
-class LoggingAgent:
+class LoggingAgent(RandomPolicy):
     """A mixture of a random, a popularity-biased and an expert policy (Appendix H.2).
 
     Args:
-        world: where it recommends.
+        world: items and users.
         scenario: see :func:`mixture_weights`.
-        config: see :class:`LoggingConfig`.
+        config: how its components choose; ``None``: the calibrated :class:`LoggingConfig`.
         seed: integer in [0, 2**63), for :meth:`act`.
-        tastes: how :meth:`act` reads tastes, float32 (B, K), from observations; ``None``: by
+        tastes: reads tastes, float32 (B, K), from the observations of :meth:`act`; ``None``:
             :meth:`World.tastes`, the observations being contexts.
+
+    Raises:
+        ValueError: an unknown scenario, weights that do not sum to 1, a config of another type or
+            a seed out of its range.
+
+    Attributes:
+        world: as the argument.
+        config: as the argument.
+        weights: of the components, in the order of :data:`POLICIES`.
     """
 
     def __init__(
@@ -88,7 +98,6 @@ class LoggingAgent:
             raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
         self.weights = mixture_weights(scenario)
         self._seed = check_seed(seed)
-        self._round = 0
         popularity = torch.from_numpy(world.catalogue.popularity).to(world.device)
         organic = popularity**self.config.random_exponent
         self._random = organic / organic.sum()
@@ -96,34 +105,42 @@ class LoggingAgent:
         self._log_bias = self.config.popularity_bias * popularity.log()
 
     def choose(self, tastes: Tensor, seed: int, rounds: Tensor) -> LoggedChoices:
-        """Recommend to users with the given tastes; a pure function of its arguments.
+        """Items for users of these tastes; a pure function of the arguments.
 
         Args:
             tastes: float32 (B, K), of :meth:`World.tastes`.
             seed: integer in [0, 2**63).
-            rounds: int64 (B,), ≥ 0, the counter of each recommendation.
+            rounds: int64 (B,), ≥ 0, the counter of each recommendation's random numbers.
         """
         keys = torch.tensor(seed, dtype=torch.int64, device=self.world.device)
         words = rng.philox_4x32(keys, Stream.LOGGING_POLICY, rounds.to(self.world.device), 3)
-        which = rng.uniforms(words[:, 0])
-        where = rng.fine_uniforms(words[:, 1], words[:, 2])
+        component_uniforms = rng.uniforms(words[:, 0])
+        item_uniforms = rng.uniform_52bit(words[:, 1], words[:, 2])
         rows = self.world.rows_at_a_time
         parts = [
-            self._choose(tastes[s : s + rows], which[s : s + rows], where[s : s + rows])
-            for s in range(0, max(1, len(tastes)), rows)
+            self._choose(tastes[block], component_uniforms[block], item_uniforms[block])
+            for block in (slice(s, s + rows) for s in range(0, max(1, len(tastes)), rows))
         ]
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
-    def act(self, observations: Tensor) -> Tensor:
-        """Embeddings, float32 (B, d), of the items it would show for observations (B, o)."""
+    def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
+        """Embeddings of the items shown; a pure function of the arguments.
+
+        Args:
+            observations: float32 (B, o), or an array that becomes it.
+            rounds: int64 (B,), ≥ 0, as for :meth:`choose`; ``None``: 0 to B - 1. For further
+                draws pass other rounds, or let :class:`.random_policies.PolicyStream` count them.
+
+        Returns:
+            float32 (B, d), rows of the catalogue.
+        """
         states = torch.as_tensor(observations, dtype=torch.float32, device=self.world.device)
-        rounds = torch.arange(self._round, self._round + len(states))
-        self._round += len(states)
+        rounds = torch.arange(len(states)) if rounds is None else rounds
         choices = self.choose(self._tastes(states), self._seed, rounds)
         return self.world.embeddings[choices.items]
 
     def probabilities(self, tastes: Tensor) -> Tensor:
-        """Σ_m w_m π_m(i | x) of every item: float64 (B, N), rows summing to 1.
+        """Probabilities Σ_m w_m π_m(i | x) of all items, float64 (B, N), rows summing to 1.
 
         Args:
             tastes: float32 (B, K), of :meth:`World.tastes`; B × N numbers have to fit in memory.
@@ -135,19 +152,23 @@ class LoggingAgent:
         return w_random * self._random + w_popularity * popular + w_expert * expert
 
     def expected_item_shares(self, tastes: Tensor) -> Tensor:
-        """Mean over the given users of :meth:`probabilities`: float64 (N,), sums to 1."""
+        """Mean of :meth:`probabilities` over users of tastes (B, K): float64 (N,), summing to 1."""
         pieces = torch.split(tastes, self.world.rows_at_a_time)
         total = torch.stack([self.probabilities(piece).sum(dim=0) for piece in pieces]).sum(dim=0)
         return total / len(tastes)
 
-    def _choose(self, tastes: Tensor, which: Tensor, where: Tensor) -> LoggedChoices:
+    def _choose(
+        self, tastes: Tensor, component_uniforms: Tensor, item_uniforms: Tensor
+    ) -> LoggedChoices:
+        """Items drawn with uniform numbers, float64 (B,), for the component and for its item."""
         w_random, w_popularity, w_expert = self.weights
         cosines = self.world.cosines(tastes)
         best, oracle_items = row_max(cosines)
-        policies = (which >= w_random).to(torch.int8) + (which >= w_random + w_popularity).to(
-            torch.int8
-        )
-        items = torch.searchsorted(self._random_cdf, where * self._random_cdf[-1], right=True)
+        past_random = component_uniforms >= w_random
+        past_popularity = component_uniforms >= w_random + w_popularity
+        policies = past_random.to(torch.int8) + past_popularity.to(torch.int8)
+        quantiles = item_uniforms * self._random_cdf[-1]
+        items = torch.searchsorted(self._random_cdf, quantiles, right=True)
         items.clamp_(max=self.world.num_items - 1)
         matches = cosines.sub_(best.unsqueeze(1))  # ≤ 0: exponentials cannot overflow
         propensities = torch.zeros(len(tastes), dtype=torch.float64, device=tastes.device)
@@ -159,8 +180,8 @@ class LoggingAgent:
             if weight == 0.0:
                 continue
             affinities = logits(matches).exp_()
-            mine = (policies == code).nonzero().squeeze(-1)
-            items[mine] = _draw(affinities[mine], where[mine])
+            users = (policies == code).nonzero().squeeze(-1)
+            items[users] = rng.categorical(affinities[users], item_uniforms[users])
             components.append((weight, affinities))
         for weight, affinities in components:
             shown = affinities.gather(1, items.unsqueeze(1)).squeeze(1).to(torch.float64)
@@ -169,31 +190,12 @@ class LoggingAgent:
         return LoggedChoices(items, policies, propensities, oracle_items)
 
     def _expert_logits(self, matches: Tensor) -> Tensor:
+        """Logits of π_expert, of cosines (B, N) less a constant for each user."""
         return matches / max(self.config.expert_temperature, _COLDEST)
 
     def _popularity_logits(self, matches: Tensor) -> Tensor:
+        """Logits of π_popularity, of cosines (B, N) less a constant for each user."""
         logits = matches / max(self.config.popularity_temperature, _COLDEST)
         logits += self._log_bias.to(logits.dtype)
         # The largest becomes 0: no row of exponentials can vanish, however strong the bias.
         return logits.sub_(logits.amax(dim=1, keepdim=True))
-
-
-def _draw(weights: Tensor, quantiles: Tensor) -> Tensor:
-    """One column for each row of ``weights`` (B, N) by inverse CDF at ``quantiles`` (B,) in (0, 1).
-
-    In two levels, sums of 64 columns and then the 64, since a running sum of all N costs more than
-    the scores themselves.
-    """
-    num_rows, num_items = weights.shape
-    padded = torch.nn.functional.pad(weights, (0, -num_items % _BLOCK))
-    blocks = padded.view(num_rows, padded.shape[1] // _BLOCK, _BLOCK)
-    upper = blocks.sum(dim=2, dtype=torch.float64).cumsum(dim=1)
-    target = quantiles.unsqueeze(1) * upper[:, -1:]
-    block = torch.searchsorted(upper, target, right=True).clamp_(max=upper.shape[1] - 1)
-    before = torch.where(block > 0, upper.gather(1, (block - 1).clamp_min(0)), 0.0)
-    chosen = block.unsqueeze(2).expand(num_rows, 1, _BLOCK)
-    inner = blocks.gather(1, chosen).squeeze(1).to(torch.float64).cumsum(dim=1)
-    # Below the block's sum, so that rounding cannot lead past its last column of positive weight.
-    rest = torch.minimum((target - before).clamp_min(0.0), inner[:, -1:] * (1.0 - 1e-12))
-    column = torch.searchsorted(inner, rest, right=True)
-    return (block * _BLOCK + column).squeeze(1)

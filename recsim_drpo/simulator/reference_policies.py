@@ -1,4 +1,4 @@
-"""The policies that results are held against, for single rounds and for sessions."""
+"""Reference policies to compare agents with, in single rounds and in sessions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.random_policies import PolicyStream, RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_seed, unknown_name
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig
@@ -17,34 +18,32 @@ from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import World
 
 REFERENCES = ("random", "popularity", "logger", "expert", "oracle")
-"""What :func:`reference_policy` can make."""
+"""Names that :func:`reference_policy` takes."""
 
 SESSION_REFERENCES = ("random", "popularity", "logger", "expert", "myopic", "far-sighted")
-"""What :func:`session_reference_policy` can make."""
+"""Names that :func:`session_reference_policy` takes."""
 
 CONTINUATIONS = (0.0, 1.0, 2.0, 4.0)
-"""What the base policies of the far-sighted one take the rest of a session to be worth."""
+"""Values c of the rest of a session, in rewards, that the far-sighted policy's bases assume."""
 
 HORIZON = 30
-"""Steps that the far-sighted policy looks ahead."""
+"""Number of steps that the far-sighted policy looks ahead."""
 
-_ROWS = 128
+_ROWS = 128  # users that the far-sighted policy acts for at once, to bound memory
 
 
-class _UniformPolicy:
+class _UniformPolicy(RandomPolicy):
     """Shows an item drawn uniformly from the catalogue."""
 
     def __init__(self, world: World, seed: int) -> None:
-        self._world, self._seed, self._round = world, check_seed(seed), 0
+        self._world, self._seed = world, check_seed(seed)
 
-    def act(self, observations: Tensor) -> Tensor:
+    def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
         """Embeddings, float32 (B, d)."""
-        device = self._world.device
-        rounds = torch.arange(self._round, self._round + len(observations), device=device)
-        self._round += len(observations)
-        key = torch.tensor(self._seed, dtype=torch.int64, device=device)
-        words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds, 2)
-        uniform = rng.fine_uniforms(words[:, 0], words[:, 1])
+        rounds = torch.arange(len(observations)) if rounds is None else rounds
+        key = torch.tensor(self._seed, dtype=torch.int64, device=self._world.device)
+        words = rng.philox_4x32(key, Stream.REFERENCE_POLICY, rounds.to(self._world.device), 2)
+        uniform = rng.uniform_52bit(words[:, 0], words[:, 1])
         return self._world.embeddings[(uniform * self._world.num_items).to(torch.int64)]
 
 
@@ -66,13 +65,16 @@ def reference_policy(
     scenario: str | Mapping[str, float] = "medium",
     config: LoggingConfig | None = None,
     seed: int = 0,
-) -> LoggingAgent | _UniformPolicy | _OraclePolicy:
-    """A policy to hold results against: it has ``act(observations) -> actions`` as an agent has.
+) -> PolicyStream | _OraclePolicy:
+    """Reference policy to compare agents with: it acts on observations, as agents do.
+
+    All but the oracle draw: they come as a stateful stream, whose draws go on from call to call.
+    Evaluations begin such a stream anew, so that the same policy always gets the same value.
 
     Args:
         name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
             component of the logging agent alone), ``"logger"`` (the mixture) or ``"oracle"``.
-        world: where it recommends; unlike an agent it knows the users' interests.
+        world: items and users; unlike an agent the policy knows the users' interests.
         scenario: the mixture of ``"logger"``.
         config: the logging agent's parameters.
         seed: integer in [0, 2**63).
@@ -81,13 +83,13 @@ def reference_policy(
         ValueError: an unknown name.
     """
     if name == "random":
-        return _UniformPolicy(world, seed)
+        return PolicyStream(_UniformPolicy(world, seed))
     if name == "oracle":
         return _OraclePolicy(world)
     if name == "logger":
-        return LoggingAgent(world, scenario, config, seed)
+        return PolicyStream(LoggingAgent(world, scenario, config, seed))
     if name in POLICIES:
-        return LoggingAgent(world, {name: 1.0}, config, seed)
+        return PolicyStream(LoggingAgent(world, {name: 1.0}, config, seed))
     raise unknown_name("reference policy", name, REFERENCES)
 
 
@@ -115,9 +117,10 @@ class _FarSightedPolicy:
     showing), follows every β_c among these K items for :data:`HORIZON` steps from where each of
     them leads, and shows the item that maximises R + P(stay) max_c (return of β_c from there).
 
-    This is parallel rollout (Chang, Givan and Chong, 2004). What it earns is a lower bound on the
-    optimum: nothing says that no policy earns more. It does not know the number of the step, which
-    is not in the observation, and so cannot make use of the last one before a truncation.
+    This is parallel rollout (Chang, Givan and Chong, *Parallel rollout for online solution of
+    partially observable Markov decision processes*, Discrete Event Dynamic Systems 14, 2004). Its
+    return is a lower bound on the optimum. It does not know the number of the step, which is not in
+    the observation, and so cannot make use of the last step before a truncation.
     """
 
     def __init__(self, sessions: Sessions) -> None:
@@ -134,6 +137,7 @@ class _FarSightedPolicy:
         return world.embeddings[torch.cat(chosen)]
 
     def _choose(self, observations: Tensor) -> Tensor:
+        """Items, int64 (B,), to show in these states."""
         sessions = self._sessions
         contexts, exposure = sessions.parts(observations)
         rewards, items = sessions.best_of_topics(observations)
@@ -143,7 +147,13 @@ class _FarSightedPolicy:
         return items.gather(1, values.argmax(dim=1, keepdim=True)).squeeze(1)
 
     def _best_return(self, contexts: Tensor, exposure: Tensor, items: Tensor) -> Tensor:
-        """max_c of the return of β_c among ``items`` (B, K') from exposures (B, K', K): (B, K')."""
+        """Largest return of any base policy β_c after each first step, float32 (B, K').
+
+        Args:
+            contexts: float32 (B, context_dim).
+            exposure: float32 (B, K', K), after each of K' first steps.
+            items: int64 (B, K'), which the β_c choose from.
+        """
         sessions, world = self._sessions, self._sessions.world
         match = world.topic_cosines(items).transpose(1, 2)
         contexts = contexts[:, None, None, :]
@@ -154,9 +164,9 @@ class _FarSightedPolicy:
         for _ in range(HORIZON):
             tastes = sessions.tastes_at(contexts, exposure)
             cosines = (tastes.flatten(1, 2) @ match).view(size, starts, bases, -1)
-            felt = exposure[..., sessions.topics]
-            rewards = sessions.sated(world.latent_reward(cosines), felt)
-            stay = 1.0 - sessions.leaving(rewards, felt)
+            topic_exposure = exposure[..., sessions.topics]
+            rewards = sessions.sated(world.latent_reward(cosines), topic_exposure)
+            stay = 1.0 - sessions.leaving(rewards, topic_exposure)
             choice = (rewards + stay * self._constants).argmax(dim=-1, keepdim=True)
             returns = returns + present * rewards.gather(-1, choice).squeeze(-1)
             present = present * stay.gather(-1, choice).squeeze(-1)
@@ -170,10 +180,18 @@ def session_logging_agent(
     config: LoggingConfig | None = None,
     seed: int = 0,
 ) -> LoggingAgent:
-    """The bandit's logging agent in sessions: it ranks by the interest that the user has now.
+    """Logging agent of sessions: the bandit's, which ranks by the interest that a user has now.
 
-    Like production loggers it is a myopic ranker by relevance: satiation and leaving are nothing to
-    it. Arguments are those of :class:`LoggingAgent`.
+    Like production loggers it ranks by relevance alone, and ignores satiation and leaving.
+
+    Args:
+        sessions: items and users.
+        scenario: as for :class:`LoggingAgent`, and so are the next two.
+        config: likewise.
+        seed: likewise.
+
+    Raises:
+        ValueError: as :class:`LoggingAgent`.
     """
     return LoggingAgent(sessions.world, scenario, config, seed, tastes=sessions.tastes)
 
@@ -185,13 +203,15 @@ def session_reference_policy(
     config: LoggingConfig | None = None,
     seed: int = 0,
 ) -> Policy:
-    """A policy to hold results in sessions against; all act on observations, as agents do.
+    """Reference policy to compare agents in sessions with: it acts on observations, as agents do.
+
+    All but the last two draw, and come as the stream that :func:`reference_policy` describes.
 
     Args:
         name: ``"random"`` (an item drawn uniformly), ``"popularity"`` or ``"expert"`` (that
             component of the logging agent alone), ``"logger"`` (the mixture), ``"myopic"`` (the
             item of largest latent reward now) or ``"far-sighted"`` (see docs/sessions.md).
-        sessions: where it recommends; unlike an agent it knows the users' interests.
+        sessions: items and users; unlike an agent the policy knows the users' interests.
         scenario: the mixture of ``"logger"``.
         config: the logging agent's parameters.
         seed: integer in [0, 2**63).
@@ -206,7 +226,7 @@ def session_reference_policy(
     if name == "far-sighted":
         return _FarSightedPolicy(sessions)
     if name == "logger":
-        return session_logging_agent(sessions, scenario, config, seed)
+        return PolicyStream(session_logging_agent(sessions, scenario, config, seed))
     if name in POLICIES:
-        return session_logging_agent(sessions, {name: 1.0}, config, seed)
+        return PolicyStream(session_logging_agent(sessions, {name: 1.0}, config, seed))
     raise unknown_name("reference policy", name, SESSION_REFERENCES)

@@ -36,7 +36,7 @@ STEP_STREAMS = {
 
 
 class Luck(NamedTuple):
-    """What chance adds to a step, both (B,).
+    """Random numbers of a step, both (B,).
 
     Attributes:
         noise: float32, standard normal, behind the observed reward (Eq. 49).
@@ -48,14 +48,14 @@ class Luck(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a recommendation came to, all with leading axis B.
+    """Outcome of a recommendation, all with leading axis B.
 
     Attributes:
         observations: float32 (B, context_dim + K), after the step.
-        topics: int64, of the item shown; -1 where none was.
-        latent: float32 in [0, 1], reward before noise.
-        observed: float32 in [0, 1], reward as paid.
-        left: bool, whether the user left.
+        topics: int64 (B,), of the item shown; -1 where none was.
+        latent: float32 (B,) in [0, 1], reward before noise (Eq. 48, less satiation).
+        observed: float32 (B,) in [0, 1], reward as paid (Eq. 49).
+        left: bool (B,), whether the user left.
     """
 
     observations: Tensor
@@ -86,7 +86,7 @@ class Sessions:
         return self.world.context_dim + self.world.num_topics
 
     def begin(self, split: str, seeds: Tensor | int, sessions: Tensor) -> Tensor:
-        """First observations of sessions: the users of :meth:`World.users`, nothing shown yet.
+        """First observations of sessions: contexts of :meth:`World.users`, and no exposure yet.
 
         Args:
             split: ``"train"``, ``"validation"`` or ``"test"``.
@@ -100,7 +100,17 @@ class Sessions:
         return torch.cat((contexts, contexts.new_zeros(len(contexts), self.world.num_topics)), 1)
 
     def luck(self, split: str, seeds: Tensor | int, sessions: Tensor, steps: Tensor | int) -> Luck:
-        """The random part of step ``steps``, int64 (B,) or one integer, of the named sessions."""
+        """Random numbers of one step in each session.
+
+        Args:
+            split: ``"train"``, ``"validation"`` or ``"test"``.
+            seeds: int64 (B,), or one integer, in [0, 2**63).
+            sessions: int64 (B,), in [0, 2**47).
+            steps: int64 (B,), or one integer, from 0 to 65,535.
+
+        Raises:
+            ValueError: an unknown split.
+        """
         stream_of(split)
         counters = round_numbers(sessions, steps).to(self.world.device)
         keys = torch.as_tensor(seeds, dtype=torch.int64, device=self.world.device)
@@ -114,11 +124,15 @@ class Sessions:
         return observations[..., :dim], observations[..., dim:]
 
     def tastes(self, observations: Tensor) -> Tensor:
-        """The user's interest now, in the topics' centres: float32 (..., K)."""
+        """Coordinates of users' interests now in the topics' centres, float32 (..., K).
+
+        Args:
+            observations: float32 (..., context_dim + K).
+        """
         return self.tastes_at(*self.parts(observations))
 
     def tastes_at(self, contexts: Tensor, exposure: Tensor) -> Tensor:
-        """:meth:`tastes` of the two parts of a state, which may broadcast."""
+        """:meth:`tastes` at contexts (..., context_dim) and exposure (..., K), which broadcast."""
         return self.world.tastes(contexts, self.config.exposure_pull * exposure)
 
     def interests(self, observations: Tensor) -> Tensor:
@@ -126,44 +140,60 @@ class Sessions:
         return self.world.interests(self.tastes(observations))
 
     def step(self, observations: Tensor, items: Tensor, luck: Luck) -> Step:
-        """Show items, int64 (B,), -1 for none, to users in the given states."""
+        """Outcome of showing one item to each user.
+
+        Args:
+            observations: float32 (B, context_dim + K), the users' states.
+            items: int64 (B,), rows of the catalogue; -1 for none.
+            luck: of this step, see :meth:`luck`.
+        """
         contexts, exposure = self.parts(observations)
-        topics, felt = self._topics_and_exposure(items, exposure)
+        topics, topic_exposure = self._topics_and_exposure(items, exposure)
         latent = self.latent_reward(items, observations)
         observed = self.world.observed_reward(latent, luck.noise)
         observed = torch.where(items >= 0, observed, 0.0)
-        left = luck.leaving < self.leaving(latent, felt)
+        left = luck.leaving < self.leaving(latent, topic_exposure)
         every = torch.arange(exposure.shape[1], device=topics.device)
         target = (topics.unsqueeze(1) == every).to(torch.float32)
         after = torch.cat((contexts, self.exposed(exposure, target)), dim=1)
         return Step(after, topics, latent, observed, left)
 
     def latent_reward(self, items: Tensor, observations: Tensor) -> Tensor:
-        """R of one item a user now, float32 (B,); 0 where the item is -1 (none)."""
-        _, felt = self._topics_and_exposure(items, self.parts(observations)[1])
+        """Latent rewards R of one item for each user now, float32 (B,).
+
+        Args:
+            items: int64 (B,); -1 (none) earns 0.
+            observations: float32 (B, context_dim + K).
+        """
+        _, topic_exposure = self._topics_and_exposure(items, self.parts(observations)[1])
         relevance = self.world.reward_of_items(items, self.interests(observations))
-        return self.sated(relevance, felt)
+        return self.sated(relevance, topic_exposure)
 
-    def sated(self, relevance: Tensor, felt: Tensor) -> Tensor:
-        """R: what is left of the reward of Eq. 48 at exposure h_k to the topic; same shape."""
-        return relevance * (1.0 - self.config.satiation * felt)
+    def sated(self, relevance: Tensor, topic_exposure: Tensor) -> Tensor:
+        """Latent rewards R: those of Eq. 48, less satiation at exposure h_k; same shape."""
+        return relevance * (1.0 - self.config.satiation * topic_exposure)
 
-    def leaving(self, latent: Tensor, felt: Tensor) -> Tensor:
-        """Probability of leaving after a step of reward R and exposure h_k; same shape."""
+    def leaving(self, latent: Tensor, topic_exposure: Tensor) -> Tensor:
+        """Probability of leaving after a step of reward R at exposure h_k; same shape."""
         config = self.config
-        boredom = config.leave_boredom * felt
+        boredom = config.leave_boredom * topic_exposure
         disappointment = config.leave_disappointment * (1.0 - latent)
         return (config.leave_base + boredom + disappointment).clamp(0.0, 1.0)
 
     def exposed(self, exposure: Tensor, target: Tensor) -> Tensor:
-        """Exposure after a step; ``target`` has a one at the topic shown."""
+        """Exposure after a step, in [0, 1] and of the same shape (..., K).
+
+        Args:
+            exposure: float32 (..., K), before it.
+            target: float32 (..., K), 1 at the topic shown and 0 elsewhere.
+        """
         return exposure + self.config.exposure_rate * (target - exposure)
 
     def best_of_topics(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """The best item of each topic now, and its latent reward.
+        """Best item of each topic now, and its latent reward.
 
-        Within a topic the item of largest reward is also the one that most users stay for, and all
-        lead to the same state: nothing else is ever worth showing.
+        Within a topic the item of largest reward also has the least probability of leaving, and all
+        items lead to the same state: no other is ever worth showing.
 
         Args:
             observations: float32 (B, context_dim + K).
@@ -172,41 +202,43 @@ class Sessions:
             rewards: float32 (B, K'), of the topics in :attr:`topics`.
             items: int64 (B, K').
         """
-        found = [
+        parts = [
             self._best_of_topics(self.tastes(part))
             for part in torch.split(observations, self.world.rows_at_a_time)
         ]
-        cosines, items = (torch.cat(column) for column in zip(*found, strict=True))
-        felt = self.parts(observations)[1][:, self.topics]
-        return self.sated(self.world.latent_reward(cosines), felt), items
+        cosines, items = (torch.cat(column) for column in zip(*parts, strict=True))
+        topic_exposure = self.parts(observations)[1][:, self.topics]
+        return self.sated(self.world.latent_reward(cosines), topic_exposure), items
 
     def best_items(self, observations: Tensor) -> Tensor:
-        """The item of largest latent reward now, int64 (B,), whatever decoder is plugged in."""
+        """Item of largest latent reward for each user now, int64 (B,), whatever the decoder."""
         rewards, items = self.best_of_topics(observations)
         return items.gather(1, rewards.argmax(dim=1, keepdim=True)).squeeze(1)
 
     def _topics_and_exposure(self, items: Tensor, exposure: Tensor) -> tuple[Tensor, Tensor]:
-        """Topic k of each item, and h_k; -1 and 0 where none is shown."""
+        """Topic k of each item, int64 (B,), and h_k, float32 (B,); -1 and 0 where none is shown."""
         shown = items >= 0
         topics = torch.where(shown, self.world.topics[items.clamp_min(0)], -1)
-        felt = exposure.gather(1, topics.clamp_min(0).unsqueeze(1)).squeeze(1)
-        return topics, torch.where(shown, felt, 0.0)
+        topic_exposure = exposure.gather(1, topics.clamp_min(0).unsqueeze(1)).squeeze(1)
+        return topics, torch.where(shown, topic_exposure, 0.0)
 
     def _best_of_topics(self, tastes: Tensor) -> tuple[Tensor, Tensor]:
+        """Largest cosine within each topic, float32 (B, K'), and its item, int64 (B, K')."""
         cosines = self.world.cosines(tastes)
-        found = [row_max(cosines[:, members]) for members in self._members]
-        best = torch.stack([score for score, _ in found], dim=1)
-        pairs = zip(self._members, found, strict=True)
-        return best, torch.stack([members[column] for members, (_, column) in pairs], dim=1)
+        maxima = [row_max(cosines[:, members]) for members in self._members]
+        items = [
+            members[column] for members, (_, column) in zip(self._members, maxima, strict=True)
+        ]
+        return torch.stack([cosine for cosine, _ in maxima], dim=1), torch.stack(items, dim=1)
 
 
 def round_numbers(sessions: Tensor, steps: Tensor | int) -> Tensor:
-    """One counter, int64, for each step of each session."""
+    """Counters, int64 (B,), no two equal, of steps in [0, 2**16) of sessions in [0, 2**47)."""
     return sessions * MAX_STEPS + steps
 
 
 def make_sessions(device: str | torch.device = "cpu", **kwargs: Any) -> Sessions:
-    """The sessions that keyword arguments describe.
+    """Sessions as keyword arguments describe them.
 
     Args:
         device: where they are computed.
@@ -215,11 +247,11 @@ def make_sessions(device: str | torch.device = "cpu", **kwargs: Any) -> Sessions
     Raises:
         ValueError: an unknown field (the nearest is named) or a value out of its range.
     """
-    mine = {field.name for field in dataclasses.fields(SessionConfig)}
-    known = mine | {field.name for field in dataclasses.fields(WorldConfig)} | {"decoder"}
+    of_sessions = {field.name for field in dataclasses.fields(SessionConfig)}
+    known = of_sessions | {field.name for field in dataclasses.fields(WorldConfig)} | {"decoder"}
     for name in kwargs:
         if name not in known:
             raise unknown_name("session or world parameter", name, known)
-    config = SessionConfig(**{name: value for name, value in kwargs.items() if name in mine})
-    rest = {name: value for name, value in kwargs.items() if name not in mine}
-    return Sessions(make_world(device, **rest), config)
+    config = SessionConfig(**{name: value for name, value in kwargs.items() if name in of_sessions})
+    of_world = {name: value for name, value in kwargs.items() if name not in of_sessions}
+    return Sessions(make_world(device, **of_world), config)

@@ -23,23 +23,21 @@ from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
-from recsim_drpo.simulator.config import SPLITS, WorldConfig
+from recsim_drpo.simulator.config import DRAWN_DIM, DRAWN_NUM_ITEMS, SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
 from recsim_drpo.simulator.embeddings import load_embeddings
 
 _USER_STREAMS = (Stream.TRAIN_USERS, Stream.VALIDATION_USERS, Stream.TEST_USERS)
-_DEFAULT_NUM_ITEMS = 5_000
-_DEFAULT_DIM = 128
 
 
 class Users(NamedTuple):
     """A batch of users.
 
     Attributes:
-        contexts: float32 (B, context_dim), uniform in [-1, 1]: what a policy sees.
+        contexts: float32 (B, context_dim), uniform in [-1, 1]: a policy's observations.
         tastes: float32 (B, K), non-negative: the interest's coordinates in the topics' centres.
         interests: float32 (B, d), unit length: the latent u* of Eq. 48.
-        reward_noise: float32 (B,), standard normal: the draw behind Eq. 49.
+        reward_noise: float32 (B,), standard normal: ε of Eq. 49.
     """
 
     contexts: Tensor
@@ -49,17 +47,24 @@ class Users(NamedTuple):
 
 
 class World:
-    """Catalogue, users and reward on one device. Immutable: environments may share one.
+    """Catalogue, users and rewards on one device. Immutable: environments may share it.
 
     Args:
-        config: what defines the world.
-        catalogue: a catalogue made by the caller, in place of the one that ``config`` describes.
+        config: configuration of the world.
+        catalogue: a catalogue to use in place of the one that ``config`` describes.
         decoder: makes the decoder of actions from the embeddings, float32 (N, d) on the device;
             ``None``: :class:`.decoder.ExactDecoder`. Oracles are exact all the same.
         device: where everything is computed.
 
+    Raises:
+        ValueError: a device that cannot be used, a decoder that cannot be called, or what
+            :func:`make_catalogue` says.
+
     Attributes:
-        config, catalogue, device, decoder: as named.
+        config: as the argument.
+        catalogue: the items.
+        device: as the argument.
+        decoder: the decoder made of the embeddings.
         embeddings: float32 (N, d) on the device.
         popularity: float32 (N,) on the device, sums to 1.
         topics: int64 (N,) on the device, in [0, K).
@@ -96,7 +101,7 @@ class World:
 
     @property
     def context_dim(self) -> int:
-        """Dimension of a user's context."""
+        """Dimension of users' contexts."""
         return self.config.context_dim
 
     @property
@@ -136,13 +141,13 @@ class World:
         return Users(contexts, tastes, self.interests(tastes), noise)
 
     def tastes(self, contexts: Tensor, drift: Tensor | None = None) -> Tensor:
-        """A user's context-dependent mix of topics (Figure 5), scaled so that u* has unit length.
+        """Users' mixes of topics by context, scaled so that u* has unit length.
 
         softmax(A x + drift) / ‖Σ_k softmax(A x + drift)_k c_k‖, smooth in x.
 
         Args:
             contexts: float32 (..., context_dim).
-            drift: float32 (..., K), what a session has added to the topics' logits; ``None``: 0.
+            drift: float32 (..., K), added to the topics' logits by a session; ``None``: 0.
 
         Returns:
             float32 (..., K), non-negative.
@@ -153,31 +158,38 @@ class World:
         return mix / lengths.clamp_min(1e-6)  # of topics that cancel, no direction is left
 
     def interests(self, tastes: Tensor) -> Tensor:
-        """Latent interests u* = Σ_k taste_k c_k, float32 (B, d) of unit length."""
+        """Latent interests u* = Σ_k taste_k c_k, float32 (..., d) of unit length.
+
+        Args:
+            tastes: float32 (..., K), of :meth:`tastes`.
+        """
         return tastes @ self._topic_centres
 
     def cosines(self, tastes: Tensor) -> Tensor:
-        """cos(e_i, u*) of every user with every item, float32 (B, N).
+        """Cosines cos(e_i, u*) of every user with every item, float32 (B, N).
 
         Through the K topics, since u* lies in the span of their centres: with the default world a
         twelfth of the arithmetic of interests @ embeddings.T, and the same up to rounding.
+
+        Args:
+            tastes: float32 (B, K), of :meth:`tastes`.
         """
         return tastes @ self._topic_cosines
 
     def topic_cosines(self, items: Tensor) -> Tensor:
-        """cos(e_i, c_k) of items, int64 (...), with every topic's centre: float32 (..., K)."""
+        """Cosines cos(e_i, c_k) of items, int64 (...), with every centre: float32 (..., K)."""
         return self._topic_cosines.T[items]
 
     def latent_reward(self, cosines: Tensor) -> Tensor:
-        """Eq. 48: R = exp(-(1 - cos) / (2 δ²)), in (0, 1]; same shape as ``cosines``."""
+        """Latent rewards R = exp(-(1 - cos) / (2 δ²)) of Eq. 48, in [0, 1]; same shape."""
         return torch.exp((cosines.clamp(max=1.0) - 1.0) / (2.0 * self.config.delta**2))
 
     def observed_reward(self, latent: Tensor, noise: Tensor) -> Tensor:
-        """Eq. 49: clip(R + σ_noise ε, 0, 1) for standard normal ``noise``; same shape."""
+        """Observed rewards clip(R + σ_noise ε, 0, 1) of Eq. 49, ε being ``noise``; same shape."""
         return (latent + self.config.reward_noise * noise).clamp(0.0, 1.0)
 
     def decode(self, actions: Tensor) -> Tensor:
-        """The item of largest inner product with each action: only an action's direction counts.
+        """Item of largest inner product with each action, of which only the direction counts.
 
         Args:
             actions: numbers (B, d), any finite vectors, whatever their length. The zero vector
@@ -189,12 +201,21 @@ class World:
         return decode(self.decoder, actions.to(self.device))
 
     def reward_of_items(self, items: Tensor, interests: Tensor) -> Tensor:
-        """Latent rewards float32 (B,) of one item a user; 0 where the item is -1 (none)."""
+        """Latent rewards (Eq. 48) of one item for each user, float32 (B,) in [0, 1].
+
+        Args:
+            items: int64 (B,), rows of the catalogue; -1 (none) earns 0.
+            interests: float32 (B, d) of unit length.
+        """
         cosines = (self.embeddings[items.clamp_min(0)] * interests).sum(dim=-1)
         return torch.where(items >= 0, self.latent_reward(cosines), 0.0)
 
     def best_items(self, tastes: Tensor) -> Tensor:
-        """The item of largest latent reward, int64 (B,), whatever decoder is plugged in."""
+        """Item of largest latent reward for each user, int64 (B,), whatever the decoder.
+
+        Args:
+            tastes: float32 (B, K), of :meth:`tastes`.
+        """
         rows = self.rows_at_a_time
         parts = [
             row_max(self.cosines(tastes[start : start + rows]))[1]
@@ -203,7 +224,11 @@ class World:
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=self.device)
 
     def mean_rewards(self, tastes: Tensor) -> Tensor:
-        """The latent reward of an item drawn uniformly, in expectation: float32 (B,)."""
+        """Mean of each user's latent rewards over all items, float32 (B,).
+
+        Args:
+            tastes: float32 (B, K), of :meth:`tastes`.
+        """
         rows = self.rows_at_a_time
         parts = [
             self.latent_reward(self.cosines(tastes[start : start + rows])).mean(dim=1)
@@ -213,19 +238,19 @@ class World:
 
     @property
     def rows_at_a_time(self) -> int:
-        """How many users are scored against the whole catalogue at a time: bounds memory."""
+        """Number of users to score against the whole catalogue at a time, which bounds memory."""
         return max(1, min(1024, cells_at_a_time(self.device) // self.num_items))
 
 
 def stream_of(split: str) -> Stream:
-    """The random stream of a split of users; ``ValueError`` if there is no such split."""
+    """Random stream of a split of users; ``ValueError`` if there is no such split."""
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     return _USER_STREAMS[SPLITS.index(split)]
 
 
 def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
-    """The catalogue that a configuration describes: drawn, or read from its embeddings file.
+    """Catalogue that a configuration describes, drawn or read from its file of embeddings.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`load_embeddings` and
@@ -240,8 +265,8 @@ def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
                     "given; drawn embeddings have unit length already."
                 )
         return SimulatedCatalogue.synthetic(
-            _DEFAULT_NUM_ITEMS if config.num_items is None else config.num_items,
-            _DEFAULT_DIM if config.embedding_dim is None else config.embedding_dim,
+            DRAWN_NUM_ITEMS if config.num_items is None else config.num_items,
+            DRAWN_DIM if config.embedding_dim is None else config.embedding_dim,
             num_topics=config.num_topics,
             topic_spread=config.topic_spread,
             topic_size_exponent=config.topic_size_exponent,
@@ -263,14 +288,24 @@ def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
 def catalogue_of_array(
     vectors: ArrayLike, config: WorldConfig, *, item_ids: ArrayLike | None = None
 ) -> SimulatedCatalogue:
-    """A catalogue of given vectors (N, d) under the rest of a configuration; raises likewise."""
+    """Catalogue of given vectors, with the other properties that a configuration describes.
+
+    Args:
+        vectors: (N, d) numbers, as for :meth:`Catalogue.of_vectors`.
+        config: its ``embeddings`` and how to read them play no part.
+        item_ids: (N,) integers or strings; ``None`` numbers the rows.
+
+    Raises:
+        ValueError: as :meth:`SimulatedCatalogue.from_embeddings` says, or the array disagrees with
+            ``num_items`` or ``embedding_dim``.
+    """
     array = np.asarray(vectors)
-    for name, wanted, axis in (
+    for name, size, axis in (
         ("num_items", config.num_items, 0),
         ("embedding_dim", config.embedding_dim, 1),
     ):
-        if wanted is not None and array.ndim == 2 and array.shape[axis] != wanted:
-            raise ValueError(f"{name}={wanted}, but the embeddings' shape is {array.shape}.")
+        if size is not None and array.ndim == 2 and array.shape[axis] != size:
+            raise ValueError(f"{name}={size}, but the embeddings' shape is {array.shape}.")
     return SimulatedCatalogue.from_embeddings(
         array,
         item_ids=item_ids,
@@ -282,16 +317,19 @@ def catalogue_of_array(
 
 
 def shared_world(config: WorldConfig, device: str | torch.device = "cpu") -> World:
-    """The world of a configuration, made once a process: a thousand environments share it."""
-    stamp = None
+    """World of a configuration, made once in a process and shared by all who ask for it.
+
+    The last four are kept. A file of embeddings that has changed makes another world.
+    """
+    file_stamp = None
     if config.embeddings is not None and Path(config.embeddings).is_file():
         status = Path(config.embeddings).stat()
-        stamp = (status.st_mtime_ns, status.st_size)
-    return _shared_world(config, str(device), stamp)
+        file_stamp = (status.st_mtime_ns, status.st_size)
+    return _shared_world(config, str(device), file_stamp)
 
 
 @functools.lru_cache(maxsize=4)
-def _shared_world(config: WorldConfig, device: str, stamp: tuple[int, int] | None) -> World:
+def _shared_world(config: WorldConfig, device: str, file_stamp: tuple[int, int] | None) -> World:
     return World(config, device=device)
 
 
@@ -302,7 +340,7 @@ def make_world(
     decoder: Callable[[Tensor], Decoder] | None = None,
     **config: Any,
 ) -> World:
-    """The world that keyword arguments describe, shared within the process where it can be.
+    """World as keyword arguments describe it, shared within the process where possible.
 
     Args:
         device: where it computes.

@@ -67,7 +67,9 @@ def draw_indices(
         steps.repeat_interleave(num_learners),
         batch_size,
     )
-    return rng.below(words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1))
+    return rng.uniform_integers(
+        words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1)
+    )
 
 
 def drawn_ahead(

@@ -5,12 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
-from recsim_drpo.core.validation import check_seed
 
 # Known answers published with Random123: counter words, key words, output words.
 KNOWN_ANSWERS = [
@@ -170,11 +169,11 @@ def test_uniforms_hand_values_and_open_interval():
     assert values.max() < 1.0
 
 
-def test_fine_uniforms_hand_values_and_open_interval():
+def test_uniform_52bit_hand_values_and_open_interval():
     top = 2**32 - 1
     high = torch.tensor([0, 0, 2**31, top, 1])
     low = torch.tensor([0, 4096, 0, top, 0])
-    values = rng.fine_uniforms(high, low)
+    values = rng.uniform_52bit(high, low)
     assert values.dtype == torch.float64
     assert values.tolist() == [
         2.0**-53,
@@ -186,9 +185,9 @@ def test_fine_uniforms_hand_values_and_open_interval():
     assert values.max() < 1.0
 
 
-def test_fine_uniforms_resolve_what_uniforms_cannot():
+def test_uniform_52bit_resolves_what_uniforms_cannot():
     low = torch.tensor([0, 1 << 12, 1 << 31])
-    values = rng.fine_uniforms(torch.full((3,), 77), low)
+    values = rng.uniform_52bit(torch.full((3,), 77), low)
     assert values[0] < values[1] < values[2]
     assert torch.all((values - rng.uniforms(torch.tensor(77))).abs() <= 2.0**-33)
 
@@ -207,9 +206,9 @@ def test_uniforms_are_uniform():
     assert abs(lag) < 5 / math.sqrt(len(values))
 
 
-def test_fine_uniforms_are_uniform():
+def test_uniform_52bit_values_are_uniform():
     words = words_of(3, 4, range(50_000), 2)
-    values = rng.fine_uniforms(words[:, 0], words[:, 1]).numpy()
+    values = rng.uniform_52bit(words[:, 0], words[:, 1]).numpy()
     assert abs(values.mean() - 0.5) < 5 / math.sqrt(12 * values.size)
     assert stats.kstest(values, "uniform").pvalue > 1e-3
 
@@ -237,24 +236,9 @@ def test_normals_hand_values_and_largest():
     assert 0.0 < extreme[1].item() < 1e-4
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1, np.int64(5), np.uint64(2**63 - 1)])
-def test_seeds_in_range_pass(seed):
-    checked = check_seed(seed)
-    assert type(checked) is int
-    assert checked == int(seed)
-
-
-@pytest.mark.parametrize(
-    "seed", [-1, 2**63, 2**64, 1.0, float("nan"), "1", None, True, np.float64(3), [1]]
-)
-def test_other_seeds_are_refused_by_name(seed):
-    with pytest.raises(ValueError, match=r"^shuffle_seed=.* is not an integer in \[0, 2\*\*63\)"):
-        check_seed(seed, "shuffle_seed")
-
-
-def test_many_normals_are_both_of_every_pair():
+def test_box_muller_values_are_both_of_every_pair():
     words = rng.philox_4x32(torch.tensor(3), 9, torch.arange(2), 100_000)
-    drawn = rng.many_normals(words)
+    drawn = rng.box_muller(words)
     assert drawn.shape == (2, 100_000)
     torch.testing.assert_close(drawn[:, :50_000], rng.normals(words[:, :50_000], words[:, 50_000:]))
     flat = drawn.flatten().numpy()
@@ -262,3 +246,84 @@ def test_many_normals_are_both_of_every_pair():
     assert abs(flat.std() - 1) < 4 / np.sqrt(2 * flat.size)
     assert abs(np.corrcoef(flat[:50_000], flat[50_000:100_000])[0, 1]) < 0.02
     assert stats.kstest(flat, "norm").pvalue > 1e-4
+
+
+def assert_drawn_by_inverse_cdf(weights, quantiles, items):
+    rows = weights.double().numpy()
+    for row, quantile, item in zip(rows, quantiles.tolist(), items.tolist(), strict=True):
+        assert 0 <= item < len(row)
+        assert row[item] > 0
+        cumulative = np.concatenate(([0.0], np.cumsum(row))) / row.sum()
+        assert cumulative[item] - 1e-9 <= quantile <= cumulative[item + 1] + 1e-9
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=200)
+@given(
+    num_rows=st.integers(1, 4),
+    num_items=st.integers(1, 260),
+    density=st.sampled_from([0.005, 0.05, 0.5, 1.0]),
+    spread=st.sampled_from([0.0, 3.0, 40.0]),
+    quantile=st.one_of(
+        st.sampled_from([2.0**-53, 0.5, 1.0 - 2.0**-53]), st.floats(2.0**-53, 1.0 - 2.0**-53)
+    ),
+    seed=st.integers(0, 10_000),
+)
+@example(num_rows=1, num_items=64, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=65, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
+@example(num_rows=1, num_items=129, density=0.005, spread=0.0, quantile=2.0**-53, seed=1)
+def test_draws_never_give_an_item_of_weight_zero(
+    num_rows, num_items, density, spread, quantile, seed
+):
+    generator = np.random.default_rng(seed)
+    weights = np.exp(-spread * generator.random((num_rows, num_items)))
+    weights *= generator.random((num_rows, num_items)) < density
+    weights[np.arange(num_rows), generator.integers(num_items, size=num_rows)] = 1.0
+    weights = torch.from_numpy(weights.astype(np.float32))
+    quantiles = torch.full((num_rows,), quantile, dtype=torch.float64)
+    assert_drawn_by_inverse_cdf(weights, quantiles, rng.categorical(weights, quantiles))
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 100, 127, 128, 199])
+@pytest.mark.parametrize("weight", [1.0, 1e-45, 3e38])
+def test_the_only_item_of_weight_is_drawn(place, weight):
+    weights = torch.zeros((5, 200))
+    weights[:, place] = weight
+    quantiles = torch.tensor([2.0**-53, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 2.0**-53], dtype=torch.float64)
+    assert rng.categorical(weights, quantiles).tolist() == [place] * 5
+
+
+@pytest.mark.parametrize("num_items", [60, 64, 150])
+def test_rounding_of_sums_leads_past_no_last_item(num_items):
+    # Sums of 64 at once and running sums round differently, which tells at the largest quantile.
+    generator = np.random.default_rng(1)
+    weights = np.exp(-40.0 * generator.random((3000, num_items))).astype(np.float32)
+    weights[:, -3:] = 0.0
+    quantiles = torch.full((3000,), 1.0 - 2.0**-53, dtype=torch.float64)
+    weights = torch.from_numpy(weights)
+    assert_drawn_by_inverse_cdf(weights, quantiles, rng.categorical(weights, quantiles))
+
+
+def test_no_draws():
+    items = rng.categorical(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
+    assert items.shape == (0,)
+    assert items.dtype == torch.int64
+
+
+def test_weights_beyond_the_range_of_a_sum_in_float32():
+    weights = torch.full((1, 200), 3e38)
+    quantiles = torch.tensor([0.7525], dtype=torch.float64)
+    assert rng.categorical(weights, quantiles).tolist() == [150]
+
+
+def test_draws_follow_the_weights():
+    weights = torch.from_numpy(np.random.default_rng(0).random(130).astype(np.float32))
+    weights[::3] = 0.0
+    quantiles = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+    items = torch.cat(
+        [rng.categorical(weights.expand(4000, -1), part) for part in quantiles.split(4000)]
+    )
+    counts = np.bincount(items.numpy(), minlength=130)
+    expected = 40_000 * weights.double().numpy() / weights.double().sum().item()
+    # Evenly spaced quantiles leave each item its share to within one.
+    assert np.abs(counts - expected).max() <= 1.0 + 1e-6
+    assert counts[::3].sum() == 0

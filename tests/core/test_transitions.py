@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.core.transitions import Transitions, check_batch
 
 
 def two_episodes() -> Transitions:
@@ -39,3 +39,71 @@ def test_a_copy_of_everything_is_what_all_indices_take():
     assert copied.observations.flatten().tolist() == [0, 1, 3, 4, 5]
     assert copied.next_observations.flatten().tolist() == [1, 2, 4, 5, 6]
     assert copied.rewards.data_ptr() != log.rewards.data_ptr()
+
+
+def test_episodes_end_where_they_are_terminated_or_cut_off():
+    log = two_episodes()
+    assert (len(log), log.observation_dim, log.action_dim) == (5, 1, 2)
+    assert log.episode_ends.tolist() == [False, True, False, False, True]
+    cut_off = Transitions(
+        torch.zeros(5, 1),
+        torch.tensor([0, 2, 3]),
+        torch.zeros(3, 1),
+        torch.zeros(3),
+        torch.zeros(3, dtype=torch.bool),
+        {},
+    )
+    assert cut_off.episode_ends.tolist() == [True, False, True]
+
+
+def test_indices_of_any_shape():
+    batch = two_episodes().take(torch.tensor([[4, 0, 0], [1, 2, 3]]))
+    assert batch.observations.shape == (2, 3, 1)
+    assert batch.next_observations.squeeze(-1).tolist() == [[6, 1, 1], [2, 4, 5]]
+    assert batch.infos["item_id"].tolist() == [[4, 0, 0], [1, 2, 3]]
+
+
+def test_the_first_transitions():
+    log = two_episodes().first(3, [])
+    assert len(log) == 3
+    assert dict(log.infos) == {}
+    assert log.as_batch().next_observations.flatten().tolist() == [1, 2, 4]
+
+
+def test_samples_are_drawn_uniformly_with_replacement():
+    batch = two_episodes().sample(50_000, torch.Generator().manual_seed(0))
+    counts = torch.bincount(batch.rewards.long(), minlength=5)
+    assert ((counts - 10_000).abs() < 5 * (50_000 * 0.2 * 0.8) ** 0.5).all()
+    with pytest.raises(ValueError, match="batch_size=0"):
+        two_episodes().sample(0, torch.Generator())
+
+
+def test_logs_are_joined_in_order_with_the_infos_of_all():
+    log = two_episodes()
+    assert Transitions.concatenated([log]) is log
+    joined = Transitions.concatenated([log.first(2, []), log]).as_batch()
+    assert joined.observations.flatten().tolist() == [0, 1, 0, 1, 3, 4, 5]
+    assert joined.next_observations.flatten().tolist() == [1, 2, 1, 2, 4, 5, 6]
+    assert joined.infos == {}
+    wider = Transitions(
+        torch.zeros(2, 3),
+        torch.tensor([0]),
+        torch.zeros(1, 2),
+        torch.zeros(1),
+        torch.ones(1, dtype=torch.bool),
+        {},
+    )
+    with pytest.raises(ValueError, match="different observation_dim cannot be joined: 1, 3"):
+        Transitions.concatenated([log, wider])
+
+
+def test_batches_are_checked_for_their_shapes():
+    batch = two_episodes().as_batch()
+    check_batch(batch, 1, 2)
+    check_batch(two_episodes().take(torch.zeros(3, 4, dtype=torch.int64)), 1, 2, (3,))
+    with pytest.raises(ValueError, match=r"'actions' has shape \(5, 2\); .* expects \(5, 3\)"):
+        check_batch(batch, 1, 3)
+    with pytest.raises(ValueError, match=r"'observations' .* \(5, 1\); .* expects \(4, 1\)"):
+        check_batch(batch._replace(rewards=batch.rewards[:4]), 1, 2)
+    with pytest.raises(ValueError, match="at least one row"):
+        check_batch(two_episodes().take(torch.zeros(0, dtype=torch.int64)), 1, 2)

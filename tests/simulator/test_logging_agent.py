@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings, strategies as st
 from scipy import stats
 
-from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig, WorldConfig
-from recsim_drpo.simulator.logging_agent import LoggingAgent, _draw, mixture_weights
-from recsim_drpo.simulator.reference_policies import reference_policy
+from recsim_drpo.core.random_policies import PolicyStream
+from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
+from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.world import World, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
@@ -22,17 +21,6 @@ CONFIGS = [
     LoggingConfig(0.05, 0.02, popularity_bias=0.0, random_exponent=0.0),
     LoggingConfig(2.0, 1.0, popularity_bias=3.0, random_exponent=2.0),
 ]
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World(WorldConfig(num_items=20, embedding_dim=8, num_topics=4))
-
-
-@pytest.fixture(scope="module")
-def larger_world():
-    # Neither a multiple of 64 nor below it, since sampling goes by blocks of 64 items.
-    return World(WorldConfig(num_items=300, embedding_dim=16, num_topics=6))
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +79,6 @@ def test_weights_come_in_the_order_of_policies(scenario, weights):
     assert mixture_weights(scenario) == pytest.approx(weights, abs=1e-12)
 
 
-def test_scenarios_are_those_of_table_4():
-    assert SCENARIOS == {
-        "medium": {"expert": 0.10, "popularity": 0.60, "random": 0.30},
-        "extreme": {"expert": 0.05, "popularity": 0.05, "random": 0.90},
-    }
-
-
 def test_rounding_of_the_sum_is_forgiven_and_mended():
     weights = mixture_weights({"random": 0.3333333, "popularity": 0.3333333, "expert": 0.3333333})
     assert sum(weights) == pytest.approx(1.0, abs=1e-15)
@@ -120,26 +101,6 @@ def test_rounding_of_the_sum_is_forgiven_and_mended():
 def test_bad_weights(scenario, message):
     with pytest.raises(ValueError, match=message):
         mixture_weights(scenario)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("expert_temperature", 0.0),
-        ("expert_temperature", -1.0),
-        ("expert_temperature", float("nan")),
-        ("popularity_temperature", 0.0),
-        ("popularity_temperature", "warm"),
-        ("popularity_bias", -0.1),
-        ("popularity_bias", float("inf")),
-        ("random_exponent", -0.1),
-        ("random_exponent", float("nan")),
-        ("random_exponent", float("inf")),
-    ],
-)
-def test_configuration_out_of_range(field, value):
-    with pytest.raises(ValueError, match=rf"^{field}="):
-        LoggingConfig(**{field: value})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
@@ -296,15 +257,6 @@ def test_batches_of_one_that_leave_components_without_users(world):
         assert_same_choices(alone, type(together)(*(column[rows] for column in together)))
 
 
-@pytest.mark.parametrize("name", ["random", "popularity", "expert", "logger"])
-def test_acting_for_one_user_at_a_time(world, name):
-    contexts = world.users("test", 0, torch.arange(30)).contexts
-    together = reference_policy(name, world, seed=1).act(contexts)
-    policy = reference_policy(name, world, seed=1)
-    one_by_one = torch.cat([policy.act(context.unsqueeze(0)) for context in contexts])
-    assert torch.equal(one_by_one, together)
-
-
 def test_choosing_for_nobody(world):
     choices = LoggingAgent(world, "medium").choose(
         torch.empty((0, 4)), 0, torch.empty(0, dtype=torch.int64)
@@ -316,9 +268,15 @@ def test_acting_shows_the_embeddings_of_the_items_chosen(world):
     users = world.users("train", 0, torch.arange(90))
     agent = LoggingAgent(world, MIXTURE, WARM, seed=21)
     choices = agent.choose(users.tastes, 21, torch.arange(90))
-    # Rounds go on from one call to the next.
-    actions = torch.cat([agent.act(users.contexts[:30]), agent.act(users.contexts[30:])])
+    actions = agent.act(users.contexts)
     assert torch.equal(actions, world.embeddings[choices.items])
+    assert torch.equal(agent.act(users.contexts), actions)
+    rest = agent.act(users.contexts[30:], torch.arange(30, 90))
+    assert torch.equal(rest, actions[30:])
+    # A stream numbers its rounds on from one call to the next.
+    stream = PolicyStream(agent)
+    parts = [stream.act(users.contexts[:30]), stream.act(users.contexts[30:])]
+    assert torch.equal(torch.cat(parts), actions)
     again = LoggingAgent(world, MIXTURE, WARM, seed=22).act(users.contexts)
     assert not torch.equal(again, actions)
 
@@ -358,85 +316,6 @@ def test_frequencies_over_users_follow_the_expected_shares(world):
 # Sampling
 
 
-def assert_drawn_by_inverse_cdf(weights, quantiles, items):
-    rows = weights.double().numpy()
-    for row, quantile, item in zip(rows, quantiles.tolist(), items.tolist(), strict=True):
-        assert 0 <= item < len(row)
-        assert row[item] > 0
-        cumulative = np.concatenate(([0.0], np.cumsum(row))) / row.sum()
-        assert cumulative[item] - 1e-9 <= quantile <= cumulative[item + 1] + 1e-9
-
-
-@settings(derandomize=True, database=None, deadline=None, max_examples=200)
-@given(
-    num_rows=st.integers(1, 4),
-    num_items=st.integers(1, 260),
-    density=st.sampled_from([0.005, 0.05, 0.5, 1.0]),
-    spread=st.sampled_from([0.0, 3.0, 40.0]),
-    quantile=st.one_of(
-        st.sampled_from([2.0**-53, 0.5, 1.0 - 2.0**-53]), st.floats(2.0**-53, 1.0 - 2.0**-53)
-    ),
-    seed=st.integers(0, 10_000),
-)
-@example(num_rows=1, num_items=64, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
-@example(num_rows=1, num_items=65, density=1.0, spread=0.0, quantile=1.0 - 2.0**-53, seed=0)
-@example(num_rows=1, num_items=129, density=0.005, spread=0.0, quantile=2.0**-53, seed=1)
-def test_draws_never_give_an_item_of_weight_zero(
-    num_rows, num_items, density, spread, quantile, seed
-):
-    generator = np.random.default_rng(seed)
-    weights = np.exp(-spread * generator.random((num_rows, num_items)))
-    weights *= generator.random((num_rows, num_items)) < density
-    weights[np.arange(num_rows), generator.integers(num_items, size=num_rows)] = 1.0
-    weights = torch.from_numpy(weights.astype(np.float32))
-    quantiles = torch.full((num_rows,), quantile, dtype=torch.float64)
-    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
-
-
-@pytest.mark.parametrize("place", [0, 63, 64, 100, 127, 128, 199])
-@pytest.mark.parametrize("weight", [1.0, 1e-45, 3e38])
-def test_the_only_item_of_weight_is_drawn(place, weight):
-    weights = torch.zeros((5, 200))
-    weights[:, place] = weight
-    quantiles = torch.tensor([2.0**-53, 1e-9, 0.5, 1.0 - 1e-9, 1.0 - 2.0**-53], dtype=torch.float64)
-    assert _draw(weights, quantiles).tolist() == [place] * 5
-
-
-@pytest.mark.parametrize("num_items", [60, 64, 150])
-def test_rounding_of_sums_leads_past_no_last_item(num_items):
-    # Sums of 64 at once and running sums round differently, which tells at the largest quantile.
-    generator = np.random.default_rng(1)
-    weights = np.exp(-40.0 * generator.random((3000, num_items))).astype(np.float32)
-    weights[:, -3:] = 0.0
-    quantiles = torch.full((3000,), 1.0 - 2.0**-53, dtype=torch.float64)
-    weights = torch.from_numpy(weights)
-    assert_drawn_by_inverse_cdf(weights, quantiles, _draw(weights, quantiles))
-
-
-def test_no_draws():
-    items = _draw(torch.empty((0, 70)), torch.empty(0, dtype=torch.float64))
-    assert items.shape == (0,)
-    assert items.dtype == torch.int64
-
-
-def test_weights_beyond_the_range_of_a_sum_in_float32():
-    weights = torch.full((1, 200), 3e38)
-    quantiles = torch.tensor([0.7525], dtype=torch.float64)
-    assert _draw(weights, quantiles).tolist() == [150]
-
-
-def test_draws_follow_the_weights():
-    weights = torch.from_numpy(np.random.default_rng(0).random(130).astype(np.float32))
-    weights[::3] = 0.0
-    quantiles = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
-    items = torch.cat([_draw(weights.expand(4000, -1), part) for part in quantiles.split(4000)])
-    counts = np.bincount(items.numpy(), minlength=130)
-    expected = 40_000 * weights.double().numpy() / weights.double().sum().item()
-    # Evenly spaced quantiles leave each item its share to within one.
-    assert np.abs(counts - expected).max() <= 1.0 + 1e-6
-    assert counts[::3].sum() == 0
-
-
 @pytest.mark.parametrize("temperature", [1e-4, 1e-8, 1e-20, 1e-37, 1e-40, 1e-200, 1e-310])
 def test_a_cold_expert_is_the_oracle(larger_world, temperature):
     # All weights but the best item's underflow: no other item may be shown, nor a NaN appear.
@@ -472,73 +351,6 @@ def test_one_item(world):
 
 
 # Reference policies
-
-
-def mean_reward(world, policy, users):
-    items = world.decode(policy.act(users.contexts))
-    return world.reward_of_items(items, users.interests).mean().item()
-
-
-def test_reference_policies_rank_as_they_should(larger_world):
-    users = larger_world.users("test", 0, torch.arange(4000))
-    rewards = {
-        name: mean_reward(larger_world, reference_policy(name, larger_world, "extreme"), users)
-        for name in ("random", "popularity", "logger", "expert", "oracle")
-    }
-    assert rewards["random"] == pytest.approx(
-        larger_world.mean_rewards(users.tastes).mean().item(), abs=0.02
-    )
-    assert rewards["random"] < rewards["popularity"] < rewards["expert"] < rewards["oracle"]
-    assert rewards["random"] < rewards["logger"] < rewards["expert"]
-
-
-def test_the_oracle_is_optimal(larger_world):
-    users = larger_world.users("test", 3, torch.arange(300))
-    actions = reference_policy("oracle", larger_world).act(users.contexts)
-    cosines = users.interests.double() @ larger_world.embeddings.double().T
-    best = cosines.max(dim=1).values
-    shown = (actions.double() * users.interests.double()).sum(dim=1)
-    np.testing.assert_allclose(shown, best, atol=1e-6)
-    # Actions are rows of the catalogue, so that they decode to these very items.
-    assert torch.equal(larger_world.decode(actions), cosines.argmax(dim=1))
-
-
-def test_the_random_reference_shows_items_evenly(world):
-    policy = reference_policy("random", world, seed=3)
-    actions = torch.cat([policy.act(torch.zeros((n, 10))) for n in (1, 1999, 38_000)])
-    items = world.decode(actions).numpy()
-    assert_frequencies(items, np.full(20, 1 / 20))
-    at_once = reference_policy("random", world, seed=3).act(torch.zeros((40_000, 10)))
-    assert torch.equal(at_once, actions)
-    other = reference_policy("random", world, seed=4).act(torch.zeros((40_000, 10)))
-    assert (world.decode(other).numpy() == items).mean() < 0.1
-
-
-@pytest.mark.parametrize("name", ["popularity", "expert"])
-def test_component_references_are_that_component_alone(world, name):
-    contexts = world.users("test", 0, torch.arange(50)).contexts
-    policy = reference_policy(name, world, config=WARM, seed=8)
-    expected = LoggingAgent(world, {name: 1.0}, WARM, 8).act(contexts)
-    assert torch.equal(policy.act(contexts), expected)
-
-
-def test_the_logger_reference_is_the_mixture(world):
-    contexts = world.users("test", 0, torch.arange(50)).contexts
-    policy = reference_policy("logger", world, "extreme", WARM, 8)
-    assert torch.equal(policy.act(contexts), LoggingAgent(world, "extreme", WARM, 8).act(contexts))
-    assert policy.weights == mixture_weights("extreme")
-
-
-def test_unknown_reference_policy(world):
-    message = r"Unknown reference policy 'oracel'. Did you mean 'oracle'\? Known: expert, logger"
-    with pytest.raises(ValueError, match=message):
-        reference_policy("oracel", world)
-
-
-@pytest.mark.parametrize("name", ["random", "logger", "expert"])
-def test_reference_policies_check_their_seed(world, name):
-    with pytest.raises(ValueError, match="seed=-1"):
-        reference_policy(name, world, seed=-1)
 
 
 def test_a_popularity_bias_that_drowns_every_match():
