@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 import pytest
 import torch
@@ -15,6 +16,22 @@ from recsim_drpo.agents import registry
 torch.set_num_threads(1)
 
 SMALL_WORLD = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-skipped-peers",
+        action="store_true",
+        help="fail where another implementation is not installed, in place of skipping",
+    )
+
+
+@pytest.fixture
+def import_peer(request: pytest.FixtureRequest) -> Callable[[str], ModuleType]:
+    """What imports another implementation, and skips the test where it is not installed."""
+    if request.config.getoption("--no-skipped-peers"):
+        return importlib.import_module
+    return lambda module: pytest.importorskip(module, exc_type=ImportError)
 
 
 @pytest.fixture
