@@ -16,7 +16,7 @@ import recsim_drpo
 from recsim_drpo import Batch, generate_dataset, load_transitions, make_agent
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents import AgentSpec
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.runs.checkpoints import flatten
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
 from recsim_drpo.training.config import TrainingConfig

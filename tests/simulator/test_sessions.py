@@ -28,7 +28,7 @@ from recsim_drpo import (
     make_sessions,
     session_reference_policy,
 )
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.datasets.generation import sessions as session_log
 from recsim_drpo.evaluation.bandit import Evaluator
 from recsim_drpo.evaluation.evaluate import evaluator_for
