@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from recsim_drpo.cli.agents import agents
 from recsim_drpo.cli.arguments import Command
@@ -50,9 +51,23 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _Commands(TyperGroup):
+    """The commands; options before a command's name default to off.
+
+    Their default is None else, and checking that imports pydantic: as long again as help takes.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for option in params:
+            option.default = option.default or False
+        return params
+
+
 # Rich's help is prettier, and takes as long again.
 app = typer.Typer(
     name=_PROGRAM,
+    cls=_Commands,
     rich_markup_mode=None,
     subcommand_metavar="COMMAND",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -15,7 +15,17 @@ from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.cli.app import app
 
 COMMANDS = typer.main.get_command(app).commands
-HEAVY = ("torch", "minari", "scipy", "sklearn", "matplotlib", "pyarrow", "pandas", "rich")
+HEAVY = (
+    "torch",
+    "minari",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "pyarrow",
+    "pandas",
+    "rich",
+    "pydantic",
+)
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 
 
