@@ -88,7 +88,8 @@ def _recsim_drpo(
 
 
 for _name, _function in _COMMANDS.items():
-    app.command(_name, cls=Command)(_function)
+    _summary = (_function.__doc__ or "").partition("\n")[0]
+    app.command(_name, cls=Command, short_help=_summary)(_function)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

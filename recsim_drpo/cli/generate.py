@@ -49,7 +49,7 @@ Weights = Annotated[
     ),
 ]
 Rounds = Annotated[int, typer.Option("--rounds", help="Rounds to log.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of users, rewards and the logging agent.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of users, choices and reward noise.")]
 NoCard = Annotated[
     bool, typer.Option("--no-card", help="Write no dataset card.", show_default="off")
 ]

@@ -52,13 +52,18 @@ Out = Annotated[
 ]
 Seeds = Annotated[
     list[int] | None,
-    typer.Option("--seeds", metavar="SEED...", help="A run each.", show_default="0"),
+    typer.Option(
+        "--seeds",
+        metavar="SEED...",
+        help="Of initialisation and batches, a run each.",
+        show_default="0",
+    ),
 ]
 Steps = Annotated[
     int,
     typer.Option("--steps", help="Updates, or rounds with users for an agent that learns online."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Rounds in an update.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Transitions in an update.")]
 LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between rows of the history.")]
 EvaluateEvery = Annotated[
     int, typer.Option("--evaluate-every", help="Steps between evaluations on validation users.")
