@@ -1,50 +1,84 @@
-"""The main job end to end: logs, two agents, their value, pictures; ``recsim-drpo demo``."""
+"""``recsim-drpo demo``: the main job end to end, from logs to pictures."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from minari import MinariDataset
+import typer
 
-from recsim_drpo.core.provenance import versions
-from recsim_drpo.core.torch_settings import threads
-from recsim_drpo.core.validation import check_seeds
-from recsim_drpo.datasets.generate import generate_dataset
-from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.datasets.staging import minari_root
-from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
-from recsim_drpo.reporting import plots
-from recsim_drpo.reporting.statistics import Estimate, seed_interval
-from recsim_drpo.reporting.tables import markdown_table
-from recsim_drpo.runs import folder as runs
-from recsim_drpo.simulator.reference_policies import reference_policy
-from recsim_drpo.simulator.world import World, make_world
+from recsim_drpo.cli.arguments import (
+    CatalogueVectors,
+    Device,
+    Normalize,
+    World,
+    one_of,
+    world_parameters,
+)
+from recsim_drpo.simulator.config import SCENARIOS
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import Row
-from recsim_drpo.training.sweep import train_many
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+    from recsim_drpo.evaluation.bandit import Evaluator
+    from recsim_drpo.simulator.world import World as SimulatedWorld
+    from recsim_drpo.training.sweep import Trained
 
 AGENTS = ("bc", "drpo")
 REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
 _REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")
-_COLUMNS = (
-    "policy",
-    "eCPM",
-    "95 % interval",
-    "of optimum",
-    "Dist.",
-    "items shown",
-    "interval over",
-)
+_STEPS = TrainingConfig().steps
+
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder for everything; a former demo in it is replaced.")
+]
+Scenario = Annotated[
+    str,
+    typer.Option(
+        "--scenario",
+        help=f"Mixture of the logging agent: {', '.join(SCENARIOS)}.",
+        autocompletion=one_of(SCENARIOS),
+    ),
+]
+Rounds = Annotated[int, typer.Option("--rounds", help="Rounds logged for each seed.")]
+Steps = Annotated[int, typer.Option("--steps", help="Updates of each agent.")]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option("--seeds", metavar="SEED...", help="Of the replicates.", show_default="0 1 2"),
+]
+
+
+def demo(
+    out: Out = Path("demo"),
+    scenario: Scenario = "extreme",
+    rounds: Rounds = 200_000,
+    steps: Steps = _STEPS,
+    seeds: Seeds = None,
+    embeddings: CatalogueVectors = None,
+    normalize: Normalize = False,
+    world: World = None,
+    device: Device = "cpu",
+) -> None:
+    """Log, train, evaluate and draw: the whole line in one command."""
+    parameters = world_parameters(world, embeddings, normalize)
+    if "embeddings" in parameters:
+        parameters["normalize"] = True
+    run_demo(
+        out,
+        scenario=scenario,
+        num_rounds=rounds,
+        steps=steps,
+        seeds=seeds or (0, 1, 2),
+        env_kwargs=parameters,
+        device=device,
+    )
 
 
 def run_demo(
@@ -79,6 +113,10 @@ def run_demo(
         FileExistsError: ``out`` is there and is not a demo's.
         ValueError, OSError: as the parts say.
     """
+    from recsim_drpo.core.validation import check_seeds
+    from recsim_drpo.datasets.staging import minari_root
+    from recsim_drpo.simulator.world import make_world
+
     started = time.monotonic()
     out = Path(out)
     _check_replaceable(out)
@@ -124,7 +162,7 @@ def _check_replaceable(out: Path) -> None:
 
 def _fill(
     folder: Path,
-    world: World,
+    world: SimulatedWorld,
     scenario: str,
     num_rounds: int,
     config: TrainingConfig,
@@ -132,6 +170,12 @@ def _fill(
     env_kwargs: Mapping[str, Any] | None,
     progress: bool,
 ) -> None:
+    """Write everything into a folder: datasets, runs, tables and pictures."""
+    from recsim_drpo.cli import demo_report
+    from recsim_drpo.datasets.generate import generate_dataset
+    from recsim_drpo.evaluation.bandit import Evaluator
+    from recsim_drpo.simulator.reference_policies import reference_policy
+
     validation = Evaluator(world, 2_000, split="validation")
     test = Evaluator(world, 10_000, split="test")
     datasets = {
@@ -148,122 +192,65 @@ def _fill(
         for seed in seeds
     }
     _copy_pictures(datasets[seeds[0]], folder / "dataset")
-    with threads(1):  # networks this small gain nothing from more, and wait for them
-        trained = train_many(
-            {name: [{}] for name in AGENTS},
-            {seed: load_transitions(one, device=world.device) for seed, one in datasets.items()},
-            config,
-            seeds=seeds,
-            evaluator=validation,
-            progress=progress,
-        )
-    found: dict[str, list[Evaluation]] = {name: [] for name in AGENTS}
-    curves: dict[str, list[list[Row]]] = {name: [] for name in AGENTS}
-    for one in trained:
-        name, seed = one.run.agent, one.run.seed
-        curves[name].append(one.history)
-        found[name].append(test(one.agent))
-        source = runs.source_of(datasets[seed])
-        runs.save_trained(folder / "runs" / name / f"seed-{seed}", one, config, source)
+    trained = _train(datasets, config, validation, progress)
+    _keep(trained, datasets, config, folder / "runs")
+    evaluations = {name: [test(run.agent) for run in runs] for name, runs in trained.items()}
     references = {
         name: test(reference_policy(name, world, scenario)) for name in (*REFERENCE_ROWS, "oracle")
     }
-    _report(
-        folder,
-        scenario,
-        num_rounds,
-        steps=config.steps,
-        seeds=seeds,
-        found=found,
-        references=references,
-    )
+    setting = demo_report.Setting(scenario, num_rounds, config.steps, seeds)
+    demo_report.write_results(folder, setting, evaluations, references)
+    curves = {name: [run.history for run in runs] for name, runs in trained.items()}
     levels = {
         name: validation(reference_policy(name, world, scenario)).ecpm.value
         for name in ("oracle", "popularity", "logger")
     }
-    _draw_curves(folder / "learning_curves.png", curves, levels)
+    demo_report.draw_curves(folder / "learning_curves.png", curves, levels)
 
 
-def _report(
-    folder: Path,
-    scenario: str,
-    num_rounds: int,
-    steps: int,
-    seeds: Sequence[int],
-    found: Mapping[str, Sequence[Evaluation]],
-    references: Mapping[str, Evaluation],
-) -> None:
-    rows: list[list[str]] = []
-    shown: dict[str, Estimate] = {}
+def _train(
+    datasets: Mapping[int, MinariDataset],
+    config: TrainingConfig,
+    evaluator: Evaluator,
+    progress: bool,
+) -> dict[str, list[Trained]]:
+    """Train each agent on the dataset of each seed; by the agents' names, in the seeds' order."""
+    from recsim_drpo.core.torch_settings import threads
+    from recsim_drpo.datasets.load import load_transitions
+    from recsim_drpo.training.sweep import train_many
 
-    def add(name: str, ecpm: Estimate, of: Sequence[Evaluation], over: str) -> None:
-        shown[name] = ecpm
-        share = float(np.mean([one.normalized.value for one in of]))
-        distance = float(np.mean([one.distance.value for one in of]))
-        coverage = float(np.mean([one.coverage for one in of]))
-        interval = f"{ecpm.low:.2f} to {ecpm.high:.2f}" if np.isfinite(ecpm.low) else "one seed"
-        rows.append(
-            [
-                name,
-                f"{ecpm.value:.2f}",
-                interval,
-                f"{share:.1%}",
-                f"{distance:.2f}",
-                f"{coverage:.1%}",
-                over,
-            ]
+    with threads(1):  # networks this small gain nothing from more, and wait for them
+        trained = train_many(
+            {name: [{}] for name in AGENTS},
+            {
+                seed: load_transitions(log, device=evaluator.world.device)
+                for seed, log in datasets.items()
+            },
+            config,
+            seeds=list(datasets),
+            evaluator=evaluator,
+            progress=progress,
         )
-
-    for name in REFERENCE_ROWS:
-        add(name, references[name].ecpm, [references[name]], "users")
-    for name, evaluations in found.items():
-        ecpm = seed_interval([one.ecpm.value for one in evaluations])
-        plural = "s" if len(evaluations) > 1 else ""
-        add(name, ecpm, evaluations, f"{len(evaluations)} seed{plural}")
-    add("oracle", references["oracle"].ecpm, [references["oracle"]], "users")
-
-    difference = seed_interval(
-        [a.ecpm.value - b.ecpm.value for a, b in zip(found["drpo"], found["bc"], strict=True)]
-    )
-    interval = f" [{difference.low:+.2f}, {difference.high:+.2f}]" if len(seeds) > 1 else ""
-    table = markdown_table(_COLUMNS, rows)
-    text = (
-        f"# {scenario}: {num_rounds:,} logged rounds, {steps:,} steps, seeds "
-        f"{', '.join(map(str, seeds))}\n\n{table}\n\n"
-        f"DRPO - BC, paired by seed: eCPM {difference.value:+.2f}{interval}.\n"
-        'Latent reward of test users. "of optimum" is 0 for items drawn at random and 100 % for '
-        "the oracle. A seed draws its own log, initialisation and batches.\n"
-    )
-    (folder / "results.md").write_text(text, encoding="utf-8")
-    results = {
-        "scenario": scenario,
-        "num_rounds": num_rounds,
-        "steps": steps,
-        "seeds": seeds,
-        "versions": versions(),
-        "agents": {name: [one.as_dict() for one in each] for name, each in found.items()},
-        "references": {name: one.as_dict() for name, one in references.items()},
-    }
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    try:
-        plots.estimates(folder / "results.png", shown, "eCPM on test users, 95 % interval")
-    except plots.PlotsMissingError as error:
-        print(error)
+    return {name: [each for each in trained if each.run.agent == name] for name in AGENTS}
 
 
-def _draw_curves(
-    path: Path, curves: Mapping[str, Sequence[Sequence[Row]]], levels: Mapping[str, float]
+def _keep(
+    trained: Mapping[str, Sequence[Trained]],
+    datasets: Mapping[int, MinariDataset],
+    config: TrainingConfig,
+    folder: Path,
 ) -> None:
-    drawn = {}
-    for name, histories in curves.items():
-        points = [[row for row in history if "ecpm" in row] for history in histories]
-        steps = np.array([row["step"] for row in points[0]])
-        drawn[name] = (steps, np.array([[row["ecpm"] for row in one] for one in points]))
-    with suppress(plots.PlotsMissingError):
-        plots.learning_curves(path, drawn, levels, "eCPM on validation users")
+    """Save the run folders: ``AGENT/seed-N``."""
+    from recsim_drpo.runs.folder import save_trained, source_of
+
+    for name, runs in trained.items():
+        for each in runs:
+            seed = each.run.seed
+            save_trained(folder / name / f"seed-{seed}", each, config, source_of(datasets[seed]))
 
 
 def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
+    """Copy a dataset's card and its pictures."""
     folder.mkdir()
     card = Path(dataset.spec.data_path).parent
     for path in [*card.glob("*.png"), card / "README.md"]:
@@ -271,6 +258,7 @@ def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
 
 
 def _next_steps(out: Path, scenario: str, seed: int) -> str:
+    """Say where everything is, and what to type next."""
     dataset = f"demo/{scenario}-seed{seed}-v0"
     activate = ""
     if shutil.which("recsim-drpo") is None:

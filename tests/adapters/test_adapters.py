@@ -16,7 +16,7 @@ import recsim_drpo
 from recsim_drpo import Batch, generate_dataset, load_transitions, make_agent
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents import AgentSpec
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.runs.checkpoints import flatten
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
 from recsim_drpo.training.config import TrainingConfig
@@ -91,7 +91,8 @@ def test_ends_of_episodes(datasets):
 
 def test_the_core_imports_no_library():
     script = (
-        "import sys, recsim_drpo.cli.app\n"
+        "import sys, recsim_drpo\n"
+        "for name in recsim_drpo.__all__: getattr(recsim_drpo, name)\n"
         "from recsim_drpo.adapters import d3rlpy, stable_baselines3, torchrl\n"
         "found = {'d3rlpy', 'stable_baselines3', 'torchrl', 'tensordict', 'gym'} & {*sys.modules}\n"
         "assert not found, found"

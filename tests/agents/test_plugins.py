@@ -28,7 +28,7 @@ from recsim_drpo.agents import AgentSpec, registry
 from recsim_drpo.agents.algorithms.bc import BC
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.protocol import check_agent
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.runs.checkpoints import load_state, save_state
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
 from recsim_drpo.training.config import TrainingConfig

@@ -10,7 +10,7 @@ import minari
 import numpy as np
 import pytest
 
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.datasets.imported import imported_context, imported_items
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.load import load_transitions

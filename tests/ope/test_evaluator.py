@@ -12,7 +12,7 @@ import torch
 from recsim_drpo import generate_dataset, make_world, reference_policy
 from recsim_drpo.benchmarks import ope_accuracy
 from recsim_drpo.benchmarks.ope_accuracy import SyntheticPolicy, clipped_mean
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.ope.estimators import ESTIMATORS
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import ItemLog, read_item_log

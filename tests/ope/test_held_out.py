@@ -11,7 +11,7 @@ import torch
 from recsim_drpo import Fleet
 from recsim_drpo.agents import Batch
 from recsim_drpo.agents.registry import ALGORITHMS
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.datasets.import_log import import_log
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.ope.held_out import LogEvaluator, load_and_hold_out

@@ -12,7 +12,7 @@ import torch
 import recsim_drpo
 from recsim_drpo.agents.engine import networks
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.runs.folder import load_agent, save_run
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recsim_drpo.agents.registry import AgentSpec
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.runs.folder import CHECKPOINT, save_run
 from recsim_drpo.serving.recommender import Recommender, items_of_run, load_recommender
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue

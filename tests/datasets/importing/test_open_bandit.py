@@ -9,7 +9,7 @@ import pytest
 
 from recsim_drpo import load_transitions
 from recsim_drpo.benchmarks.open_bandit import as_markdown, click_rate, judged, study
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.datasets.import_log import import_log
 from recsim_drpo.datasets.imported import imported_items
 from recsim_drpo.datasets.importing.open_bandit import open_bandit

@@ -11,7 +11,7 @@ from recsim_drpo import generate_dataset, load_transitions
 from recsim_drpo.benchmarks.reproduce.advice import leads, locate
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
 from recsim_drpo.benchmarks.reproduce.advice.rules import best_judged, judge
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 
 
 def point(noise, above_mean, soft, **log):

@@ -1,0 +1,215 @@
+"""What commands share of their arguments: how words are read, and options that several have."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from recsim_drpo.agents.engine.options import EXECUTIONS
+
+_NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
+
+
+class Command(TyperCommand):
+    """A command whose options may take several values after one name: ``--seeds 0 1 2``.
+
+    Typer reads ``--seeds 0 --seeds 1`` alone. Options may be abbreviated, as ``--data``.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words that follow the command's name."""
+        if not ctx.resilient_parsing:  # where a shell asks for completions, words are incomplete
+            counts = {
+                name: _counts(option)
+                for option in self.get_params(ctx)
+                if option.param_type_name == "option"
+                for name in option.opts
+            }
+            args = one_option_a_value(args, counts)
+        return super().parse_args(ctx, args)
+
+
+def _counts(option: Any) -> tuple[int, float]:
+    """The fewest and the most values that may follow an option's name."""
+    if option.is_flag:
+        return 0, 0
+    return option.nargs, math.inf if option.multiple else option.nargs
+
+
+def one_option_a_value(words: Sequence[str], counts: Mapping[str, tuple[int, float]]) -> list[str]:
+    """Command-line words with each value behind its option, and what is no option at the end.
+
+    ``a --seeds 0 1 --ou b`` becomes ``--seeds 0 --seeds 1 --out b -- a``. What looks like a
+    negative number, or has a space in it, is a value.
+
+    Args:
+        words: as they are typed.
+        counts: the fewest and the most values that may follow, by the option's name.
+
+    Raises:
+        typer.TyperException: an option with too few values, or an ambiguous abbreviation.
+    """
+    rest = list(words)
+    options: list[str] = []
+    others: list[str] = []
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            others += rest
+            break
+        option = _as_option(word, counts)
+        if option is None:
+            others.append(word)
+            continue
+        name, attached = option
+        if name not in counts or (counts[name] == (0, 0) and attached is not None):
+            options.append(word)  # to be refused
+            continue
+        fewest, most = counts[name]
+        values = [] if attached is None else [attached]
+        while rest and attached is None and len(values) < most:
+            if rest[0] == "--" or _as_option(rest[0], counts) is not None:
+                break
+            values.append(rest.pop(0))
+        if len(values) < fewest:
+            wanted = f"{fewest} values" if fewest > 1 else "a value"
+            raise typer.TyperException(f"Option '{name}' needs {wanted}.")
+        for start in range(0, max(len(values), 1), max(fewest, 1)):
+            options += [name, *values[start : start + fewest]]
+    return [*options, "--", *others]
+
+
+def _as_option(word: str, names: Iterable[str]) -> tuple[str, str | None] | None:
+    """The name and the attached value of an option, ``None`` of a word that is none."""
+    if not word.startswith("-") or word == "-":
+        return None
+    if word in names:
+        return word, None
+    if not word.startswith("--") and word[:2] in names:
+        return word[:2], word[2:].removeprefix("=")
+    start, equals, value = word.partition("=")
+    full = [start] if start in names else [name for name in names if name.startswith(start)]
+    if len(full) > 1:
+        raise typer.TyperException(f"'{start}' is ambiguous: it could be {', '.join(full)}.")
+    if full:
+        return full[0], value if equals else None
+    return None if _NEGATIVE_NUMBER.match(word) or " " in word else (word, None)
+
+
+def one_of(names: Iterable[str]) -> Callable[[], list[str]]:
+    """What completes an option's value in a shell: these names."""
+
+    def complete() -> list[str]:
+        return list(names)
+
+    return complete
+
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+RunFolders = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN", help="Run folders, or folders of them."),
+]
+Device = Annotated[str, typer.Option("--device", help="Where it is computed: cpu, cuda, …")]
+Execution = Annotated[
+    str,
+    typer.Option(
+        "--execution",
+        help=f"How a training step is run: {', '.join(EXECUTIONS)}.",
+        autocompletion=one_of(EXECUTIONS),
+    ),
+]
+Normalize = Annotated[
+    bool,
+    typer.Option("--normalize", help="Scale item vectors to unit length.", show_default="off"),
+]
+CatalogueVectors = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        help="File of real item vectors for the catalogue (in the demo, scaled to unit length).",
+        show_default="drawn at random",
+    ),
+]
+ReplacedVectors = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        help="File of item vectors in place of the catalogue that the log was of.",
+        show_default="that catalogue",
+    ),
+]
+World = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--world", metavar="NAME=VALUE...", help="Other world parameters.", show_default="none"
+    ),
+]
+
+
+def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Values by name of NAME=VALUE pairs; a value is JSON where it can be, else text."""
+    values: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, separator, text = pair.partition("=")
+        if not separator or not name:
+            raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
+        if name in values:
+            raise ValueError(f"{name!r} is given twice; once is clear.")
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+def world_parameters(
+    pairs: Sequence[str] | None, embeddings: str | None, normalize: bool
+) -> dict[str, Any]:
+    """Keyword arguments of an environment: ``--world``, ``--embeddings`` and ``--normalize``."""
+    parameters = assignments(pairs)
+    if embeddings is not None:
+        parameters["embeddings"] = embeddings
+    if normalize:
+        parameters["normalize"] = True
+    return parameters
+
+
+def run_folders(paths: Sequence[Path]) -> list[Path]:
+    """Folders of the runs named: one that is no run stands for all the runs below it.
+
+    Raises:
+        ValueError: a run is named twice.
+    """
+    from recsim_drpo.runs.folder import CONFIG
+
+    folders: list[Path] = []
+    for path in paths:
+        below = sorted({file.parent for file in path.rglob(CONFIG)}, key=_natural_order)
+        folders += below if below and path not in below else [path]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"A run is named twice among {', '.join(map(str, folders))}.")
+    return folders
+
+
+def run_folder(path: Path) -> Path:
+    """Folder of the one run at or below a path.
+
+    Raises:
+        ValueError: there are several.
+    """
+    folders = run_folders([path])
+    if len(folders) > 1:
+        raise ValueError(f"There are {len(folders)} runs in {str(path)!r}; name one of them.")
+    return folders[0]
+
+
+def _natural_order(path: Path) -> list[tuple[int, str]]:
+    return [(len(part), part) if part.startswith("seed-") else (0, part) for part in path.parts]

@@ -1,0 +1,191 @@
+"""``recsim-drpo evaluate``: the value of runs on simulated users."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsim_drpo.cli.arguments import Device, RunFolders, one_of, run_folders
+from recsim_drpo.simulator.config import SPLITS
+
+if TYPE_CHECKING:
+    from recsim_drpo.core.policy import Policy
+    from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
+    from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
+    from recsim_drpo.simulator.config import LoggingConfig
+
+    Results = dict[str, Evaluation | SessionEvaluation]
+
+NumUsers = Annotated[int, typer.Option("--num-users", help="Simulated users.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the users.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split", help=f"Whose users: {', '.join(SPLITS)}.", autocompletion=one_of(SPLITS)
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="Folder for evaluation.json, .md and .png.", show_default="printed only"
+    ),
+]
+
+
+def evaluate(
+    runs: RunFolders,
+    num_users: NumUsers = 10_000,
+    seed: Seed = 0,
+    split: Split = "test",
+    out: Out = None,
+    device: Device = "cpu",
+) -> None:
+    """Value of trained runs, and of references, on simulated users."""
+    from gymnasium.envs.registration import EnvSpec
+    from tqdm import tqdm
+
+    from recsim_drpo.core.files import check_new_folder
+    from recsim_drpo.core.validation import check_integer
+    from recsim_drpo.evaluation.evaluate import evaluator_for
+    from recsim_drpo.runs.folder import load_config
+    from recsim_drpo.simulator.config import LoggingConfig
+
+    check_integer("--num-users", num_users, 1)
+    if out is not None:
+        check_new_folder(out)
+    folders = run_folders(runs)
+    sources = [load_config(folder)["source"] for folder in folders]
+    _check_comparable(folders, sources)
+    source = sources[0]
+    spec = EnvSpec.from_json(source["env_spec"])
+    evaluator = evaluator_for(spec, num_users, seed, split, device)
+    if evaluator is None:
+        raise ValueError(f"The runs' logs are of {spec.id}, which is no environment of ours.")
+    logging = LoggingConfig(**source["logging_config"])
+    below, above = _references(evaluator, source["weights"], logging)
+    policies = below | _agents(folders, sources, device) | above
+    results: Results = {
+        name: evaluator(policy)
+        for name, policy in tqdm(policies.items(), "evaluate", unit="policy", disable=None)
+    }
+    table = _evaluation_table(results)
+    print(table)
+    print(
+        f"\n{num_users:,} {split} users; 95 % intervals are over users: they "
+        "describe one policy each, not what another seed would learn."
+    )
+    if out is not None:
+        _save_evaluation(out, table, results)
+
+
+def _check_comparable(folders: Sequence[Path], sources: Sequence[dict[str, Any]]) -> None:
+    """Raise ``ValueError`` unless all runs learnt from logs of one environment and mixture."""
+    for key in ("env_spec", "weights", "logging_config"):
+        for folder, source in zip(folders, sources, strict=True):
+            if source.get(key) is None:
+                raise ValueError(
+                    f"The log of {str(folder)!r} has no {key}: it is of no environment of ours. "
+                    "What is known of a log from outside is in the runs' history.csv."
+                )
+            if source[key] != sources[0][key]:
+                raise ValueError(
+                    f"{str(folder)!r} and {str(folders[0])!r} learnt from logs of different "
+                    f"{key}; evaluate together only runs of one environment and logging agent."
+                )
+
+
+def _agents(
+    folders: Sequence[Path], sources: Sequence[dict[str, Any]], device: str
+) -> dict[str, Policy]:
+    """Trained agents by their folders, marked where they learnt online or diverged."""
+    from recsim_drpo.runs.folder import load_agent
+
+    agents: dict[str, Policy] = {}
+    for folder, source in zip(folders, sources, strict=True):
+        online = " (online)" if source.get("online") else ""
+        diverged = " (diverged)" if source.get("diverged_at") is not None else ""
+        agents[folder.as_posix() + online + diverged] = load_agent(folder, device=device)
+    return agents
+
+
+def _references(
+    evaluator: Evaluator | SessionEvaluator, weights: dict[str, float], logging: LoggingConfig
+) -> tuple[dict[str, Policy], dict[str, Policy]]:
+    """Policies that know nothing of the learner's log, and those that know the world."""
+    from recsim_drpo.evaluation.sessions import SessionEvaluator
+    from recsim_drpo.simulator.reference_policies import (
+        reference_policy,
+        session_reference_policy,
+    )
+
+    def made(*names: str) -> dict[str, Policy]:
+        if isinstance(evaluator, SessionEvaluator):
+            sessions = evaluator.sessions
+            return {n: session_reference_policy(n, sessions, weights, logging) for n in names}
+        return {n: reference_policy(n, evaluator.world, weights, logging) for n in names}
+
+    best = ("myopic", "far-sighted") if isinstance(evaluator, SessionEvaluator) else ("oracle",)
+    return made("random", "popularity", "logger"), made(*best)
+
+
+def _save_evaluation(folder: Path, table: str, results: Results) -> None:
+    """Write the table, the numbers and, where they can be drawn, the pictures."""
+    from recsim_drpo.core.files import atomic_dir
+    from recsim_drpo.evaluation.bandit import Evaluation
+    from recsim_drpo.reporting import plots
+
+    plain = {name: result.as_dict() for name, result in results.items()}
+    with atomic_dir(folder) as partial:
+        (partial / "evaluation.md").write_text(table + "\n", encoding="utf-8")
+        text = json.dumps(plain, indent=1) + "\n"
+        (partial / "evaluation.json").write_text(text, encoding="utf-8")
+        try:
+            plots.estimates(
+                partial / "evaluation.png",
+                {
+                    name: one.ecpm if isinstance(one, Evaluation) else one.session_return
+                    for name, one in results.items()
+                },
+                f"{_value_name(results)}, 95 % interval over users",
+            )
+        except plots.PlotsMissingError as error:
+            print(error)
+
+
+def _value_name(results: Results) -> str:
+    from recsim_drpo.evaluation.bandit import Evaluation
+
+    bandit = all(isinstance(one, Evaluation) for one in results.values())
+    return "eCPM" if bandit else "return of a session"
+
+
+def _evaluation_table(results: Results) -> str:
+    from recsim_drpo.reporting.tables import markdown_table
+
+    rows = [{"policy": name} | _cells(one) for name, one in results.items()]
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _cells(one: Evaluation | SessionEvaluation) -> dict[str, str]:
+    from recsim_drpo.evaluation.sessions import SessionEvaluation
+
+    shown = {"items shown": f"{one.coverage:.1%}", "Gini": f"{one.gini:.3f}"}
+    if isinstance(one, SessionEvaluation):
+        return {
+            "return": str(one.session_return),
+            "steps": f"{one.session_length.value:.2f}",
+            "reward a step": f"{one.reward.value:.3f}",
+            "cut off": f"{one.truncated.value:.1%}",
+        } | shown
+    return {
+        "reward": str(one.reward),
+        "eCPM": f"{one.ecpm.value:.3f}",
+        "regret": f"{one.regret.value:.3f}",
+        "of optimum": f"{one.normalized.value:.1%}",
+        "Dist.": "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}",
+    } | shown

@@ -1,0 +1,87 @@
+"""``recsim-drpo generate``: a log of simulated users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsim_drpo.cli.arguments import (
+    CatalogueVectors,
+    Device,
+    Normalize,
+    World,
+    assignments,
+    one_of,
+    world_parameters,
+)
+from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.simulator.config import SCENARIOS
+
+DatasetId = Annotated[
+    str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example recsim/extreme-v0.")
+]
+Env = Annotated[
+    str,
+    typer.Option(
+        "--env",
+        help=f"Environment: {ENV_ID}, {SESSION_ENV_ID}.",
+        autocompletion=one_of((ENV_ID, SESSION_ENV_ID)),
+    ),
+]
+Scenario = Annotated[
+    str | None,
+    typer.Option(
+        "--scenario",
+        help=f"Mixture of the logging agent: {', '.join(SCENARIOS)}.",
+        show_default="medium",
+        autocompletion=one_of(SCENARIOS),
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--weights",
+        metavar="NAME=W...",
+        help="Mixture weights in place of a scenario.",
+        show_default="the scenario's",
+    ),
+]
+Rounds = Annotated[int, typer.Option("--rounds", help="Rounds to log.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of users, choices and reward noise.")]
+NoCard = Annotated[
+    bool, typer.Option("--no-card", help="Write no dataset card.", show_default="off")
+]
+
+
+def generate(
+    dataset_id: DatasetId,
+    env: Env = ENV_ID,
+    scenario: Scenario = None,
+    weights: Weights = None,
+    rounds: Rounds = 100_000,
+    seed: Seed = 0,
+    no_card: NoCard = False,
+    embeddings: CatalogueVectors = None,
+    normalize: Normalize = False,
+    world: World = None,
+    device: Device = "cpu",
+) -> None:
+    """Log rounds with simulated users into a Minari dataset."""
+    if weights and scenario is not None:
+        raise typer.TyperException("'--scenario' and '--weights' exclude each other.")
+    from recsim_drpo.datasets.generate import generate_dataset
+
+    dataset = generate_dataset(
+        dataset_id,
+        env=env,
+        scenario=assignments(weights) if weights else scenario or "medium",
+        num_rounds=rounds,
+        seed=seed,
+        env_kwargs=world_parameters(world, embeddings, normalize),
+        device=device,
+        card=not no_card,
+    )
+    folder = Path(dataset.spec.data_path).parent
+    print(f"{dataset.total_steps:,} rounds in {folder}" + ("" if no_card else ", README.md"))

@@ -1,0 +1,223 @@
+"""``recsim-drpo import``: a log of your own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recsim_drpo.cli.arguments import Normalize, one_of
+
+PRESETS = ("open-bandit",)
+
+DatasetId = Annotated[
+    str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example shop/clicks-v0.")
+]
+Log = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LOG",
+        help="Logged interactions: .csv, .tsv, .txt, .parquet, .arrow or .feather.",
+    ),
+]
+Items = Annotated[
+    Path | None,
+    typer.Option(
+        "--items",
+        help="File of item vectors with their ids.",
+        show_default="the preset's, else needed",
+    ),
+]
+ItemIds = Annotated[
+    Path | None,
+    typer.Option(
+        "--item-ids",
+        help="Their ids in order, .npy or one on a line, if in no file yet.",
+        show_default="those in the file",
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id-column",
+        help="Their ids' column, where the file is a table.",
+        show_default="item_id, item or id, else rows are numbered",
+    ),
+]
+VectorColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--vector-columns",
+        help="Their vectors' column, or a pattern: 'emb_*'.",
+        show_default="the one list column, else all but the ids",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help=f"Columns and items of a known log: {', '.join(PRESETS)}.",
+        show_default="none",
+        autocompletion=one_of(PRESETS),
+    ),
+]
+ColumnsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--columns",
+        help="JSON file of what follows; what is given here goes before it.",
+        show_default="none",
+    ),
+]
+Item = Annotated[
+    str | None,
+    typer.Option("--item", metavar="COLUMN", help="Item shown, by its id.", show_default="item_id"),
+]
+Reward = Annotated[
+    str | None,
+    typer.Option("--reward", metavar="COLUMN", help="What came of it.", show_default="reward"),
+]
+Propensity = Annotated[
+    str | None,
+    typer.Option(
+        "--propensity",
+        metavar="COLUMN",
+        help="Probability with which it was shown.",
+        show_default="propensity",
+    ),
+]
+NoPropensity = Annotated[
+    bool,
+    typer.Option(
+        "--no-propensity",
+        help="Propensities are not known: do without.",
+        show_default="off",
+    ),
+]
+Numbers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--numbers",
+        metavar="COLUMN...",
+        help="Context: columns that are numbers; patterns as 'user_*' stand for several.",
+        show_default="none",
+    ),
+]
+Categories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--categories",
+        metavar="COLUMN...",
+        help="Context: columns to be one-hot coded.",
+        show_default="none",
+    ),
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="COLUMN...",
+        help="Columns of numbers to keep beside the rounds.",
+        show_default="none",
+    ),
+]
+RewardRange = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--reward-range",
+        metavar="LOW HIGH",
+        help="Smallest and largest reward that there can be.",
+        show_default="0 1",
+    ),
+]
+ClipRewards = Annotated[
+    bool,
+    typer.Option(
+        "--clip-rewards",
+        help="Bring rewards outside the range to its nearer end; else their rows are refused.",
+        show_default="off",
+    ),
+]
+
+
+def import_(
+    dataset_id: DatasetId,
+    log: Log,
+    items: Items = None,
+    normalize: Normalize = False,
+    item_ids: ItemIds = None,
+    id_column: IdColumn = None,
+    vector_columns: VectorColumns = None,
+    preset: Preset = None,
+    columns: ColumnsFile = None,
+    item: Item = None,
+    reward: Reward = None,
+    propensity: Propensity = None,
+    no_propensity: NoPropensity = False,
+    numbers: Numbers = None,
+    categories: Categories = None,
+    keep: Keep = None,
+    reward_range: RewardRange = None,
+    clip_rewards: ClipRewards = False,
+) -> None:
+    """Import a log of your own into a Minari dataset.
+
+    What became of its rows is printed; those refused are listed in refused.csv.
+    """
+    from recsim_drpo.datasets.import_log import import_log, import_summary
+
+    if no_propensity and propensity is not None:
+        raise ValueError("--propensity and --no-propensity exclude each other.")
+    given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
+    given |= {"numbers": numbers or None, "categories": categories or None, "keep": keep or None}
+    given |= {"reward_range": reward_range and list(reward_range)}
+    given = {name: value for name, value in given.items() if value is not None}
+    given |= {"propensity": None} if no_propensity else {}
+    given |= {"outside": "clip"} if clip_rewards else {}
+    meaning, vectors, notes = _meaning(log, items, preset, columns, given)
+    dataset = import_log(
+        dataset_id,
+        log,
+        vectors,
+        meaning,
+        normalize=normalize,
+        item_ids=item_ids,
+        id_column=id_column,
+        vector_columns=vector_columns,
+        notes=notes,
+    )
+    print(import_summary(dataset))
+    folder = Path(dataset.spec.data_path).parent
+    print(f"\n{dataset.total_steps:,} rounds in {folder}: README.md, refused.csv.")
+
+
+def _meaning(
+    log: Path, items: Path | None, preset: str | None, file: Path | None, given: dict[str, Any]
+) -> tuple[Any, Any, tuple[str, ...]]:
+    """What a log's columns mean, its item vectors, and notes for its card.
+
+    Args:
+        log: as named on the command line.
+        items: likewise.
+        preset: name of a known log, which says it all.
+        file: JSON file of columns.
+        given: columns by option, which go before those of the file.
+    """
+    from recsim_drpo.core.validation import unknown_name
+    from recsim_drpo.datasets.importing.columns import Columns, read_columns
+    from recsim_drpo.datasets.importing.open_bandit import open_bandit
+
+    if preset is not None:
+        if preset not in PRESETS:
+            raise unknown_name("preset", preset, PRESETS)
+        if given or file is not None:
+            raise ValueError(
+                f"--preset {preset} says what the columns mean; leave out "
+                f"{', '.join(f'--{name}' for name in given) or '--columns'}."
+            )
+        return open_bandit(log, items)
+    if items is None:
+        raise ValueError("--items is needed: a file of item vectors with their ids.")
+    from_file = {} if file is None else read_columns(file)
+    return Columns(**(from_file | given)), items, ()

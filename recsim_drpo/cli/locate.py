@@ -1,0 +1,35 @@
+"""``recsim-drpo locate``: advice for a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="Id of a local Minari dataset with item_id.")
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--results",
+        metavar="FOLDER",
+        help="Another map than the published one.",
+        show_default="the published map",
+    ),
+]
+
+
+def locate(dataset: Dataset, results: Results = None) -> None:
+    """Locate a log on the phase map: filter, weigh or clone."""
+    from recsim_drpo.benchmarks.reproduce import runner
+    from recsim_drpo.benchmarks.reproduce.advice import locate as phase_map
+    from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
+    from recsim_drpo.datasets.load import load_transitions
+
+    experiments = runner.load_results(results or phase_map.PUBLISHED)
+    points, elsewhere = phase_map.points_of(experiments)
+    features = features_of_log(load_transitions(dataset, infos=["item_id"]))
+    tables = phase_map.locate(features, points, elsewhere)
+    print("\n\n".join(table.markdown() for table in tables))

@@ -1,0 +1,119 @@
+"""``recsim-drpo ope``: the value of runs from a log alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, run_folders
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+Dataset = Annotated[
+    str,
+    typer.Option(
+        "--dataset", help="Id of a local Minari dataset that the runs have not learnt from."
+    ),
+]
+Samples = Annotated[
+    int,
+    typer.Option(
+        "--samples",
+        help="Draws in each context of the stochastic policy; 0 for the deterministic one.",
+    ),
+]
+Clusters = Annotated[
+    int | None, typer.Option("--clusters", help="Of items, for mips.", show_default="√items")
+]
+Embeddings = Annotated[
+    str | None,
+    typer.Option(
+        "--embeddings",
+        help="File of the catalogue, where the dataset's environment has none.",
+        show_default="the environment's",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of models, clusters and draws.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for ope.json, .md and .png.", show_default="printed only"),
+]
+
+
+def ope(
+    runs: RunFolders,
+    dataset: Dataset,
+    samples: Samples = 0,
+    clusters: Clusters = None,
+    embeddings: Embeddings = None,
+    normalize: Normalize = False,
+    seed: Seed = 0,
+    out: Out = None,
+    device: Device = "cpu",
+) -> None:
+    """Value of trained runs from a log alone: off-policy evaluation."""
+    from recsim_drpo.core.files import check_new_folder
+    from recsim_drpo.core.validation import check_integer
+    from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.ope import report
+    from recsim_drpo.ope.evaluator import OffPolicyEvaluator
+    from recsim_drpo.ope.logs import read_item_log
+    from recsim_drpo.runs.folder import load_agent, load_config
+
+    check_integer("--samples", samples, 0)
+    if out is not None:
+        check_new_folder(out)
+    configs = {folder: load_config(folder) for folder in run_folders(runs)}
+    logged = open_dataset(dataset)
+    log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
+    dims = log.contexts.shape[1], log.embeddings.shape[1]
+    _check_fit(configs, logged, dims)
+    agents = {folder.as_posix(): load_agent(folder, device=device) for folder in configs}
+    for name, agent in agents.items():
+        if samples and not callable(getattr(agent, "sample", None)):
+            raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
+    evaluator = OffPolicyEvaluator(log, num_clusters=clusters, seed=seed, progress=True)
+    results = {name: evaluator(agent, samples=samples) for name, agent in agents.items()}
+    print(report.as_text(results))
+    for folder, config in configs.items():
+        if config["source"].get("dataset") == logged.id:
+            print(f"\n{folder.as_posix()} learnt from this very log: its value is overestimated.")
+    if out is not None and (problem := report.save(out, results)):
+        print(problem)
+
+
+def _check_fit(
+    configs: Mapping[Path, dict[str, Any]], dataset: MinariDataset, dims: tuple[int, int]
+) -> None:
+    """Raise ``ValueError`` unless all runs act on a dataset's contexts and items.
+
+    Args:
+        configs: the runs' configurations, by their folders.
+        dataset: the log.
+        dims: dimensions of its contexts and items.
+    """
+    from recsim_drpo.datasets.imported import imported_context, is_imported
+
+    checksum = dataset.storage.metadata.get("catalogue_checksum")
+    for folder, config in configs.items():
+        theirs = config["observation_dim"], config["action_dim"]
+        if theirs != dims:
+            raise ValueError(
+                f"{str(folder)!r} acts from {theirs[0]} to {theirs[1]} dimensions, dataset "
+                f"{dataset.id!r} has contexts of {dims[0]} and items of {dims[1]}."
+            )
+        learnt_on = config["source"].get("catalogue_checksum")
+        if None not in (checksum, learnt_on) and checksum != learnt_on:
+            raise ValueError(
+                f"{str(folder)!r} learnt on another catalogue than that of {dataset.id!r}."
+            )
+        coding = config["source"].get("context")
+        if coding and is_imported(dataset) and coding != imported_context(dataset):
+            raise ValueError(
+                f"The contexts of {dataset.id!r} are not coded as those that {str(folder)!r} "
+                "learnt from; import the log with --columns and the columns.json of that dataset."
+            )

@@ -1,0 +1,99 @@
+"""``recsim-drpo recommend``: the items that a run's policy shows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from recsim_drpo.cli.arguments import (
+    Device,
+    Normalize,
+    ReplacedVectors,
+    RunFolder,
+    one_of,
+    run_folder,
+)
+from recsim_drpo.serving.formats import FORMATS, SUFFIXES
+
+Contexts = Annotated[
+    str,
+    typer.Option(
+        "--contexts", metavar="FILE", help=f"{', '.join(SUFFIXES)}, or - for standard input."
+    ),
+]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Likewise, must not be there; or - for standard output.",
+    ),
+]
+K = Annotated[int, typer.Option("-k", help="Items a context.")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME...",
+        help="The context's columns, or patterns, in the policy's order.",
+        show_default="context_0 …, or the list column context",
+    ),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id-column",
+        metavar="NAME",
+        help="Column that names the contexts.",
+        show_default="numbers from 0, row",
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--input-format",
+        help=f"{', '.join(FORMATS)}.",
+        show_default="by the suffix",
+        autocompletion=one_of(FORMATS),
+    ),
+]
+OutputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--output-format",
+        help=f"{', '.join(FORMATS)}.",
+        show_default="by the suffix",
+        autocompletion=one_of(FORMATS),
+    ),
+]
+
+
+def recommend(
+    run: RunFolder,
+    contexts: Contexts = "-",
+    out: Out = "-",
+    k: K = 10,
+    columns: Columns = None,
+    id_column: IdColumn = None,
+    input_format: InputFormat = None,
+    output_format: OutputFormat = None,
+    embeddings: ReplacedVectors = None,
+    normalize: Normalize = False,
+    device: Device = "cpu",
+) -> None:
+    """Write the top items of contexts, by a trained run."""
+    from recsim_drpo.serving.recommender import load_recommender
+
+    recommender = load_recommender(
+        run_folder(run), embeddings=embeddings, normalize=normalize, device=device
+    )
+    recommender.recommend(
+        contexts,
+        out,
+        k=k,
+        columns=columns or None,
+        id_column=id_column,
+        input_format=input_format,
+        output_format=output_format,
+    )

@@ -1,0 +1,68 @@
+"""``recsim-drpo reproduce``: the paper's experiments."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recsim_drpo.cli.arguments import Device, Execution
+
+_CPUS = os.cpu_count() or 1
+
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", help="Experiments such as table1 or figure3, or all."),
+]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="Few seeds and short training: minutes, no evidence.",
+        show_default="off",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder; goes on if stopped.",
+        show_default="reproduction, or reproduction-quick",
+    ),
+]
+Processes = Annotated[
+    int, typer.Option("--processes", help="That train at once.", show_default="the CPUs' number")
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option(
+        "--seeds",
+        help="How many, in place of the experiment's (theory has none).",
+        show_default="the experiment's",
+    ),
+]
+
+
+def reproduce(
+    names: Names,
+    quick: Quick = False,
+    out: Out = None,
+    processes: Processes = _CPUS,
+    seeds: Seeds = None,
+    execution: Execution = "auto",
+    device: Device = "cpu",
+) -> None:
+    """Reproduce tables and figures of the paper, with verdicts."""
+    from recsim_drpo.benchmarks.reproduce import runner
+    from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+    from recsim_drpo.core.torch_settings import resolve_device
+
+    resolve_device(device)
+    folder = out or Path("reproduction-quick" if quick else "reproduction")
+    workers = processes if device == "cpu" else 1
+    settings = Settings(quick, folder, workers, seeds, execution, device)
+    for result in runner.reproduce(names, settings):
+        print(runner.as_markdown(result))
+    print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")

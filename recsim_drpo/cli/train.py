@@ -1,0 +1,250 @@
+"""``recsim-drpo train``: an agent, over seeds, on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recsim_drpo.agents.builtin import BUILT_IN
+from recsim_drpo.agents.engine.options import PRECISIONS
+from recsim_drpo.cli.arguments import Device, Execution, assignments, one_of
+from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
+from recsim_drpo.training.trackers import TRACKERS, tracker as open_tracker
+
+if TYPE_CHECKING:
+    import torch
+    from minari import MinariDataset
+
+    from recsim_drpo.core.policy import PolicyEvaluator
+    from recsim_drpo.core.transitions import Transitions
+    from recsim_drpo.training.sweep import Trained
+
+_DEFAULTS = TrainingConfig()
+_NO_HYPERPARAMETERS = {
+    "name": "--agent",
+    "observation_dim": "another dataset",
+    "action_dim": "another dataset",
+    "seed": "--seeds",
+    "device": "--device",
+    "batch_size": "--batch-size",
+    "precision": "--precision",
+    "execution": "--execution",
+    "dtype": "Python's make_agent",
+}
+
+Dataset = Annotated[str, typer.Option("--dataset", help="Id of a local Minari dataset.")]
+AgentName = Annotated[
+    str,
+    typer.Option(
+        "--agent",
+        help=f"{', '.join(BUILT_IN)}, the name of an installed plug-in, module:Class, or an "
+        "algorithm of a library: d3rlpy:IQL, sb3:SAC.",
+        autocompletion=one_of(BUILT_IN),
+    ),
+]
+Out = Annotated[
+    Path, typer.Option("--out", help="A run folder for each seed is made in it: OUT/seed-0.")
+]
+Seeds = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--seeds",
+        metavar="SEED...",
+        help="Of initialisation and batches, a run each.",
+        show_default="0",
+    ),
+]
+Steps = Annotated[
+    int,
+    typer.Option("--steps", help="Updates, or rounds with users for an agent that learns online."),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Transitions in an update.")]
+LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between rows of the history.")]
+EvaluateEvery = Annotated[
+    int, typer.Option("--evaluate-every", help="Steps between evaluations on validation users.")
+]
+Hyperparameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE...", help="Hyper-parameters.", show_default="the agent's"
+    ),
+]
+FleetSize = Annotated[
+    int | None,
+    typer.Option(
+        "--fleet-size",
+        help="Most seeds trained as one batched computation.",
+        show_default="8 on a CPU, else 512",
+    ),
+]
+Infos = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--infos",
+        metavar="COLUMN...",
+        help="Info columns for agents that read batch.infos, for example propensity.",
+        show_default="none",
+    ),
+]
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--held-out",
+        metavar="SHARE",
+        help="Last rounds of an imported log to measure on, not to learn from.",
+        show_default=f"{HELD_OUT_SHARE:g}",
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help=f"How matrices are multiplied: {', '.join(PRECISIONS)}.",
+        autocompletion=one_of(PRECISIONS),
+    ),
+]
+Tracker = Annotated[
+    str | None,
+    typer.Option(
+        "--tracker",
+        help=f"{', '.join(TRACKERS)} (extras), into OUT as well.",
+        show_default="none",
+        autocompletion=one_of(TRACKERS),
+    ),
+]
+
+
+def train(
+    dataset: Dataset,
+    agent: AgentName,
+    out: Out,
+    seeds: Seeds = None,
+    steps: Steps = _DEFAULTS.steps,
+    batch_size: BatchSize = _DEFAULTS.batch_size,
+    log_every: LogEvery = _DEFAULTS.log_every,
+    evaluate_every: EvaluateEvery = _DEFAULTS.evaluate_every,
+    hyperparameters: Hyperparameters = None,
+    fleet_size: FleetSize = None,
+    infos: Infos = None,
+    held_out: HeldOut = None,
+    precision: Precision = "float32",
+    execution: Execution = "auto",
+    tracker: Tracker = None,
+    device: Device = "cpu",
+) -> None:
+    """Train an agent on a dataset, in a run folder a seed."""
+    from recsim_drpo.core.torch_settings import resolve_device
+    from recsim_drpo.core.validation import check_seeds
+    from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.training.online import train_online
+    from recsim_drpo.training.sweep import train_many
+
+    config = TrainingConfig(steps, batch_size, log_every, evaluate_every)
+    seeds = check_seeds(seeds or [0])
+    values = assignments(hyperparameters)
+    torch_device = resolve_device(device)
+    for name, instead in _NO_HYPERPARAMETERS.items():
+        if name in values:
+            raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
+    folders = _run_folders(out, seeds)
+    log = open_dataset(dataset)
+    transitions, evaluator, source = _learnt_from(log, infos or [], held_out, torch_device)
+    how: dict[str, Any] = {"precision": precision, "execution": execution}
+    if _learns_online(agent, values, transitions, seeds[0], torch_device, how):
+        if infos:
+            raise ValueError(f"--infos: {agent} learns online and reads no column of a log.")
+        source["online"] = True
+    about = {"dataset": dataset, **asdict(config), **values}
+    with open_tracker(tracker, out, about) if tracker else nullcontext() as on_log:
+        common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator, "on_log": on_log}
+        common["on_done"] = _keeper(agent, folders, config, source)
+        if "online" in source:
+            users = log.spec.env_spec
+            train_online(agent, values, users, config, device=torch_device, **common)
+        else:
+            variants = {agent: [values]}
+            train_many(variants, transitions, config, fleet_size=fleet_size, **common, **how)
+
+
+def _run_folders(out: Path, seeds: Sequence[int]) -> dict[int, Path]:
+    """Folders of runs by seed, none of which is there yet."""
+    from recsim_drpo.core.files import check_new_folder
+
+    folders = {seed: out / f"seed-{seed}" for seed in seeds}
+    for folder in folders.values():
+        check_new_folder(folder)
+    return folders
+
+
+def _learnt_from(
+    log: MinariDataset, infos: Sequence[str], held_out: float | None, device: torch.device
+) -> tuple[Transitions, PolicyEvaluator | None, dict[str, Any]]:
+    """What agents learn from, what measures them meanwhile, and what runs keep of their source."""
+    from recsim_drpo.datasets.imported import is_imported
+    from recsim_drpo.datasets.load import load_transitions
+    from recsim_drpo.evaluation.evaluate import evaluator_for
+    from recsim_drpo.ope.held_out import load_and_hold_out
+    from recsim_drpo.runs.folder import source_of
+
+    source = source_of(log)
+    evaluator: PolicyEvaluator | None
+    if is_imported(log):
+        source["held_out"] = HELD_OUT_SHARE if held_out is None else held_out
+        transitions, evaluator = load_and_hold_out(
+            log, source["held_out"], infos=infos, device=device
+        )
+    elif held_out is not None:
+        raise ValueError(f"--held-out is for imported logs; {log.id!r} is none.")
+    else:
+        transitions = load_transitions(log, device=device, infos=infos)
+        # Training asks an evaluator for headlines only, which those of sessions have as well.
+        evaluator = evaluator_for(log.spec.env_spec, 2_000, split="validation", device=device)
+    return transitions, evaluator, source
+
+
+def _learns_online(
+    agent: str,
+    hyperparameters: dict[str, Any],
+    transitions: Transitions,
+    seed: int,
+    device: torch.device,
+    how: dict[str, Any],
+) -> bool:
+    """Whether an agent learns from users, not from a log.
+
+    What cannot be made, or kept in a run folder, is refused before work goes into it.
+    """
+    from recsim_drpo.agents import AgentSpec
+    from recsim_drpo.runs.checkpoints import flatten
+    from recsim_drpo.training.online import learns_online
+
+    dims = transitions.observation_dim, transitions.action_dim
+    first = AgentSpec(agent, *dims, seed, hyperparameters).make(device, **how)
+    flatten(first.state_dict())
+    return learns_online(first)
+
+
+def _keeper(
+    agent: str, folders: dict[int, Path], config: TrainingConfig, source: dict[str, Any]
+) -> Callable[[Trained], None]:
+    """What keeps a trained run in its folder, and says so."""
+    from tqdm import tqdm
+
+    from recsim_drpo.runs.folder import save_trained
+
+    def keep(trained: Trained) -> None:
+        folder = folders[trained.run.seed]
+        save_trained(folder, trained, config, source)
+        last = trained.history[-1]
+        shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")
+        diverged = trained.diverged_at
+        marked = "" if diverged is None else f" (diverged at step {diverged}, marked)"
+        label = f"{agent}, seed {trained.run.seed}"
+        tqdm.write(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
+
+    return keep

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
+QUICK = ["--steps", "20", "--log-every", "10", "--evaluate-every", "10"]
+
+
+def test_tensorboard(run, dataset, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "runs" / "bc"
+    assert (
+        run(
+            *("train", "--dataset", dataset, "--agent", "bc", "--out", out),
+            *("--tracker", "tensorboard"),
+            *QUICK,
+        )
+        == 0
+    )
+    events = EventAccumulator(str(tmp_path / "runs" / "bc" / "tensorboard" / "seed-0"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [10, 20]
+
+
+def test_an_option_given_twice_adds_and_a_name_given_twice_is_refused(
+    run, minari_root, tmp_path, capsys
+):
+    assert run("generate", "t-v0", "--rounds", 500, "--no-card", *WORLD) == 0
+    train = ["train", "--dataset", "t-v0", "--agent", "drpo", "--steps", 5]
+    out = tmp_path / "runs"
+    assert (
+        run(
+            *train,
+            "--out",
+            out,
+            "--set",
+            "target_ratio=0.3",
+            "--set",
+            "hidden_dim=8",
+            "--seeds",
+            1,
+            "--seeds",
+            2,
+            "--precision",
+            "bf16",
+        )
+        == 0
+    )
+    config = json.loads((out / "seed-2" / "config.json").read_text())
+    assert config["hyperparameters"]["target_ratio"] == 0.3
+    assert config["hyperparameters"]["hidden_dim"] == 8
+    assert config["training"]["precision"] == "bf16"
+    assert not (out / "seed-0").exists()
+    assert run(*train, "--out", tmp_path / "x", "--set", "hidden_dim=8", "hidden_dim=9") == 2
+    assert "'hidden_dim' is given twice" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert run(*train, "--out", tmp_path / "file" / "x") == 2
+    assert "is a file" in capsys.readouterr().err
