@@ -114,13 +114,12 @@ class LoggingAgent(RandomPolicy):
         """
         keys = torch.tensor(seed, dtype=torch.int64, device=self.world.device)
         words = rng.philox_4x32(keys, Stream.LOGGING_POLICY, rounds.to(self.world.device), 3)
-        component_uniforms = rng.uniforms(words[:, 0])
-        item_uniforms = rng.uniform_52bit(words[:, 1], words[:, 2])
-        rows = self.world.rows_at_a_time
-        parts = [
-            self._choose(tastes[block], component_uniforms[block], item_uniforms[block])
-            for block in (slice(s, s + rows) for s in range(0, max(1, len(tastes)), rows))
-        ]
+        uniforms = rng.uniforms(words[:, 0]), rng.uniform_52bit(words[:, 1], words[:, 2])
+        blocks = zip(
+            *(torch.split(column, self.world.rows_at_a_time) for column in (tastes, *uniforms)),
+            strict=True,
+        )
+        parts = [self._choose(*block) for block in blocks]
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:

@@ -216,12 +216,8 @@ class World:
         Args:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
-        rows = self.rows_at_a_time
-        parts = [
-            row_max(self.cosines(tastes[start : start + rows]))[1]
-            for start in range(0, len(tastes), rows)
-        ]
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64, device=self.device)
+        parts = torch.split(tastes, self.rows_at_a_time)
+        return torch.cat([row_max(self.cosines(part))[1] for part in parts])
 
     def mean_rewards(self, tastes: Tensor) -> Tensor:
         """Mean of each user's latent rewards over all items, float32 (B,).
@@ -229,12 +225,8 @@ class World:
         Args:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
-        rows = self.rows_at_a_time
-        parts = [
-            self.latent_reward(self.cosines(tastes[start : start + rows])).mean(dim=1)
-            for start in range(0, len(tastes), rows)
-        ]
-        return torch.cat(parts) if parts else torch.empty(0, device=self.device)
+        parts = torch.split(tastes, self.rows_at_a_time)
+        return torch.cat([self.latent_reward(self.cosines(part)).mean(dim=1) for part in parts])
 
     @property
     def rows_at_a_time(self) -> int:

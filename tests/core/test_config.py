@@ -26,12 +26,12 @@ from recsim_drpo.simulator.config import LoggingConfig, SessionConfig, WorldConf
 from recsim_drpo.training.config import TrainingConfig
 
 
-def below(config: type) -> list[type]:
-    return [one for sub in config.__subclasses__() for one in (sub, *below(sub))]
+def subclasses(config: type) -> list[type]:
+    return [cls for child in config.__subclasses__() for cls in (child, *subclasses(child))]
 
 
 CONFIGS = sorted(
-    {one for one in below(Config) if one.__module__.startswith("recsim_drpo.")}, key=str
+    {cls for cls in subclasses(Config) if cls.__module__.startswith("recsim_drpo.")}, key=str
 )
 FIELDS = [
     pytest.param(config, name, rule, id=f"{config.__name__}.{name}")

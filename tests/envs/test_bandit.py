@@ -66,7 +66,7 @@ def test_the_item_is_the_one_of_largest_inner_product_and_pays_its_latent_reward
     world = env.world
     for seed in range(20):
         env.reset(seed=seed)
-        interest = env._arrival().interests[0].numpy()
+        interest = world.users("train", seed, torch.tensor([0])).interests[0].numpy()
         action = np.random.default_rng(seed).normal(size=16).astype(np.float32)
         _, reward, _, _, info = env.step(action)
         embeddings = world.catalogue.embeddings.astype(np.float64)

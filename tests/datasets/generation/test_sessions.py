@@ -76,11 +76,12 @@ def test_the_environment_tells_the_same_of_the_logged_actions(dataset):
         *zip(range(60), dataset.iterate_episodes(range(60)), strict=True),
         *zip(range(1_000, 1_020), log.block(3, 1_000, NUM_ROUNDS)[:20], strict=True),
     ]
+    first, _ = env.reset(seed=3)
+    current = 0
     for number, episode in episodes:
-        # As if ``reset`` had been called so often after ``reset(seed=3)``.
-        env.reset(seed=3)
-        env._episode = number - 1
-        first, _ = env.reset()
+        for _ in range(current, number):
+            first, _ = env.reset()
+        current = number
         np.testing.assert_array_equal(episode.observations[0], first)
         for t in range(len(episode.rewards)):
             observation, reward, terminated, truncated, info = env.step(episode.actions[t])

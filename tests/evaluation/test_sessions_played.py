@@ -28,7 +28,8 @@ class Fixed:
 
     def __init__(self, sessions):
         self.sessions = sessions
-        self.items = torch.stack([members[0] for members in sessions._members])
+        topics = sessions.world.topics
+        self.items = torch.stack([(topics == topic).nonzero()[0, 0] for topic in sessions.topics])
 
     def act(self, observations):
         topics = observations[:, 10:].argmin(dim=1)
@@ -39,10 +40,9 @@ def test_evaluation_equals_the_environment_without_noise(sessions):
     policy, num_users = Fixed(sessions), 60
     found = SessionEvaluator(sessions, num_users, seed=4)(policy)
     env = gym.make(ENV, split="test", reward_noise=0.0, **SMALL).unwrapped
-    env.reset(seed=4)
+    observation, _ = env.reset(seed=4)
     returns, lengths, cut, items = [], [], [], []
     for _ in range(num_users):
-        observation = env._observation()
         returns.append(0.0)
         lengths.append(0)
         while True:
@@ -54,7 +54,7 @@ def test_evaluation_equals_the_environment_without_noise(sessions):
             if terminated or truncated:
                 break
         cut.append(truncated)
-        env.reset()
+        observation, _ = env.reset()
     assert found.session_return.value == pytest.approx(np.mean(returns), abs=1e-5)
     half = 1.959964 * np.std(returns, ddof=1) / math.sqrt(num_users)
     width = found.session_return.high - found.session_return.low
