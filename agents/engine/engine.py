@@ -13,7 +13,13 @@ from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
-from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
+from recsim_drpo.agents.engine.step import (
+    LearnerState,
+    Metrics,
+    adam_pace,
+    make_step,
+    transpose_weights,
+)
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
 from recsim_drpo.core.torch_settings import matrix_precision, resolve_device
@@ -136,7 +142,8 @@ class Engine:
     def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
         state = self.algorithm.init_state(parameters, config)
         kept = {
-            name: tensor.to(self.dtype).contiguous() for name, tensor in turned(parameters).items()
+            name: tensor.to(self.dtype).contiguous()
+            for name, tensor in transpose_weights(parameters).items()
         }
         return LearnerState(
             kept,
@@ -145,7 +152,7 @@ class Engine:
             # In the parameters' type, but for counters and what asks for float64.
             {
                 name: (v.to(self.dtype) if v.dtype == torch.float32 else v).contiguous()
-                for name, v in turned(state).items()
+                for name, v in transpose_weights(state).items()
             },
             seed=torch.tensor(seed),
             step=torch.tensor(0),
@@ -172,7 +179,7 @@ class Engine:
     @property
     def parameters(self) -> Parameters:
         """Views of the networks' parameters by name, with the leading axes."""
-        return turned(self.learner.parameters)
+        return transpose_weights(self.learner.parameters)
 
     def update(self, batch: Batch) -> Metrics:
         """One optimiser step of every learner; metrics have the shape of :attr:`axes`.
@@ -280,7 +287,9 @@ class Engine:
             ("adam.exp_avg", learner.exp_avg),
             ("adam.exp_avg_sq", learner.exp_avg_sq),
         ):
-            tensors |= {f"{prefix}.{name}": value for name, value in turned(kept).items()}
+            tensors |= {
+                f"{prefix}.{name}": value for name, value in transpose_weights(kept).items()
+            }
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
         dense = torch.contiguous_format  # of a transposed view as well
@@ -307,7 +316,7 @@ class Engine:
                 )
 
         def part(prefix: str, names: Iterable[str]) -> Parameters:
-            return turned({name: state[f"{prefix}.{name}"] for name in names})
+            return transpose_weights({name: state[f"{prefix}.{name}"] for name in names})
 
         parameters = self.learner.parameters
 

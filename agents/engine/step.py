@@ -30,10 +30,10 @@ class LearnerState(NamedTuple):
     """Everything that training changes, of one learner or with a leading learner axis.
 
     Attributes:
-        parameters: of all networks by name, :func:`turned`.
-        exp_avg: Adam's first moments, likewise.
-        exp_avg_sq: Adam's second moments, likewise.
-        state: what the algorithm carries besides; copies of weights in it likewise.
+        parameters: of all networks by name, weights transposed (:func:`transpose_weights`).
+        exp_avg: Adam's first moments, by the same names.
+        exp_avg_sq: Adam's second moments, by the same names.
+        state: what the algorithm carries besides; weights copied into it are transposed too.
         seed: int64 scalar.
         step: int64 scalar, updates seen.
         diverged_at: int64 scalar, the update at which it diverged and was frozen; -1: it has not.
@@ -57,11 +57,11 @@ class Pace(NamedTuple):
     scale: Tensor
 
 
-def turned(parameters: Parameters) -> Parameters:
-    """Weights (…, out, in) as the step keeps them, (…, in, out), and back again.
+def transpose_weights(parameters: Parameters) -> Parameters:
+    """The same tensors with weights (…, out, in) seen as (…, in, out), as the step keeps them.
 
-    (in, out) is how the gradients of weights come out of a batched product, and what a batched
-    product reads without copying.
+    Applied again it turns them back. (in, out) is how the gradients of weights come out of a
+    batched product, and what a batched product reads without copying.
     """
     return {
         name: tensor.mT if ".weight_" in name else tensor for name, tensor in parameters.items()
@@ -148,10 +148,14 @@ def make_step(
         drawn = draw_noise(shapes, learner.seed, learner.step)
         noise = {name: numbers.to(dtype) for name, numbers in drawn.items()}
         gradients, (loss, state, metrics) = differentiate(
-            turned(learner.parameters), turned(learner.state), batch, noise, dict(varied)
+            transpose_weights(learner.parameters),
+            transpose_weights(learner.state),
+            batch,
+            noise,
+            dict(varied),
         )
         with torch.no_grad():
-            kept_way = turned(gradients)
+            kept_way = transpose_weights(gradients)
             # Squared: a finite gradient whose square overflows would make Adam's second moment
             # infinite, and the parameters NaN one update later.
             squares = [g.square().flatten(loss.ndim).sum(dim=-1) for g in kept_way.values()]
@@ -160,7 +164,9 @@ def make_step(
             count = learner.step + 1
             moments = _adam(learner, kept_way, pace)
             constrain_policy(moments[0])
-            settled = turned(settle(turned(moments[0]), _detached(state), dict(varied)))
+            settled = transpose_weights(
+                settle(transpose_weights(moments[0]), _detached(state), dict(varied))
+            )
 
             def kept(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 return {
