@@ -107,18 +107,18 @@ def loss(
     return LossOutput(policy_loss + critic_loss, state, metrics)
 
 
-def settle(parameters: Parameters, state: State, config: BPPOConfig) -> State:
+def update_targets(parameters: Parameters, state: State, config: BPPOConfig) -> State:
     """Count the step; follow the policy while cloning; afterwards replace π_old on schedule."""
     step = state["step"] + 1
     cloning = step <= config.bc_steps
     due = (~cloning) & ((step - config.bc_steps) % config.replace_every == 0)
-    settled = {
+    next_old = {
         name: torch.where(cloning | due, parameters[name.removeprefix("old.")].detach(), tensor)
         for name, tensor in state.items()
         if name.startswith("old.")
     }
     epsilon = torch.where(due, state["epsilon"] * config.epsilon_decay, state["epsilon"])
-    return {**settled, "epsilon": epsilon, "step": step}
+    return {**next_old, "epsilon": epsilon, "step": step}
 
 
 BPPO = Algorithm(
@@ -129,5 +129,5 @@ BPPO = Algorithm(
     critics=critics,
     init_state=init_state,
     noise=noise_shapes,
-    settle=settle,
+    update_targets=update_targets,
 )

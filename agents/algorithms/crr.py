@@ -99,7 +99,7 @@ def _weights(advantages: Tensor, config: CRRConfig) -> Tensor:
     return torch.exp(advantages / config.beta).clamp(max=config.max_weight)
 
 
-def settle(parameters: Parameters, state: State, config: CRRConfig) -> State:
+def update_targets(parameters: Parameters, state: State, config: CRRConfig) -> State:
     """Count the step, and copy Q into its target every ``target_every`` of them."""
     step = state["step"] + 1
     due = step % config.target_every == 0
@@ -119,5 +119,5 @@ CRR = Algorithm(
     critics=critics,
     init_state=init_state,
     noise=noise_shapes,
-    settle=settle,
+    update_targets=update_targets,
 )

@@ -183,5 +183,5 @@ DRPO_Q = Algorithm(
     loss=q_loss,
     critics=expectile_critics,
     init_state=init_q_state,
-    settle=move_targets,
+    update_targets=move_targets,
 )

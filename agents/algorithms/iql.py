@@ -60,5 +60,5 @@ IQL = Algorithm(
     loss=loss,
     critics=expectile_critics,
     init_state=init_targets,
-    settle=move_targets,
+    update_targets=move_targets,
 )

@@ -116,11 +116,11 @@ def make_step(
     ) -> tuple[Tensor, State, Metrics]:
         return algorithm.loss(parameters, state, batch, noise, with_values(config, varied))
 
-    def settle_one(parameters: Parameters, state: State, varied: State) -> State:
-        return algorithm.settle(parameters, state, with_values(config, varied))
+    def update_targets_of_one(parameters: Parameters, state: State, varied: State) -> State:
+        return algorithm.update_targets(parameters, state, with_values(config, varied))
 
     losses = torch.func.vmap(loss_of_one) if batched else loss_of_one
-    settle = torch.func.vmap(settle_one) if batched else settle_one
+    update_targets = torch.func.vmap(update_targets_of_one) if batched else update_targets_of_one
 
     def total(parameters: Parameters, *rest: Any) -> tuple[Tensor, tuple[Tensor, State, Metrics]]:
         loss, state, metrics = losses(parameters, *rest)
@@ -164,8 +164,8 @@ def make_step(
             count = learner.step + 1
             moments = _adam(learner, kept_way, pace)
             constrain_policy(moments[0])
-            settled = transpose_weights(
-                settle(transpose_weights(moments[0]), _detached(state), dict(varied))
+            next_state = transpose_weights(
+                update_targets(transpose_weights(moments[0]), _detached(state), dict(varied))
             )
 
             def kept(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ def make_step(
                 kept(moments[0], learner.parameters),
                 kept(moments[1], learner.exp_avg),
                 kept(moments[2], learner.exp_avg_sq),
-                kept(settled, learner.state),
+                kept(next_state, learner.state),
                 learner.seed,
                 count,
                 torch.where(alive | (learner.diverged_at >= 0), learner.diverged_at, count),

@@ -670,7 +670,7 @@ def test_losses_run_under_vmap_unchanged(name):
     def loss(parameters, state, noise, o, a, r):
         batch = Batch(o, a, r, o, r > 0.5)
         output = algorithm.loss(parameters, state, batch, noise, config)
-        return output.loss, algorithm.settle(parameters, output.state, config)
+        return output.loss, algorithm.update_targets(parameters, output.state, config)
 
     pieces = [
         (
@@ -689,12 +689,12 @@ def test_losses_run_under_vmap_unchanged(name):
         else torch.stack(column)
         for column in map(list, zip(*pieces, strict=True))
     ]
-    together, settled = torch.func.vmap(loss)(*arguments)
+    together, next_states = torch.func.vmap(loss)(*arguments)
     for k in range(3):
         alone, state = loss(*pieces[k])
         torch.testing.assert_close(together[k], alone)
         for key, value in state.items():
-            torch.testing.assert_close(settled[key][k], value)
+            torch.testing.assert_close(next_states[key][k], value)
 
 
 @pytest.mark.parametrize(
