@@ -16,7 +16,7 @@ from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
 from recsim_drpo.agents.engine.step import (
     LearnerState,
     Metrics,
-    adam_pace,
+    adam_coefficients,
     make_step,
     transpose_weights,
 )
@@ -229,8 +229,8 @@ class Engine:
 
     def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
         rate = self._varied.get("learning_rate", self.config.learning_rate)
-        pace = adam_pace(learner, rate)
-        following, metrics = self._step(learner, self._varied, batch, pace)
+        coefficients = adam_coefficients(learner, rate)
+        following, metrics = self._step(learner, self._varied, batch, coefficients)
         return following, dict(metrics)
 
     def _adopt(self, following: LearnerState) -> None:
