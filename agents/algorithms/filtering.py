@@ -86,10 +86,13 @@ def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
         rewards: (N,), finite.
         kappa: float64 scalar in (0, 1].
     """
+    # K ← int(N × κ), at least 1.
     size = rewards.shape[0]
     count = torch.floor(kappa * size).clamp(1, size)
+    # ν: the smallest admitted reward.
     ranked = rewards.sort(descending=True).values
     threshold = ranked.gather(0, (count.to(torch.int64) - 1).unsqueeze(0)).squeeze(0)
+    # The K largest; those that tie at ν share what the ones above it leave.
     above, equal = rewards > threshold, rewards == threshold
     share = (count - above.sum()) / equal.sum()
     weights = above.to(rewards.dtype) + equal * share.to(rewards.dtype)
@@ -116,11 +119,11 @@ def adapt_kappa(kappa: Tensor, filtered: Filtered, config: FilterConfig) -> Tens
     """
     if not config.adaptive:
         return kappa
-    relax = filtered.subset_std < config.target_ratio * filtered.batch_std
+    is_narrow = filtered.subset_std < config.target_ratio * filtered.batch_std
     return torch.where(
-        relax,
-        (kappa * config.relax_rate).clamp(max=1.0),
-        (kappa * config.tighten_rate).clamp(min=config.min_kappa),
+        is_narrow,
+        (kappa * config.relax_rate).clamp(max=1.0),  # Eq. 46
+        (kappa * config.tighten_rate).clamp(min=config.min_kappa),  # Eq. 47
     )
 
 

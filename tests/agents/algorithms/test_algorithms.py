@@ -297,7 +297,7 @@ def test_critics_bootstrap_only_where_the_episode_goes_on():
     assert float(found.loss) == pytest.approx(expected, abs=1e-6)
 
 
-CRR_NOISE = {"samples": torch.zeros(2, 4, 2), "following": torch.zeros(4, 2)}
+CRR_NOISE = {"samples": torch.zeros(2, 4, 2), "next_actions": torch.zeros(4, 2)}
 # Without noise the sampled actions are μ(s) = s, and Q1 there is 0.1 s_0 + 0.2 s_0 + 0.3 s_1.
 CRR_BASELINE = np.array([0.0, 0.3, 0.6, 0.6])
 
@@ -319,7 +319,7 @@ def test_crr_by_hand(form):
 
 def test_crr_binary_with_positive_advantages_is_cloning():
     # Q falls with the action's size where the policy acts far out: every logged action is better.
-    noise = {"samples": torch.full((4, 4, 2), 50.0), "following": torch.zeros(4, 2)}
+    noise = {"samples": torch.full((4, 4, 2), 50.0), "next_actions": torch.zeros(4, 2)}
     parameters = linear_parameters(q=([0.0, 0.0, -0.1, -0.1], 0.0))
     output = loss_of("crr", parameters=parameters, noise=noise, form="binary")
     assert float(output.metrics["mean_weight"]) == 1.0
