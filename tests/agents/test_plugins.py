@@ -461,15 +461,15 @@ def test_an_instance_that_says_how_it_was_made(site, tmp_path):
 def test_an_instance_with_a_spec(site, tmp_path):
     import outside
 
-    register_agent("mean")(outside.Mean)
-    spec = AgentSpec("mean", 3, 2, 5, {"rate": 0.75})
-    agent = spec.make()
-    save_run(tmp_path / "run", agent, [], TRAINING, {}, spec)
-    config = load_config(tmp_path / "run")
-    assert (config["agent"], config["seed"]) == ("mean", 5)
-    assert config["hyperparameters"] == {"rate": 0.75}
-    assert load_agent(tmp_path / "run").hyperparameters["rate"] == 0.75
-    registry._FACTORIES.clear()
+    with registry.restored_registry():
+        register_agent("mean")(outside.Mean)
+        spec = AgentSpec("mean", 3, 2, 5, {"rate": 0.75})
+        agent = spec.make()
+        save_run(tmp_path / "run", agent, [], TRAINING, {}, spec)
+        config = load_config(tmp_path / "run")
+        assert (config["agent"], config["seed"]) == ("mean", 5)
+        assert config["hyperparameters"] == {"rate": 0.75}
+        assert load_agent(tmp_path / "run").hyperparameters["rate"] == 0.75
     with pytest.raises(ValueError, match=r"Unknown agent 'mean'.*Or name one by module:Class"):
         load_agent(tmp_path / "run")
     learner = make_agent("outside:ALGORITHM", **DIMS, seed=9)
