@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
-from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
+from recsim_drpo.agents.engine.cuda_graph import CudaGraphStep, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
-from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
+from recsim_drpo.agents.engine.options import EngineOptions
 from recsim_drpo.agents.engine.step import (
     LearnerState,
     Metrics,
@@ -22,11 +22,10 @@ from recsim_drpo.agents.engine.step import (
 )
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
-from recsim_drpo.core.torch_settings import matrix_precision, resolve_device
+from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
-from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
+from recsim_drpo.core.validation import check_integer, check_seed
 
-_DTYPES = (torch.float32, torch.float64)
 _MOST_PROGRAMS = 256
 
 
@@ -55,14 +54,24 @@ def numeric_fields(config: type[PolicyConfig]) -> set[str]:
     return {name for name, rule in field_rules(config).items() if rule.kind is float}
 
 
-def _check_precision(precision: str, device: torch.device) -> None:
-    """Raise ``ValueError`` unless matrices can be multiplied so on the device."""
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if precision == "tf32" and device.type != "cuda":
-        raise ValueError(
-            f"precision='tf32' is arithmetic of CUDA devices, not of {str(device)!r}; use float32."
-        )
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled by ``torch.compile``, whose limit on programs is raised while it runs.
+
+    To the compiler all engines' steps are one piece of code, which it gives up after eight.
+    """
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+    compiler = torch._dynamo.config
+    limits = {
+        name: max(getattr(compiler, name), _MOST_PROGRAMS)
+        for name in ("recompile_limit", "cache_size_limit")
+        if hasattr(compiler, name)
+    }
+
+    def run(*arguments: Any) -> Any:
+        with compiler.patch(limits):
+            return compiled(*arguments)
+
+    return run
 
 
 class Engine:
@@ -75,13 +84,7 @@ class Engine:
         configs: hyper-parameters of each; only :func:`numeric_fields` may differ.
         seeds: of each, integers in [0, 2**63).
         batched: whether tensors have a leading learner axis; without it there is one learner.
-        device: where they learn and act. Initial parameters are the same on every device.
-        dtype: float32 or float64.
-        precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
-        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, what :meth:`bind`
-            returns is captured as a CUDA graph (:meth:`update`, whose batches lie anywhere, is
-            not); ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a compiled step is
-            captured as well.
+        options: where and how they compute; by default float32 on the CPU.
 
     Raises:
         ValueError: a value out of its range, or an option that the device does not have.
@@ -96,28 +99,18 @@ class Engine:
         seeds: Sequence[int],
         *,
         batched: bool,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        precision: str = "float32",
-        execution: str = "auto",
+        options: EngineOptions | None = None,
     ) -> None:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
-        self.device = resolve_device(device)
-        _check_precision(precision, self.device)
-        if dtype not in _DTYPES:
-            raise ValueError(f"dtype={dtype} is neither torch.float32 nor torch.float64.")
-        if execution not in EXECUTIONS:
-            raise unknown_name("execution", execution, EXECUTIONS)
-        cuda = self.device.type == "cuda"
-        if execution == "graph" and not cuda:
-            raise ValueError(f"execution='graph' needs a CUDA device, not {str(self.device)!r}.")
+        options = options or EngineOptions()
+        self.device = options.checked_device()
+        self.dtype, self.precision = options.dtype, options.precision
+        self.execution = options.execution
         self.algorithm, self.config = algorithm, configs[0]
         self.observation_dim, self.action_dim = observation_dim, action_dim
-        self.dtype, self.precision, self.execution = dtype, precision, execution
         self._batched = batched
-        self._compiled = execution == "compile"
-        self._captures = cuda and execution != "eager"
+        self._captures = self.device.type == "cuda" and self.execution != "eager"
         self._graph_owns_state = False
         fresh = [
             init_parameters(algorithm, observation_dim, action_dim, config, check_seed(seed))
@@ -136,10 +129,12 @@ class Engine:
             if len({getattr(c, name) for c in configs}) > 1
         }
         self._varied = {name: values.to(self.device) for name, values in self._varied.items()}
-        raw_step = make_step(algorithm, self.config, batched=batched, functional=self._compiled)
-        self._step = self._compile(raw_step)
+        compiles = self.execution == "compile"
+        step = make_step(algorithm, self.config, batched=batched, functional=compiles)
+        self._step = _compiled(step) if compiles else step
 
     def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
+        """The state of one learner before its first update, on the CPU."""
         state = self.algorithm.init_state(parameters, config)
         kept = {
             name: tensor.to(self.dtype).contiguous()
@@ -160,17 +155,6 @@ class Engine:
             draws=torch.tensor(0),
         )
 
-    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if not self._compiled:
-            return function
-        # All engines' steps are one piece of code to the compiler, which gives up after eight.
-        dynamo = torch._dynamo.config
-        for name in ("recompile_limit", "cache_size_limit"):
-            if hasattr(dynamo, name):
-                setattr(dynamo, name, max(getattr(dynamo, name), _MOST_PROGRAMS))
-        compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
-        return compiled
-
     @property
     def axes(self) -> tuple[int, ...]:
         """The leading axes of every tensor: (L,), or none."""
@@ -189,15 +173,24 @@ class Engine:
         """
         check_batch(batch, self.observation_dim, self.action_dim, self.axes)
         with matrix_precision(self.precision, self.device):
-            following, metrics = self._advance(self.learner, batch)
-        self._adopt(following)
+            next_learner, metrics = self._advance(self.learner, batch)
+        self._adopt(next_learner)
         return metrics
 
-    def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
-        """The step that draws its batch from a log by indices, int64 (*axes, batch_size).
+    def make_train_step(
+        self, transitions: Transitions, batch_size: int
+    ) -> Callable[[Tensor], Metrics]:
+        """A function that makes one optimiser step of every learner on transitions of a log.
 
         Gathering is part of what is captured. Where it is captured, metrics are overwritten by the
         next call. (A compiler would gather anew for every use of a batch.)
+
+        Args:
+            transitions: the log, on the learners' device.
+            batch_size: B ≥ 1.
+
+        Returns:
+            a function of indices into the log, int64 (*axes, B), that returns metrics.
 
         Raises:
             ValueError: the log's shapes do not fit, or it is on another device.
@@ -210,34 +203,38 @@ class Engine:
                     f"made for {str(own)!r}."
                 )
 
-        def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
             return self._advance(learner, transitions.take(indices))
 
         if self._captures:
             example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
             self._graph_owns_state = True
             with matrix_precision(self.precision, self.device):
-                return Captured(from_indices, self.learner, example)
+                return CudaGraphStep(advance, self.learner, example)
 
-        def move(indices: Tensor) -> Metrics:
+        def train_step(indices: Tensor) -> Metrics:
             with matrix_precision(self.precision, self.device):
-                following, metrics = from_indices(self.learner, indices)
-            self._adopt(following)
+                next_learner, metrics = advance(self.learner, indices)
+            self._adopt(next_learner)
             return metrics
 
-        return move
+        return train_step
+
+    bind = make_train_step  # its former name
 
     def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
+        """The state after one update, and its metrics; the engine's own state is left."""
         rate = self._varied.get("learning_rate", self.config.learning_rate)
         coefficients = adam_coefficients(learner, rate)
-        following, metrics = self._step(learner, self._varied, batch, coefficients)
-        return following, dict(metrics)
+        next_learner, metrics = self._step(learner, self._varied, batch, coefficients)
+        return next_learner, dict(metrics)
 
-    def _adopt(self, following: LearnerState) -> None:
+    def _adopt(self, next_learner: LearnerState) -> None:
+        """Make a state the engine's own: in place where a graph reads and writes its tensors."""
         if self._graph_owns_state:
-            overwrite(self.learner, following)
+            overwrite(self.learner, next_learner)
         else:
-            self.learner = following
+            self.learner = next_learner
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
@@ -281,14 +278,14 @@ class Engine:
         """
         learner = self.learner
         tensors: dict[str, Tensor] = {}
-        for prefix, kept in (
+        for prefix, named in (
             ("state", learner.state),
             ("parameters", learner.parameters),
             ("adam.exp_avg", learner.exp_avg),
             ("adam.exp_avg_sq", learner.exp_avg_sq),
         ):
             tensors |= {
-                f"{prefix}.{name}": value for name, value in transpose_weights(kept).items()
+                f"{prefix}.{name}": value for name, value in transpose_weights(named).items()
             }
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
@@ -306,25 +303,24 @@ class Engine:
         """
         own = self.state_dict()
         for name in sorted(own.keys() | state.keys()):
-            found = tuple(state[name].shape) if name in state else "missing"
+            given = tuple(state[name].shape) if name in state else "missing"
             expected = tuple(own[name].shape) if name in own else "not there"
-            if found != expected:
+            if given != expected:
                 raise ValueError(
                     f"The state does not fit this {self.algorithm.name!r} agent (observation_dim="
-                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {found}, "
+                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {given}, "
                     f"expected {expected}."
                 )
 
-        def part(prefix: str, names: Iterable[str]) -> Parameters:
+        def tensors_of(prefix: str, names: Iterable[str]) -> Parameters:
             return transpose_weights({name: state[f"{prefix}.{name}"] for name in names})
 
         parameters = self.learner.parameters
-
         restored = LearnerState(
-            part("parameters", parameters),
-            part("adam.exp_avg", parameters),
-            part("adam.exp_avg_sq", parameters),
-            part("state", self.learner.state),
+            tensors_of("parameters", parameters),
+            tensors_of("adam.exp_avg", parameters),
+            tensors_of("adam.exp_avg_sq", parameters),
+            tensors_of("state", self.learner.state),
             *(state[name] for name in ("seed", "step", "diverged_at", "draws")),
         )
         self._adopt(

@@ -330,7 +330,7 @@ def test_a_log_that_does_not_fit_is_refused_before_training():
     ):
         for agent in (fleet_of("bc"), make_agent("bc", observation_dim=3, action_dim=2)):
             with pytest.raises(ValueError, match=message):
-                agent.bind(transitions_of(wrong), 8)
+                agent.make_train_step(transitions_of(wrong), 8)
 
 
 def test_a_loss_sees_the_info_columns_of_its_own_learner():
@@ -460,7 +460,7 @@ def test_a_captured_graph_is_the_eager_step(name):
     ]
     log = transitions_of(Batch(**{k: v[0] for k, v in rows[0].items()}))
     generator = torch.Generator("cuda").manual_seed(0)
-    steps = [fleet.bind(log, 16) for fleet in (eager, captured)]
+    steps = [fleet.make_train_step(log, 16) for fleet in (eager, captured)]
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(50):
