@@ -21,6 +21,7 @@ from recsim_drpo import (
 )
 from recsim_drpo.agents import AgentSpec
 from recsim_drpo.agents.builtin import BUILT_IN
+from recsim_drpo.cli.app import main
 from recsim_drpo.runs.folder import load_agent, load_config, save_run
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import train
@@ -69,49 +70,34 @@ def td3_bc(example, monkeypatch):
     del sys.modules["td3_bc"]
 
 
-def test_the_example_installed_is_listed_trained_and_evaluated(example, tmp_path):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(example), str(tmp_path / "sibling")]),
-        "MINARI_DATASETS_PATH": str(tmp_path / "minari"),
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def run(*words):
-        command = [sys.executable, "-m", "recsim_drpo.cli", *map(str, words)]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    (tmp_path / "sibling").mkdir()
-    install(tmp_path / "sibling", "sibling", sick="sick_module:Agent")
-    listed = run("agents")
+def test_the_example_installed_is_listed(example, tmp_path):
+    install(tmp_path, "sibling", sick="sick_module:Agent")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(example), str(tmp_path)])}
+    command = [sys.executable, "-m", "recsim_drpo.cli", "agents"]
+    listed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
     assert set(lines) == {*BUILT_IN, "td3-bc", "d3rlpy:NAME", "sb3:NAME"}
     summary = "TD3+BC: a deterministic policy, twin critics with targets, and cloning."
     assert lines["td3-bc"].split() == ["td3-bc", *summary.split()]
     assert "'sick' (sick_module:Agent) cannot be imported (ModuleNotFoundError" in listed.stderr
 
-    run(
-        "generate",
-        "example/small-v0",
-        "--scenario",
-        "medium",
-        "--rounds",
-        1_000,
-        "--no-card",
-        *WORLD,
-    )
-    quick = ["--dataset", "example/small-v0", "--steps", 200, "--batch-size", 64]
-    settings = ["--set", "alpha=1.5", "hidden_dim=32"]
-    run("train", *quick, "--agent", "td3-bc", *settings, "--out", "runs/td3-bc")
+
+@pytest.mark.usefixtures("td3_bc", "minari_root")
+def test_the_example_installed_is_trained_and_evaluated(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(words, *more):
+        assert main([*words.split(), *more]) == 0
+
+    run("generate example/small-v0 --scenario medium --rounds 1000 --no-card", *WORLD)
+    quick = "--dataset example/small-v0 --steps 20 --batch-size 64"
+    settings = "--set alpha=1.5 hidden_dim=32"
+    run(f"train {quick} --agent td3-bc {settings} --out runs/td3-bc")
     config = load_config(tmp_path / "runs" / "td3-bc" / "seed-0")
     assert config["agent"] == "td3-bc"
     assert config["hyperparameters"] == {"alpha": 1.5, "hidden_dim": 32}
-    run("train", *quick, "--agent", "bc", "--out", "runs/bc")
-    run("evaluate", "runs", "--num-users", 200, "--out", "evaluation")
+    run(f"train {quick} --agent bc --out runs/bc")
+    run("evaluate runs --num-users 200 --out evaluation")
     results = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     names = ["random", "popularity", "logger", "runs/bc/seed-0", "runs/td3-bc/seed-0", "oracle"]
     assert list(results) == names
