@@ -84,7 +84,7 @@ def _takes_former_keyword(algorithm: type[_T]) -> type[_T]:
     def with_former_keyword(self: _T, *values: Any, settle: Any = None, **fields: Any) -> None:
         init(self, *values, **fields if settle is None else fields | {"update_targets": settle})
 
-    algorithm.__init__ = with_former_keyword  # type: ignore[method-assign]
+    algorithm.__init__ = with_former_keyword  # type: ignore[assignment]
     return algorithm
 
 

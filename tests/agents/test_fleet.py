@@ -16,6 +16,7 @@ from tests.agents.conftest import (
     fleet_of,
     of_learner,
     random_batches,
+    transitions_of,
 )
 
 
@@ -102,6 +103,21 @@ def test_structural_hyperparameters_split_a_fleet_and_keep_its_order():
     torch.testing.assert_close(
         fleet.act(batch.observations)[3], singles[3].act(batch.observations[3])
     )
+
+
+def test_a_train_step_is_an_update_and_bind_its_former_name():
+    variants = [{"hidden_dim": 8}, {"hidden_dim": 4}]
+    log = transitions_of(of_learner(next(random_batches(1)), 0))
+    fleets = [fleet_of("drpo", overrides=variants) for _ in range(3)]
+    steps = [
+        lambda indices: fleets[0].update(log.take(indices)),
+        fleets[1].make_train_step(log, 8),
+        fleets[2].bind(log, 8),
+    ]
+    for seed in range(3):
+        indices = torch.randint(16, (4, 8), generator=torch.Generator().manual_seed(seed))
+        losses = [step(indices)["loss"] for step in steps]
+        assert all(torch.equal(loss, losses[0]) for loss in losses)
 
 
 def test_a_metric_that_a_learner_lacks_is_nan():

@@ -10,10 +10,13 @@ from recsim_drpo import (
 from recsim_drpo.agents import AgentSpec
 from recsim_drpo.cli.app import main
 from recsim_drpo.runs.folder import load_config
+from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.loop import train
 from tests.agents.conftest import (
     DIMS,
     install,
     make_batch,
+    transitions_of,
 )
 
 pytestmark = pytest.mark.usefixtures("clean_registry")
@@ -83,6 +86,28 @@ def test_hyperparameters_are_checked_by_the_signature(site):
             AgentSpec("outside:Mean", 3, 2).make(**option)
     with pytest.raises(ValueError, match="observation_dim=0"):
         make_agent("outside:Mean", observation_dim=0, action_dim=2)
+
+
+@pytest.mark.parametrize("name", ["bind", "make_train_step"])
+def test_an_agent_from_outside_may_make_its_own_training_step(site, name):
+    import outside
+
+    class Stepping(outside.Mean):
+        def update(self, batch):
+            raise AssertionError("its own step is there")
+
+    def make(self, transitions, batch_size):
+        assert batch_size == 4
+        return lambda indices: outside.Mean.update(self, transitions.take(indices))
+
+    setattr(Stepping, name, make)
+    keywords = {**DIMS, "seed": 0, "device": "cpu"}
+    plain, stepping = outside.Mean(**keywords), Stepping(**keywords)
+    log = transitions_of(make_batch(16))
+    config = TrainingConfig(steps=3, batch_size=4)
+    histories = [train(agent, log, config, progress=False) for agent in (plain, stepping)]
+    assert histories[0] == histories[1]
+    assert torch.equal(plain.mean, stepping.mean)
 
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]

@@ -91,6 +91,19 @@ def test_a_registered_algorithm_is_as_good_as_a_built_in_one(site, tmp_path):
         register_agent(outside.ALGORITHM, summary="another")
 
 
+def test_what_is_registered_can_be_read_and_not_written_and_is_forgotten(site):
+    import outside
+
+    with registry.restored_registry():
+        register_agent(outside.ALGORITHM)
+        register_agent("mean")(outside.Mean)
+        assert {"cloning", "mean"} <= set(agent_names())
+        assert registry.ALGORITHMS["cloning"] is outside.ALGORITHM
+    assert set(agent_names()) == set(registry.ALGORITHMS) == set(BUILT_IN)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        registry.ALGORITHMS["cloning"] = outside.ALGORITHM
+
+
 def test_names_that_are_taken_or_malformed(site):
     import outside
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -18,7 +19,6 @@ from tests.agents.conftest import (
     random_batches,
     transitions_of,
 )
-
 
 WAITS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero"}
 
@@ -226,3 +226,31 @@ def test_an_apg_learner_that_overflows_by_itself_leaves_the_others_as_they_were(
             fleet.state_dict()["parameters.policy.weight_0"][k],
             others.state_dict()["parameters.policy.weight_0"][j],
         )
+
+
+def compiler_limits():
+    settings = torch._dynamo.config
+    names = ("recompile_limit", "cache_size_limit")
+    return {name: getattr(settings, name) for name in names if hasattr(settings, name)}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_compilers_settings_are_changed_only_while_it_runs(monkeypatch, fails):
+    before, seen = compiler_limits(), []
+
+    def compile_nothing(function, **options):
+        def run(*arguments):
+            seen.append(compiler_limits())
+            if fails:
+                raise RuntimeError("no compiler")
+            return function(*arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    fleet = fleet_of("bc", execution="compile")
+    assert compiler_limits() == before
+    with pytest.raises(RuntimeError, match="no compiler") if fails else nullcontext():
+        fleet.update(next(random_batches(2)))
+    assert compiler_limits() == before
+    assert seen == [dict.fromkeys(before, 256)]

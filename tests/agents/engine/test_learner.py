@@ -10,6 +10,7 @@ from recsim_drpo.agents.registry import ALGORITHMS
 from tests.agents.conftest import (
     NAMES,
     make_batch,
+    transitions_of,
 )
 
 WITHOUT_NOISE = [
@@ -155,3 +156,20 @@ def test_batches_and_observations_that_do_not_fit_are_refused(name):
         agent.act(torch.zeros(5, 4))
     for key, value in agent.state_dict().items():
         assert torch.equal(value, before[key])
+
+
+def test_a_train_step_is_an_update_and_bind_its_former_name():
+    batch = make_batch(32)
+    log = transitions_of(batch)
+    by_update, by_step, by_former_name = (
+        make_agent("iql", observation_dim=3, action_dim=2, seed=2) for _ in range(3)
+    )
+    steps = [by_step.make_train_step(log, 8), by_former_name.bind(log, 8)]
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        indices = torch.randint(32, (8,), generator=generator)
+        loss = by_update.update(log.take(indices))["loss"]
+        assert all(torch.equal(step(indices)["loss"], loss) for step in steps)
+    for key, value in by_update.state_dict().items():
+        for agent in (by_step, by_former_name):
+            assert torch.equal(agent.state_dict()[key], value), key
