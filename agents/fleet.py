@@ -110,17 +110,17 @@ class Fleet:
 
     @property
     def num_groups(self) -> int:
-        """In how many batched computations the learners train."""
+        """The number of batched computations in which the learners train."""
         return len(self._groups)
 
     @property
     def seeds(self) -> Tensor:
-        """int64 (L,), on the device."""
+        """The learners' seeds, int64 (L,), on the device."""
         return self._gather([group.learner.seed.clone() for group in self._groups])
 
     @property
     def diverged_at(self) -> Tensor:
-        """int64 (L,), on the device: the update at which each learner was frozen, -1 if none."""
+        """The updates at which learners diverged and were frozen, int64 (L,); -1 for the others."""
         return self._gather([group.learner.diverged_at.clone() for group in self._groups])
 
     def update(self, batch: Batch) -> Metrics:
@@ -197,7 +197,11 @@ class Fleet:
         return alone
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Those of the learners with a leading axis; prefixed ``group-0.`` and on if it split."""
+        """Copies of everything that training changes, as a flat dictionary of tensors.
+
+        Keys are those of :meth:`Learner.state_dict`, tensors have a leading axis of learners. If
+        the fleet split into groups, each group's keys are prefixed: ``group-0.`` and on.
+        """
         return {
             prefix + name: value
             for group, prefix in self._prefixed()
@@ -240,7 +244,7 @@ class Fleet:
         return [slice(None)] if len(self._groups) == 1 else self._places
 
     def _gather(self, parts: Sequence[Tensor]) -> Tensor:
-        """Tensors of the groups' learners, (L_g, ...), as one in the fleet's order."""
+        """One tensor (L, ...) in the fleet's order, of those of the groups' learners (L_g, ...)."""
         if len(parts) == 1:
             return parts[0]
         return torch.cat(list(parts))[torch.argsort(torch.cat(self._places))]
@@ -281,7 +285,7 @@ def _rows_of(batch: Batch, rows: Tensor | slice) -> Batch:
 
 
 def check_variants(name: str, variants: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ``ValueError`` unless these are mappings of hyper-parameters, at least one."""
+    """Raise ``ValueError`` unless ``variants`` is a list of at least one mapping."""
     if not isinstance(variants, Sequence) or not all(isinstance(v, Mapping) for v in variants):
         raise ValueError(
             f"{name}={variants!r} must be a list of hyper-parameters by name, one for each variant."

@@ -120,7 +120,7 @@ def summary_of(agent: Algorithm | Factory) -> str:
 
 
 def name_within(agent: object) -> str:
-    """The name of a class or function within its module; of another object, that of its class."""
+    """The qualified name of a class or function; of another object, that of its class."""
     return str(getattr(agent, "__qualname__", type(agent).__qualname__))
 
 

@@ -181,7 +181,7 @@ def make_agent(
     execution: str = "auto",
     **hyperparameters: Any,
 ) -> Agent:
-    """Make an agent.
+    """A fresh agent, made of its name and hyper-parameters.
 
     An agent from outside is made by ``factory(observation_dim=…, action_dim=…, seed=…, device=…,
     **hyperparameters)``, checked by its signature beforehand; the device is a ``torch.device``.
@@ -257,7 +257,7 @@ class AgentSpec:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, device: str | torch.device = "cpu", **options: Any) -> Agent:
-        """A fresh agent, by :func:`make_agent`; its ``dtype`` and others may be options here."""
+        """A fresh agent, by :func:`make_agent`, whose ``dtype`` and others ``options`` may be."""
         return make_agent(
             self.name,
             observation_dim=self.observation_dim,

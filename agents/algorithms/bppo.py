@@ -113,7 +113,7 @@ def loss(
 
 
 def update_targets(parameters: Parameters, state: State, config: BPPOConfig) -> State:
-    """Count the step; follow the policy while cloning; afterwards replace π_old on schedule."""
+    """The next state: π_old is the policy while it clones, and is then replaced on schedule."""
     step = state["step"] + 1
     is_cloning = step <= config.bc_steps
     is_due = (~is_cloning) & ((step - config.bc_steps) % config.replace_every == 0)

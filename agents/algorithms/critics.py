@@ -51,14 +51,14 @@ def baseline_advantages(
 def value_advantages(
     parameters: Parameters, batch: Batch, discount: float
 ) -> tuple[Tensor, Tensor]:
-    """y − V(s) (B,) without gradient, and V's loss ½ E (y − V(s))²."""
+    """Advantages y − V(s) (B,) without gradient, and V's loss ½ E (y − V(s))²."""
     estimate = value(parameters, batch.observations)
     error = td_target(parameters, batch, discount) - estimate
     return error.detach(), 0.5 * error.square().mean()
 
 
 def td_target(parameters: Parameters, batch: Batch, discount: float) -> Tensor:
-    """y = r + γ (1 − d) V(s'), (B,), without gradient."""
+    """Temporal-difference targets y = r + γ (1 − d) V(s'), (B,), without gradient."""
     next_values = value(parameters, batch.next_observations).detach()
     return batch.rewards + discount * next_values.masked_fill(batch.terminations, 0.0)
 

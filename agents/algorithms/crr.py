@@ -105,7 +105,7 @@ def _weights(advantages: Tensor, config: CRRConfig) -> Tensor:
 
 
 def update_targets(parameters: Parameters, state: State, config: CRRConfig) -> State:
-    """Count the step, and copy Q into its target every ``target_every`` of them."""
+    """The next state: the step is counted, and Q copied into its target every ``target_every``."""
     step = state["step"] + 1
     is_due = step % config.target_every == 0
     return {

@@ -1,4 +1,4 @@
-"""What an algorithm is: pure functions for one learner, and the hyper-parameters that all share."""
+"""Algorithms as pure functions for one learner, and the hyper-parameters that all share."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class LossOutput(NamedTuple):
 
 
 def no_state(parameters: Parameters, config: Any) -> State:
-    """The initial state of an algorithm that carries none."""
+    """No state: the initial one of an algorithm that carries none."""
     return {}
 
 
 def no_noise(batch_size: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, ...]]:
-    """The noise of an algorithm that draws none."""
+    """No shapes: the noise of an algorithm that draws none."""
     return {}
 
 
 def no_critics(observation_dim: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, int]]:
-    """The critics of an algorithm that has none."""
+    """No networks: the critics of an algorithm that has none."""
     return {}
 
 

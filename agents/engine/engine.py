@@ -32,7 +32,7 @@ _MOST_PROGRAMS = 256
 def init_parameters(
     algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
 ) -> Parameters:
-    """Fresh parameters, float32 on the CPU.
+    """Parameters of all networks before any update, by name, float32 on the CPU.
 
     The policy is drawn first: agents of one seed start from one policy, whatever their critics.
     """
@@ -50,7 +50,7 @@ def init_parameters(
 
 
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
-    """Hyper-parameters that may differ within one batched computation: the real numbers."""
+    """Names of hyper-parameters that may differ between learners of one engine: real numbers."""
     return {name for name, rule in field_rules(config).items() if rule.kind is float}
 
 
@@ -75,7 +75,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Engine:
-    """The state of learners that share a structure, and the ways to move it on.
+    """Learners that share a structure: their state, and the step that trains them all at once.
 
     Args:
         algorithm: what they minimise.
@@ -112,43 +112,46 @@ class Engine:
         self._batched = batched
         self._captures = self.device.type == "cuda" and self.execution != "eager"
         self._graph_owns_state = False
-        fresh = [
-            init_parameters(algorithm, observation_dim, action_dim, config, check_seed(seed))
+        states = [
+            self._initial_state(config, check_seed(seed))
             for config, seed in zip(configs, seeds, strict=True)
         ]
-        initial = [
-            self._initial(parameters, config, seed)
-            for parameters, config, seed in zip(fresh, configs, seeds, strict=True)
-        ]
-        together = pytree.tree_map(lambda *each: torch.stack(each), *initial)
-        self.learner: LearnerState = together if batched else initial[0]
-        self.learner = pytree.tree_map(lambda tensor: tensor.to(self.device), self.learner)
-        self._varied = {
-            name: torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64)
+        stacked = pytree.tree_map(lambda *each: torch.stack(each), *states)
+        self.learner: LearnerState = pytree.tree_map(
+            lambda tensor: tensor.to(self.device), stacked if batched else states[0]
+        )
+        values = {
+            name: [getattr(config, name) for config in configs]
             for name in sorted(numeric_fields(type(self.config)))
-            if len({getattr(c, name) for c in configs}) > 1
         }
-        self._varied = {name: values.to(self.device) for name, values in self._varied.items()}
+        self._varied = {
+            name: torch.tensor(column, dtype=torch.float64).to(self.device)
+            for name, column in values.items()
+            if len(set(column)) > 1
+        }
         compiles = self.execution == "compile"
         step = make_step(algorithm, self.config, batched=batched, functional=compiles)
         self._step = _compiled(step) if compiles else step
 
-    def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
+    def _initial_state(self, config: PolicyConfig, seed: int) -> LearnerState:
         """The state of one learner before its first update, on the CPU."""
-        state = self.algorithm.init_state(parameters, config)
-        kept = {
-            name: tensor.to(self.dtype).contiguous()
-            for name, tensor in transpose_weights(parameters).items()
-        }
+        drawn = init_parameters(self.algorithm, self.observation_dim, self.action_dim, config, seed)
+        state = self.algorithm.init_state(drawn, config)
+
+        def in_own_type(tensor: Tensor) -> Tensor:
+            # But for counters, and what asks for float64.
+            is_real = tensor.dtype == torch.float32
+            return (tensor.to(self.dtype) if is_real else tensor).contiguous()
+
+        parameters, state = (
+            {name: in_own_type(tensor) for name, tensor in transpose_weights(tensors).items()}
+            for tensors in (drawn, state)
+        )
         return LearnerState(
-            kept,
-            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
-            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
-            # In the parameters' type, but for counters and what asks for float64.
-            {
-                name: (v.to(self.dtype) if v.dtype == torch.float32 else v).contiguous()
-                for name, v in transpose_weights(state).items()
-            },
+            parameters,
+            exp_avg={name: torch.zeros_like(tensor) for name, tensor in parameters.items()},
+            exp_avg_sq={name: torch.zeros_like(tensor) for name, tensor in parameters.items()},
+            state=state,
             seed=torch.tensor(seed),
             step=torch.tensor(0),
             diverged_at=torch.tensor(-1),
@@ -238,12 +241,12 @@ class Engine:
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """Means (*axes, B, a) for observations (B, o) or (*axes, B, o)."""
+        """The policies' means (*axes, B, a) for observations (B, o) or (*axes, B, o)."""
         return self._moments(observations)[0]
 
     @torch.no_grad()
     def sample(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draws (*axes, B, a): of the learners' own numbers, or of a generator of any device."""
+        """Actions (*axes, B, a) drawn from the policies: as their own seeds say, or a generator."""
         mean, log_std = self._moments(observations)
         if generator is not None:
             noise = torch.randn(mean.shape, generator=generator, device=generator.device)
@@ -256,18 +259,20 @@ class Engine:
         return mean + noise.to(self.device, mean.dtype) * log_std.exp()
 
     def _moments(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        def of_one(parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log σ, both (*axes, B, a), of the policies at observations."""
+
+        def moments_of_one(parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
             mean, log_std = policy_moments(parameters, inputs, self.config.sigma)
             return mean, log_std.expand_as(mean)
 
         observations = observations.to(self.dtype)
         if not self._batched:
-            return of_one(self.parameters, observations)
+            return moments_of_one(self.parameters, observations)
         shared = 0 if observations.ndim == 3 else None
-        both: tuple[Tensor, Tensor] = torch.func.vmap(of_one, in_dims=(0, shared))(
+        moments: tuple[Tensor, Tensor] = torch.func.vmap(moments_of_one, in_dims=(0, shared))(
             self.parameters, observations
         )
-        return both
+        return moments
 
     def state_dict(self, row: int | None = None) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.

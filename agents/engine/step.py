@@ -1,9 +1,9 @@
 """The training step, written once for one learner and for many of one structure.
 
-Learners never meet: a batched step maps the loss over a leading axis, and the gradient of the sum
-of the losses is each learner's own. A learner whose loss or sum of squared gradients is not finite
-keeps the state it had before, for good, with the number of the update at which that happened; its
-neighbours do not notice.
+Learners do not affect one another: a batched step maps the loss over a leading axis, and the
+gradient of the sum of the losses is each learner's own. A learner whose loss or sum of squared
+gradients is not finite keeps the state it had before, for good, with the number of the update at
+which that happened; the others go on.
 """
 
 from __future__ import annotations
@@ -238,14 +238,14 @@ def dtype_of(learner: LearnerState) -> torch.dtype:
 
 
 def _over(numbers: Tensor, tensor: Tensor) -> Tensor:
-    """A number for each learner, or a scalar, of as many axes as the tensor."""
+    """Numbers, one for each learner or a scalar, shaped to broadcast over the tensor."""
     return numbers.reshape(numbers.shape + (1,) * (tensor.ndim - numbers.ndim))
 
 
 def _where(
     is_new: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """New tensors of those learners that take them, in the old ones' types; else the old ones."""
+    """Tensors by name: the new ones of learners for which ``is_new`` holds, else the old ones."""
     return {
         name: torch.where(_over(is_new, tensor), new[name].to(tensor.dtype), tensor)
         for name, tensor in old.items()
@@ -253,7 +253,7 @@ def _where(
 
 
 def with_values(config: PolicyConfig, values: Mapping[str, Any]) -> PolicyConfig:
-    """The configuration with some fields replaced by tensors, which its checks could not read."""
+    """The configuration with some fields replaced by tensors, unchecked as a check reads them."""
     if not values:
         return config
     replaced = copy.copy(config)
