@@ -114,24 +114,24 @@ def install(site, package, **entries):
     (folder / "entry_points.txt").write_text("\n".join(["[recsim_drpo.agents]", *lines, ""]))
 
 
-def assert_same(one, two):
+def assert_same(saved, loaded):
     """A state and what came back of it; an OrderedDict may have become a dictionary."""
-    assert isinstance(two, dict) if isinstance(one, dict) else type(two) is type(one)
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == two.dtype
-        assert torch.equal(one.detach(), two)
-    elif isinstance(one, dict):
-        assert [(type(k), k) for k in one] == [(type(k), k) for k in two]
-        for key in one:
-            assert_same(one[key], two[key])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(two)
-        for left, right in zip(one, two, strict=True):
+    assert isinstance(loaded, dict) if isinstance(saved, dict) else type(loaded) is type(saved)
+    if isinstance(saved, torch.Tensor):
+        assert saved.dtype == loaded.dtype
+        assert torch.equal(saved.detach(), loaded)
+    elif isinstance(saved, dict):
+        assert [(type(k), k) for k in saved] == [(type(k), k) for k in loaded]
+        for key in saved:
+            assert_same(saved[key], loaded[key])
+    elif isinstance(saved, list | tuple):
+        assert len(saved) == len(loaded)
+        for left, right in zip(saved, loaded, strict=True):
             assert_same(left, right)
-    elif isinstance(one, float) and math.isnan(one):
-        assert math.isnan(two)
+    elif isinstance(saved, float) and math.isnan(saved):
+        assert math.isnan(loaded)
     else:
-        assert one == two
+        assert saved == loaded
 
 
 def make_batch(size=6, observation_dim=3, action_dim=2, seed=0, rewards=None):

@@ -40,7 +40,7 @@ def test_learner_k_of_a_fleet_is_that_learner_alone(name, steps, dtype, toleranc
     for step in range(steps):
         batch = next(batches)
         together = fleet.update(batch)
-        separate = {k: one.update(of_learner(batch, k)) for k, one in singles.items()}
+        separate = {k: learner.update(of_learner(batch, k)) for k, learner in singles.items()}
         if step == 0:
             for k, metrics in separate.items():
                 assert metrics.keys() == together.keys()
@@ -49,9 +49,9 @@ def test_learner_k_of_a_fleet_is_that_learner_alone(name, steps, dtype, toleranc
                         together[key][k].to(value.dtype), value, rtol=1e-5, atol=1e-6
                     )
     state = fleet.state_dict()
-    for k, one in singles.items():
-        assert fleet.members[k].config == one.config
-        for key, value in one.state_dict().items():
+    for k, learner in singles.items():
+        assert fleet.members[k].config == learner.config
+        for key, value in learner.state_dict().items():
             assert state[key][k].dtype == value.dtype, key
             if not key.startswith("adam"):
                 torch.testing.assert_close(
@@ -67,10 +67,10 @@ def test_draws_of_learner_k_are_those_of_that_learner_alone(name):
         together = fleet.sample(observations)
         assert together.shape == (2, 5, 2)
     for k, member in enumerate(fleet.members):
-        one = alone(member, name)
-        one.sample(observations)
-        torch.testing.assert_close(one.sample(observations), together[k])
-        torch.testing.assert_close(fleet.act(observations)[k], one.act(observations))
+        learner = alone(member, name)
+        learner.sample(observations)
+        torch.testing.assert_close(learner.sample(observations), together[k])
+        torch.testing.assert_close(fleet.act(observations)[k], learner.act(observations))
     own = torch.stack([observations, observations + 1.0])
     torch.testing.assert_close(fleet.act(own)[1], fleet.act(observations + 1.0)[1])
 
@@ -94,12 +94,14 @@ def test_structural_hyperparameters_split_a_fleet_and_keep_its_order():
     for _ in range(5):
         batch = next(batches)
         metrics = fleet.update(batch)
-        for k, one in enumerate(singles):
-            torch.testing.assert_close(metrics["loss"][k], one.update(of_learner(batch, k))["loss"])
-    for k, one in enumerate(singles):
+        for k, learner in enumerate(singles):
+            torch.testing.assert_close(
+                metrics["loss"][k], learner.update(of_learner(batch, k))["loss"]
+            )
+    for k, learner in enumerate(singles):
         observations = batch.observations[k]
-        torch.testing.assert_close(fleet.act(observations)[k], one.act(observations))
-        torch.testing.assert_close(fleet.learner(k).act(observations), one.act(observations))
+        torch.testing.assert_close(fleet.act(observations)[k], learner.act(observations))
+        torch.testing.assert_close(fleet.learner(k).act(observations), learner.act(observations))
     torch.testing.assert_close(
         fleet.act(batch.observations)[3], singles[3].act(batch.observations[3])
     )
@@ -132,17 +134,17 @@ def test_a_fleet_resumes_bit_exactly(name):
     variants = [{"hidden_dim": 8}, {"hidden_dim": 8, "learning_rate": 1e-2}, {"hidden_dim": 4}]
     through, stopped = (fleet_of(name, overrides=variants) for _ in range(2))
     batches = random_batches(6)
-    given = [next(batches) for _ in range(6)]
-    for batch in given[:3]:
+    some = [next(batches) for _ in range(6)]
+    for batch in some[:3]:
         for fleet in (through, stopped):
             fleet.update(batch)
             fleet.sample(batch.observations)
     resumed = fleet_of(name, seeds=(7, 8), overrides=variants)
     resumed.load_state_dict(stopped.state_dict())
-    for batch in given[3:]:
+    for batch in some[3:]:
         through.update(batch)
         resumed.update(batch)
-    observations = given[0].observations
+    observations = some[0].observations
     assert torch.equal(through.sample(observations), resumed.sample(observations))
     state = resumed.state_dict()
     assert any(key.startswith("group-1.") for key in state)
@@ -212,9 +214,9 @@ def test_a_loss_sees_the_info_columns_of_its_own_learner():
     ],
 )
 def test_bad_arguments_say_what_is_wrong(arguments, message):
-    given = {"agent": "drpo", "observation_dim": 3, "action_dim": 2, "seeds": SEEDS, **arguments}
+    keywords = {"agent": "drpo", "observation_dim": 3, "action_dim": 2, "seeds": SEEDS, **arguments}
     with pytest.raises(ValueError, match=message):
-        Fleet(given.pop("agent"), **given)
+        Fleet(keywords.pop("agent"), **keywords)
 
 
 def test_batches_and_observations_that_do_not_fit_are_refused():

@@ -176,7 +176,7 @@ def test_entry_points_that_fail_are_named_and_skipped(site):
         "'other' (outside:ALGORITHM) is an algorithm called 'cloning'",
         "'twice' is offered by several packages: 'outside:Mean', 'outside:Needy'",
     ):
-        assert sum(part in one for one in said) == 1, part
+        assert sum(part in message for message in said) == 1, part
     assert len(said) == 5
     assert all(warning.filename == __file__ for warning in caught)
     with pytest.raises(ImportError, match="No module named 'no_such_library'") as error:

@@ -105,7 +105,7 @@ def test_the_example_installed_is_trained_and_evaluated(tmp_path, monkeypatch):
 
 def forward(network, inputs):
     """A network of the example in numpy, float64."""
-    layers = [(one.weight, one.bias) for one in network if hasattr(one, "weight")]
+    layers = [(layer.weight, layer.bias) for layer in network if hasattr(layer, "weight")]
     for number, (weight, bias) in enumerate(layers):
         inputs = inputs @ weight.detach().double().numpy().T + bias.detach().double().numpy()
         inputs = np.maximum(inputs, 0.0) if number < len(layers) - 1 else inputs
@@ -126,18 +126,20 @@ def test_td3_bc_losses_by_hand(td3_bc, ends):
             agent.networks["q1"][0].weight.detach(), agent.targets["q1"][0].weight
         )
     noise = torch.randn(6, 2, generator=torch.Generator().manual_seed(5))
-    s, a, r, following, done, _ = (
+    s, a, r, next_observations, done, _ = (
         part.double().numpy() if isinstance(part, torch.Tensor) else part for part in batch
     )
     smoothing = np.clip(0.5 * noise.double().numpy(), -0.3, 0.3)
     assert (np.abs(smoothing) == 0.3).any()
-    target = np.clip(np.tanh(forward(agent.targets["policy"], following)) + smoothing, -1, 1)
-    pair = np.concatenate([following, target], axis=1)
+    target = np.clip(
+        np.tanh(forward(agent.targets["policy"], next_observations)) + smoothing, -1, 1
+    )
+    pair = np.concatenate([next_observations, target], axis=1)
     value = np.minimum(*(forward(agent.targets[q], pair)[:, 0] for q in ("q1", "q2")))
-    goal = r + 0.9 * (1 - done) * value
+    td_targets = r + 0.9 * (1 - done) * value
     pair = np.concatenate([s, a], axis=1)
     expected = sum(
-        ((goal - forward(agent.networks[q], pair)[:, 0]) ** 2).mean() for q in ("q1", "q2")
+        ((td_targets - forward(agent.networks[q], pair)[:, 0]) ** 2).mean() for q in ("q1", "q2")
     )
     assert float(agent.critic_loss(batch, noise).detach()) == pytest.approx(expected, rel=1e-5)
     if ends == "all":
@@ -177,8 +179,8 @@ def test_td3_bc_resumes_to_the_bit_through_a_run_folder(td3_bc, tmp_path):
     assert_same(agent.state_dict(), resumed.state_dict())
     for step in range(5, 12):
         batch = make_batch(seed=step, terminations=False)
-        one, two = agent.update(batch), resumed.update(batch)
-        assert {k: float(v) for k, v in one.items()} == {k: float(v) for k, v in two.items()}
+        metrics = [learner.update(batch) for learner in (agent, resumed)]
+        assert metrics[0] == metrics[1]
     assert_same(agent.state_dict(), resumed.state_dict())
     assert resumed.step == 12
 

@@ -19,5 +19,5 @@ def test_adaptive_bc_by_hand():
 
 
 def test_adaptive_bc_that_admits_all_is_cloning():
-    found = loss_of("adaptive-bc", initial_kappa=1.0, adaptive=False).loss
-    assert float(found) == pytest.approx(float(loss_of("bc").loss), rel=1e-6)
+    output = loss_of("adaptive-bc", initial_kappa=1.0, adaptive=False)
+    assert float(output.loss) == pytest.approx(float(loss_of("bc").loss), rel=1e-6)

@@ -19,5 +19,5 @@ def test_apg_by_hand():
     assert float(output.metrics["negative_share"]) == 0.5
     error = REWARDS - VALUES
     expected = -(error * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
-    found = loss_of("apg", parameters=linear_parameters(value=VALUE), baseline="value")
-    assert float(found.loss) == pytest.approx(expected, abs=1e-6)
+    output = loss_of("apg", parameters=linear_parameters(value=VALUE), baseline="value")
+    assert float(output.loss) == pytest.approx(expected, abs=1e-6)

@@ -21,8 +21,8 @@ def test_awr_by_hand(standardize):
         weights = np.minimum(np.exp(advantages / beta), 20.0)
         expected = -(weights * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
         parameters = linear_parameters(value=VALUE)
-        found = loss_of("awr", parameters=parameters, beta=beta, standardize=standardize)
-        assert float(found.loss) == pytest.approx(expected, rel=1e-5)
+        output = loss_of("awr", parameters=parameters, beta=beta, standardize=standardize)
+        assert float(output.loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_awr_of_infinite_temperature_is_cloning():

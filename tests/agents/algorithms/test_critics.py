@@ -24,5 +24,5 @@ def test_critics_bootstrap_only_where_the_episode_goes_on():
     error = goal - VALUES
     expected = -(error * TINY_LOG_PROB).mean() + 0.5 * (error**2).mean()
     parameters = linear_parameters(value=VALUE)
-    found = loss_of("apg", batch, parameters, baseline="value", discount=0.9)
-    assert float(found.loss) == pytest.approx(expected, abs=1e-6)
+    output = loss_of("apg", batch, parameters, baseline="value", discount=0.9)
+    assert float(output.loss) == pytest.approx(expected, abs=1e-6)

@@ -64,15 +64,15 @@ def test_controller_relaxes_tightens_and_keeps_its_bounds():
     spread = top_kappa(torch.tensor([0.0, 1.0]), torch.tensor(1.0).double())
     narrow = top_kappa(torch.tensor([0.0, 1.0]), torch.tensor(0.5).double())
 
-    def following(kappa, filtered):
+    def next_kappa(kappa, filtered):
         return float(
             adapt_kappa(torch.tensor(kappa, dtype=torch.float64), filtered, FilterConfig())
         )
 
-    assert following(0.5, narrow) == pytest.approx(0.51)
-    assert following(0.99, narrow) == 1.0
-    assert following(0.5, spread) == pytest.approx(0.49)
-    assert following(0.0505, spread) == 0.05
+    assert next_kappa(0.5, narrow) == pytest.approx(0.51)
+    assert next_kappa(0.99, narrow) == 1.0
+    assert next_kappa(0.5, spread) == pytest.approx(0.49)
+    assert next_kappa(0.0505, spread) == 0.05
 
 
 @pytest.mark.parametrize("name", FILTERED)

@@ -63,11 +63,11 @@ def test_bfloat16_learns_nearly_the_same(name):
 @pytest.mark.parametrize("name", ["bc", "drpo-q"])
 def test_in_bfloat16_a_fleet_and_a_learner_alone_sum_in_the_same_type(name):
     fleet = fleet_of(name, precision="bf16")
-    one = alone(fleet.members[1], name, precision="bf16")
+    learner = alone(fleet.members[1], name, precision="bf16")
     batches = random_batches(2)
     for _ in range(3):
         batch = next(batches)
-        together, separate = fleet.update(batch), one.update(of_learner(batch, 1))
+        together, separate = fleet.update(batch), learner.update(of_learner(batch, 1))
     for key, value in separate.items():
         assert value.dtype == together[key].dtype, key
         torch.testing.assert_close(together[key][1], value, rtol=0.02, atol=0.02)

@@ -18,11 +18,11 @@ from tests.agents.conftest import (
 
 def test_log_prob_by_hand_and_against_torch():
     parameters = linear_parameters()
-    found = policy_log_prob(parameters, TINY.observations, TINY.actions)
-    np.testing.assert_allclose(found, TINY_LOG_PROB, atol=1e-6)
+    log_prob = policy_log_prob(parameters, TINY.observations, TINY.actions)
+    np.testing.assert_allclose(log_prob, TINY_LOG_PROB, atol=1e-6)
     mean, log_std = policy_moments(parameters, TINY.observations)
     reference = torch.distributions.Normal(mean, log_std.exp())
-    torch.testing.assert_close(found, reference.log_prob(TINY.actions).sum(-1))
+    torch.testing.assert_close(log_prob, reference.log_prob(TINY.actions).sum(-1))
 
 
 @pytest.mark.parametrize("sigma", ["learned", "fixed", "state"])

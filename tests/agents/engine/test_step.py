@@ -62,7 +62,7 @@ def test_losses_run_under_vmap_unchanged(name):
         return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
     def stacked(parts):
-        return {key: torch.stack([one[key] for one in parts]) for key in parts[0]}
+        return {key: torch.stack([tensors[key] for tensors in parts]) for key in parts[0]}
 
     config = agents[0].config
     shapes = algorithm.noise(12, 2, config)
