@@ -12,6 +12,7 @@ from torch import Tensor
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.engine import Engine, numeric_fields
 from recsim_drpo.agents.engine.learner import Learner
+from recsim_drpo.agents.engine.options import EngineOptions
 from recsim_drpo.agents.engine.step import Metrics
 from recsim_drpo.agents.registry import find_agent
 from recsim_drpo.core.config import build_config
@@ -53,8 +54,7 @@ class Fleet:
         seeds: different integers in [0, 2**63).
         overrides: hyper-parameters by name, one mapping for each variant. Learners are all pairs,
             variant by variant: with S seeds, learner v · S + s is variant v at seed s.
-        **options: device, dtype, precision and execution of
-            :class:`recsim_drpo.agents.engine.engine.Engine`.
+        **options: fields of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
 
     Raises:
         ValueError: an unknown agent, hyper-parameter or option, or a value out of its range.
@@ -82,11 +82,11 @@ class Fleet:
         self.name = algorithm.name
         self.observation_dim = observation_dim
         self.action_dim = action_dim
-        self._options = options
+        self._options = EngineOptions(**options)
         self._algorithm = algorithm
         structures: dict[Any, list[int]] = {}
         for number, member in enumerate(self.members):
-            structures.setdefault(structure_of(member.config), []).append(number)
+            structures.setdefault(static_signature(member.config), []).append(number)
         self._groups = [
             Engine(
                 algorithm,
@@ -95,7 +95,7 @@ class Fleet:
                 [self.members[number].config for number in numbers],
                 [self.members[number].seed for number in numbers],
                 batched=True,
-                **options,
+                options=self._options,
             )
             for numbers in structures.values()
         ]
@@ -110,17 +110,17 @@ class Fleet:
 
     @property
     def num_groups(self) -> int:
-        """In how many batched computations the learners train."""
+        """The number of batched computations in which the learners train."""
         return len(self._groups)
 
     @property
     def seeds(self) -> Tensor:
-        """int64 (L,), on the device."""
+        """The learners' seeds, int64 (L,), on the device."""
         return self._gather([group.learner.seed.clone() for group in self._groups])
 
     @property
     def diverged_at(self) -> Tensor:
-        """int64 (L,), on the device: the update at which each learner was frozen, -1 if none."""
+        """The updates at which learners diverged and were frozen, int64 (L,); -1 for the others."""
         return self._gather([group.learner.diverged_at.clone() for group in self._groups])
 
     def update(self, batch: Batch) -> Metrics:
@@ -143,16 +143,32 @@ class Fleet:
             ]
         )
 
-    def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
-        """:meth:`update` from indices into a log, int64 (L, batch_size)."""
-        steps = [group.bind(transitions, batch_size) for group in self._groups]
+    def make_train_step(
+        self, transitions: Transitions, batch_size: int
+    ) -> Callable[[Tensor], Metrics]:
+        """A function that makes one :meth:`update` of transitions of a log, given their indices.
 
-        def move(indices: Tensor) -> Metrics:
+        Args:
+            transitions: the log, on the fleet's device.
+            batch_size: B ≥ 1.
+
+        Returns:
+            a function of indices into the log, int64 (L, B), that returns metrics; where
+            it is a CUDA graph the next call overwrites them.
+
+        Raises:
+            ValueError: the log's shapes do not fit, or it is on another device.
+        """
+        steps = [group.make_train_step(transitions, batch_size) for group in self._groups]
+
+        def train_step(indices: Tensor) -> Metrics:
             return self._merge(
                 [step(indices[rows]) for step, rows in zip(steps, self._rows(), strict=True)]
             )
 
-        return move
+        return train_step
+
+    bind = make_train_step  # its former name
 
     def act(self, observations: Tensor) -> Tensor:
         """The policies' means (L, B, a) for observations (B, o), shared, or (L, B, o)."""
@@ -172,16 +188,20 @@ class Fleet:
             self.action_dim,
             member.config,
             member.seed,
-            **self._options,
+            **vars(self._options),
         )
         for group, places in zip(self._groups, self._places, strict=True):
-            found = (places == number).nonzero()
-            if len(found):
-                alone.load_state_dict(group.state_dict(int(found)))
+            rows = (places == number).nonzero()
+            if len(rows):
+                alone.load_state_dict(group.state_dict(int(rows)))
         return alone
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Those of the learners with a leading axis; prefixed ``group-0.`` and on if it split."""
+        """Copies of everything that training changes, as a flat dictionary of tensors.
+
+        Keys are those of :meth:`Learner.state_dict`, tensors have a leading axis of learners. If
+        the fleet split into groups, each group's keys are prefixed: ``group-0.`` and on.
+        """
         return {
             prefix + name: value
             for group, prefix in self._prefixed()
@@ -224,7 +244,7 @@ class Fleet:
         return [slice(None)] if len(self._groups) == 1 else self._places
 
     def _gather(self, parts: Sequence[Tensor]) -> Tensor:
-        """Tensors of the groups' learners, (L_g, ...), as one in the fleet's order."""
+        """One tensor (L, ...) in the fleet's order, of those of the groups' learners (L_g, ...)."""
         if len(parts) == 1:
             return parts[0]
         return torch.cat(list(parts))[torch.argsort(torch.cat(self._places))]
@@ -265,7 +285,7 @@ def _rows_of(batch: Batch, rows: Tensor | slice) -> Batch:
 
 
 def check_variants(name: str, variants: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ``ValueError`` unless these are mappings of hyper-parameters, at least one."""
+    """Raise ``ValueError`` unless ``variants`` is a list of at least one mapping."""
     if not isinstance(variants, Sequence) or not all(isinstance(v, Mapping) for v in variants):
         raise ValueError(
             f"{name}={variants!r} must be a list of hyper-parameters by name, one for each variant."
@@ -274,17 +294,20 @@ def check_variants(name: str, variants: Sequence[Mapping[str, Any]]) -> None:
         raise ValueError(f"{name}=[] makes no learner; pass [{{}}] for the defaults.")
 
 
-def structure_of(config: PolicyConfig) -> tuple[Any, ...]:
-    """What learners of one batched computation have in common: all but the real numbers."""
+def static_signature(config: PolicyConfig) -> tuple[Any, ...]:
+    """Values of the fields that all learners of one batched computation share.
+
+    These are all but :func:`numeric_fields`: they decide shapes, or which operations there are.
+    """
     numeric = numeric_fields(type(config))
     return tuple(getattr(config, f.name) for f in fields(config) if f.name not in numeric)
 
 
 def _algorithm_of(agent: str | Algorithm) -> Algorithm:
-    found = find_agent(agent) if isinstance(agent, str) else agent
-    if not isinstance(found, Algorithm):
+    algorithm = find_agent(agent) if isinstance(agent, str) else agent
+    if not isinstance(algorithm, Algorithm):
         raise ValueError(
             f"The agent {agent!r} is no Algorithm and cannot run in a fleet; train one at a time, "
             "or by recsim_drpo.training.sweep.train_many, which does."
         )
-    return found
+    return algorithm

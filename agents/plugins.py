@@ -36,24 +36,24 @@ def offered() -> dict[str, list[EntryPoint]]:
 
     More than one under a name means that packages disagree on what it is.
     """
-    found: dict[str, list[EntryPoint]] = {}
+    by_name: dict[str, list[EntryPoint]] = {}
     unique = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
     for name, value in sorted(unique):
-        found.setdefault(name, []).append(unique[name, value])
-    return found
+        by_name.setdefault(name, []).append(unique[name, value])
+    return by_name
 
 
 def load_offered(entries: list[EntryPoint]) -> Algorithm | Factory:
-    """Import what the entry points of one name stand for.
+    """The algorithm, class or factory that the entry points of one name stand for, imported.
 
     Raises:
         ImportError: it cannot be imported; the cause is attached.
-        TypeError: it is no class, factory or :class:`Algorithm`.
+        TypeError: it is neither class nor factory nor :class:`Algorithm`.
         ValueError: several packages offer the name, or an algorithm is called otherwise.
     """
     entry = entries[0]
     if len(entries) > 1:
-        values = ", ".join(repr(one.value) for one in entries)
+        values = ", ".join(repr(entry.value) for entry in entries)
         raise ValueError(f"The agent {entry.name!r} is offered by several packages: {values}.")
     what = f"The agent {entry.name!r} ({entry.value})"
     agent = _imported(entry.load, what)
@@ -63,7 +63,7 @@ def load_offered(entries: list[EntryPoint]) -> Algorithm | Factory:
 
 
 def import_agent(reference: str) -> Algorithm | Factory:
-    """Import a class, a factory or an algorithm.
+    """The class, factory or algorithm that a reference names, imported.
 
     Args:
         reference: ``module:name``, for example ``"my_package.td3_bc:TD3BC"``, or an algorithm of
@@ -71,15 +71,15 @@ def import_agent(reference: str) -> Algorithm | Factory:
 
     Raises:
         ImportError: the module or the name in it cannot be imported; the cause is attached.
-        TypeError: it is no class, factory or :class:`Algorithm`.
+        TypeError: it is neither class nor factory nor :class:`Algorithm`.
         ValueError: the reference is not of that form; the library has no such algorithm.
     """
     module, _, attribute = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
         raise ValueError(f"{reference!r} is not of the form module:Class.")
     if module in LIBRARIES:
-        made: Factory = importlib.import_module(LIBRARIES[module]).factory(attribute)
-        return made
+        factory: Factory = importlib.import_module(LIBRARIES[module]).factory(attribute)
+        return factory
     return _imported(
         lambda: operator.attrgetter(attribute)(importlib.import_module(module)),
         f"The agent {reference!r}",
@@ -98,7 +98,7 @@ def _imported(load: Callable[[], Any], what: str) -> Algorithm | Factory:
 
 
 def check_factory(agent: Any, what: str) -> Algorithm | Factory:
-    """Return ``agent``; raise ``TypeError`` unless agents can be made of it."""
+    """The same ``agent``; raises ``TypeError`` unless agents can be made of it."""
     if isinstance(agent, Algorithm):
         return agent
     if not callable(agent):
@@ -111,7 +111,7 @@ def check_factory(agent: Any, what: str) -> Algorithm | Factory:
 
 
 def summary_of(agent: Algorithm | Factory) -> str:
-    """One line: the attribute ``summary``, else the docstring's first line, else its name."""
+    """One line about an agent: its ``summary``, else its docstring's first line, else its name."""
     summary = getattr(agent, "summary", None)
     # A class may well have a method of that name.
     text = summary if isinstance(summary, str) else agent.__doc__ or ""
@@ -120,7 +120,7 @@ def summary_of(agent: Algorithm | Factory) -> str:
 
 
 def name_within(agent: object) -> str:
-    """The name of a class or function within its module; of another object, that of its class."""
+    """The qualified name of a class or function; of another object, that of its class."""
     return str(getattr(agent, "__qualname__", type(agent).__qualname__))
 
 
@@ -134,7 +134,7 @@ def make_by_factory(
     device: str | torch.device,
     hyperparameters: Mapping[str, Any],
 ) -> Agent:
-    """Call a factory as its contract says, and check what it returns.
+    """The agent that a factory makes, called by its contract, and checked to be an agent.
 
     Raises:
         ValueError: a hyper-parameter that the factory does not take, a dimension or seed out of its
@@ -156,9 +156,9 @@ def make_by_factory(
 
 
 def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) -> None:
-    """Check by its signature that a factory takes the contract's keywords and hyper-parameters.
+    """Raise unless a factory's signature takes the contract's keywords and the hyper-parameters.
 
-    Before the call, so that a mistake in it is told from one within the factory.
+    Checked before the call, so that a mistake in it is told from one within the factory.
 
     Raises:
         ValueError: a hyper-parameter is unknown; names it, the nearest and the known ones.
@@ -171,11 +171,11 @@ def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) 
     parameters = signature.parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        taken = [one.name for one in parameters if one.kind in keywords]
-        known = [one for one in taken if one not in _CONTRACT]
-        for given in hyperparameters:
-            if given not in known:
-                raise unknown_name(f"hyper-parameter of {name!r}", given, known)
+        taken = [parameter.name for parameter in parameters if parameter.kind in keywords]
+        known = [keyword for keyword in taken if keyword not in _CONTRACT]
+        for hyperparameter in hyperparameters:
+            if hyperparameter not in known:
+                raise unknown_name(f"hyper-parameter of {name!r}", hyperparameter, known)
     try:
         signature.bind(**dict.fromkeys(_CONTRACT), **hyperparameters)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""What an agent is: the protocol that ours and third parties' follow."""
+"""The protocol that agents follow, ours and third parties'."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ __all__ = ["Agent", "Batch", "check_agent"]
 class Agent(Protocol):
     """A learner from logged transitions whose actions are embeddings.
 
-    An agent that is stochastic may have ``sample(observations, generator=None)`` as well.
+    An agent that is stochastic may have ``sample(observations, generator=None)`` as well, and one
+    that gathers its own batches ``make_train_step(transitions, batch_size)``: it returns a function
+    that does what ``update`` does from int64 indices (B,) into the log.
     """
 
     def update(self, batch: Batch) -> Mapping[str, Tensor]:

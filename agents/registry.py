@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pkgutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, overload
 
 import torch
@@ -29,17 +31,35 @@ from recsim_drpo.core.validation import unknown_name
 
 FactoryT = TypeVar("FactoryT", bound=Factory)
 
-ALGORITHMS: dict[str, Algorithm] = {
-    name: pkgutil.resolve_name(place) for name, place in BUILT_IN.items()
-}
-
 
 class _Registered(NamedTuple):
     factory: Factory
     summary: str
 
 
-_FACTORIES: dict[str, _Registered] = {}
+_algorithms: dict[str, Algorithm] = {
+    name: pkgutil.resolve_name(place) for name, place in BUILT_IN.items()
+}
+_factories: dict[str, _Registered] = {}
+
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(_algorithms)
+"""Algorithms by name, as they are at any time: ours, registered, and loaded from packages.
+
+A view that cannot be written to: :func:`register_agent` adds to it.
+"""
+
+
+@contextmanager
+def restored_registry() -> Iterator[None]:
+    """Forget at the end what was registered or loaded from packages meanwhile; for tests."""
+    algorithms, factories = dict(_algorithms), dict(_factories)
+    try:
+        yield
+    finally:
+        _algorithms.clear()
+        _algorithms.update(algorithms)
+        _factories.clear()
+        _factories.update(factories)
 
 
 @overload
@@ -91,7 +111,7 @@ def _register(name: str, agent: Algorithm | Factory, summary: str | None = None)
     if not name or ":" in name or name.split() != [name]:
         raise ValueError(f"{name!r} is no name for an agent: no colon, no space, not empty.")
     check_factory(agent, f"The agent {name!r}")
-    former = ALGORITHMS.get(name) or (_FACTORIES[name].factory if name in _FACTORIES else None)
+    former = _algorithms.get(name) or (_factories[name].factory if name in _factories else None)
     if former is agent:
         return
     if former is not None and (name in BUILT_IN or _origin(former) != _origin(agent)):
@@ -100,11 +120,11 @@ def _register(name: str, agent: Algorithm | Factory, summary: str | None = None)
             f"{_origin(agent)} cannot be the agent {name!r}: that is {owner}; choose another name."
         )
     if isinstance(agent, Algorithm):
-        _FACTORIES.pop(name, None)
-        ALGORITHMS[name] = agent
+        _factories.pop(name, None)
+        _algorithms[name] = agent
     else:
-        ALGORITHMS.pop(name, None)
-        _FACTORIES[name] = _Registered(agent, summary or summary_of(agent))
+        _algorithms.pop(name, None)
+        _factories[name] = _Registered(agent, summary or summary_of(agent))
 
 
 def _origin(agent: Algorithm | Factory) -> str:
@@ -123,12 +143,12 @@ def agent_names() -> dict[str, str]:
             _register(name, load_offered(entries))
         except (ImportError, TypeError, ValueError) as error:
             warnings.warn(f"Left out of the agents: {error}", RuntimeWarning, stacklevel=2)
-    algorithms = {name: algorithm.summary for name, algorithm in ALGORITHMS.items()}
-    return algorithms | {name: one.summary for name, one in _FACTORIES.items()}
+    algorithms = {name: algorithm.summary for name, algorithm in _algorithms.items()}
+    return algorithms | {name: registered.summary for name, registered in _factories.items()}
 
 
 def find_agent(name: str) -> Algorithm | Factory:
-    """What makes the agent of that name; imports no other.
+    """The algorithm, class or factory of that name; imports no other agent.
 
     An :class:`~recsim_drpo.agents.engine.algorithm.Algorithm` that a package offers is among
     :data:`ALGORITHMS` from then on.
@@ -140,13 +160,13 @@ def find_agent(name: str) -> Algorithm | Factory:
     """
     if ":" in name:
         return import_agent(name)
-    if name not in ALGORITHMS and name not in _FACTORIES:
+    if name not in _algorithms and name not in _factories:
         entries = offered()
         if name not in entries:
-            error = unknown_name("agent", name, {*ALGORITHMS, *_FACTORIES, *entries})
+            error = unknown_name("agent", name, {*_algorithms, *_factories, *entries})
             raise ValueError(f"{error} Or name one by module:Class.")
         _register(name, load_offered(entries[name]))
-    return ALGORITHMS[name] if name in ALGORITHMS else _FACTORIES[name].factory
+    return _algorithms[name] if name in _algorithms else _factories[name].factory
 
 
 def make_agent(
@@ -161,7 +181,7 @@ def make_agent(
     execution: str = "auto",
     **hyperparameters: Any,
 ) -> Agent:
-    """Make an agent.
+    """A fresh agent, made of its name and hyper-parameters.
 
     An agent from outside is made by ``factory(observation_dim=…, action_dim=…, seed=…, device=…,
     **hyperparameters)``, checked by its signature beforehand; the device is a ``torch.device``.
@@ -174,7 +194,7 @@ def make_agent(
         device: where it learns and acts.
         dtype: float32 or float64. This and the next two are of our algorithms alone.
         precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
-        execution: see :class:`recsim_drpo.agents.engine.engine.Engine`.
+        execution: see :class:`recsim_drpo.agents.engine.options.EngineOptions`.
         **hyperparameters: fields of the algorithm's configuration, or keywords of the factory; the
             rest keep their defaults.
 
@@ -187,11 +207,11 @@ def make_agent(
         ImportError: an agent from outside cannot be imported; the cause is attached.
         TypeError: an agent from outside cannot be made so, or lacks a method of an agent.
     """
-    found = find_agent(name)
-    if isinstance(found, Algorithm):
-        config = build_config(found.config, hyperparameters, f"hyper-parameter of {name!r}")
+    agent = find_agent(name)
+    if isinstance(agent, Algorithm):
+        config = build_config(agent.config, hyperparameters, f"hyper-parameter of {name!r}")
         return Learner(
-            found,
+            agent,
             observation_dim,
             action_dim,
             config,
@@ -208,7 +228,7 @@ def make_agent(
         )
     return make_by_factory(
         name,
-        found,
+        agent,
         observation_dim=observation_dim,
         action_dim=action_dim,
         seed=seed,
@@ -219,7 +239,7 @@ def make_agent(
 
 @dataclass(frozen=True)
 class AgentSpec:
-    """How an agent is made: what a run remembers of it beside its state.
+    """The arguments that an agent is made of: what a run remembers of it beside its state.
 
     Attributes:
         name: one of :func:`agent_names`, or ``module:Class``.
@@ -237,7 +257,7 @@ class AgentSpec:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self, device: str | torch.device = "cpu", **options: Any) -> Agent:
-        """A fresh agent, by :func:`make_agent`; its ``dtype`` and others may be options here."""
+        """A fresh agent, by :func:`make_agent`, whose ``dtype`` and others ``options`` may be."""
         return make_agent(
             self.name,
             observation_dim=self.observation_dim,

@@ -161,7 +161,7 @@ def own_fleet(
         execution=execution,
         precision=precision,
     )
-    step = fleet.bind(transitions, BATCH_SIZE)
+    step = fleet.make_train_step(transitions, BATCH_SIZE)
     run = _training(step, fleet.seeds, len(transitions), max(1, updates // size))
     return Contender(run, size * max(1, updates // size), setting.device)
 
@@ -177,7 +177,7 @@ def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> C
         execution=execution,
     )
     assert isinstance(learner, Learner)
-    step = learner.bind(transitions, BATCH_SIZE)
+    step = learner.make_train_step(transitions, BATCH_SIZE)
     seed = torch.tensor([0], device=setting.device)
     run = _training(lambda indices: step(indices[0]), seed, len(transitions), updates)
     return Contender(run, updates, setting.device)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recsim_drpo import World, make_world
-from recsim_drpo.agents import registry
+from recsim_drpo.agents.registry import restored_registry
 
 # The tests' arrays are small: a second thread costs more than it gives, and where tests share a
 # machine it costs a lot.
@@ -56,9 +56,5 @@ def small_world() -> World:
 @pytest.fixture
 def clean_registry() -> Iterator[None]:
     """Take back what a test registers, or loads from entry points."""
-    tables = (registry.ALGORITHMS, registry._FACTORIES)
-    former = [dict(table) for table in tables]
-    yield
-    for table, content in zip(tables, former, strict=True):
-        table.clear()
-        table.update(content)
+    with restored_registry():
+        yield

@@ -33,11 +33,14 @@ def loss(
 ) -> LossOutput:
     """The loss above, and the next κ."""
     kappa = state["kappa"]
+    # Algorithm 1, step 1 (Filtering).
     filtered = top_kappa(batch.rewards, kappa)
+    # Maximum likelihood under the solution of Theorem 4.1: admitted samples weigh equally.
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     total = -(filtered.weights * log_prob).sum() / filtered.weights.sum()
-    following = adapt_kappa(kappa, filtered, config)
-    return LossOutput(total, {"kappa": following}, filter_metrics(kappa, filtered))
+    # Algorithm 1, step 2 (Feedback Control).
+    next_state = {"kappa": adapt_kappa(kappa, filtered, config)}
+    return LossOutput(total, next_state, filter_metrics(kappa, filtered))
 
 
 ADAPTIVE_BC = Algorithm(

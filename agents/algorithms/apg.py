@@ -30,7 +30,9 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: APGConfig
 ) -> LossOutput:
     """The loss above, plus the baseline's."""
+    # Â: the return minus its baseline.
     advantages, baseline_loss = baseline_advantages(parameters, batch, config)
+    # Eq. 2, without importance weights.
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     negative = (advantages < 0).to(advantages.dtype).mean()
     return LossOutput(

@@ -58,7 +58,9 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: AsymReConfig
 ) -> LossOutput:
     """The first loss above, plus the baseline's."""
+    # Â: the return minus its baseline.
     advantages, baseline_loss = baseline_advantages(parameters, batch, config)
+    # w(Â): 1 where Â ≥ 0, else w⁻.
     negative = (advantages < 0).to(advantages.dtype)
     weights = (1.0 - negative) + config.negative_weight * negative
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
@@ -73,6 +75,7 @@ def delta_loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: AsymReDeltaConfig
 ) -> LossOutput:
     """The second loss above, plus the baseline's."""
+    # R − (V + δV): the baseline is shifted.
     advantages, baseline_loss = baseline_advantages(parameters, batch, config)
     shifted = advantages - config.delta_v
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)

@@ -41,7 +41,7 @@ class AWRConfig(CriticConfig):
 
 
 def critics(observation_dim: int, action_dim: int, config: AWRConfig) -> dict[str, tuple[int, int]]:
-    """V."""
+    """Inputs and outputs of V, by network name."""
     return {"value": (observation_dim, 1)}
 
 
@@ -49,10 +49,12 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: AWRConfig
 ) -> LossOutput:
     """The loss above, plus V's."""
+    # Â = y − V(s), and V's regression to y.
     advantages, value_loss = value_advantages(parameters, batch, config.discount)
     if config.standardize:
         deviation = weighted_std(advantages, torch.ones_like(advantages))
         advantages = (advantages - advantages.mean()) / deviation
+    # Regression weighted by min(exp(Â / β), w_max).
     weights = torch.exp(advantages / config.beta).clamp(max=config.max_weight)
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     metrics = {"value_loss": value_loss, "mean_weight": weights.mean()}

@@ -22,7 +22,7 @@ class BCConfig(PolicyConfig):
 def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: BCConfig
 ) -> LossOutput:
-    """The loss above."""
+    """The loss above: −log π of the logged actions, on average."""
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     return LossOutput(-log_prob.mean(), state, {})
 

@@ -57,7 +57,7 @@ class BPPOConfig(CriticConfig):
 def critics(
     observation_dim: int, action_dim: int, config: BPPOConfig
 ) -> dict[str, tuple[int, int]]:
-    """Q and V."""
+    """Inputs and outputs of Q and V, by network name."""
     return {"q": (observation_dim + action_dim, 1), "value": (observation_dim, 1)}
 
 
@@ -75,7 +75,7 @@ def init_state(parameters: Parameters, config: BPPOConfig) -> State:
 def noise_shapes(
     batch_size: int, action_dim: int, config: BPPOConfig
 ) -> dict[str, tuple[int, ...]]:
-    """Draws of π_old's actions."""
+    """Shape of the draws of π_old's actions, by name."""
     return {"old": (batch_size, action_dim)}
 
 
@@ -83,42 +83,49 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: BPPOConfig
 ) -> LossOutput:
     """The loss of the phase that the step is in, plus the critics'."""
-    goal = td_target(parameters, batch, config.discount)
+    # Critics: Q and V regress y.
+    td_targets = td_target(parameters, batch, config.discount)
     estimate = value(parameters, batch.observations)
-    q_error = goal - action_value(parameters, batch.observations, batch.actions, "q")
-    critic_loss = q_error.square().mean() + (goal - estimate).square().mean()
+    q_error = td_targets - action_value(parameters, batch.observations, batch.actions, "q")
+    critic_loss = q_error.square().mean() + (td_targets - estimate).square().mean()
 
+    # Actions a ~ π_old, and their standardised advantages A = Q(s, a) − V(s).
     old = {name.removeprefix("old."): t for name, t in state.items() if name.startswith("old.")}
     with torch.no_grad():
         old_mean, old_log_std = policy_moments(old, batch.observations, config.sigma)
         actions = old_mean + old_log_std.exp() * noise["old"]
         old_log_prob = gaussian_log_prob(old_mean, old_log_std, actions)
-        raw = action_value(parameters, batch.observations, actions, "q") - estimate
-        advantages = (raw - raw.mean()) / weighted_std(raw, torch.ones_like(raw))
+        gaps = action_value(parameters, batch.observations, actions, "q") - estimate
+        advantages = (gaps - gaps.mean()) / weighted_std(gaps, torch.ones_like(gaps))
+
+    # PPO's clipped objective.
     log_prob = policy_log_prob(parameters, batch.observations, actions, config.sigma)
     ratio = torch.exp(log_prob - old_log_prob)
     epsilon = state["epsilon"].to(ratio.dtype)
     clipped = torch.clamp(ratio, 1.0 - epsilon, 1.0 + epsilon)
     proximal = -torch.minimum(ratio * advantages, clipped * advantages).mean()
 
+    # Behaviour cloning, which comes first.
     cloning = -policy_log_prob(parameters, batch.observations, batch.actions, config.sigma).mean()
     policy_loss = torch.where(state["step"] < config.bc_steps, cloning, proximal)
     metrics = {"critic_loss": critic_loss, "epsilon": state["epsilon"], "ratio": ratio.mean()}
     return LossOutput(policy_loss + critic_loss, state, metrics)
 
 
-def settle(parameters: Parameters, state: State, config: BPPOConfig) -> State:
-    """Count the step; follow the policy while cloning; afterwards replace π_old on schedule."""
+def update_targets(parameters: Parameters, state: State, config: BPPOConfig) -> State:
+    """The next state: π_old is the policy while it clones, and is then replaced on schedule."""
     step = state["step"] + 1
-    cloning = step <= config.bc_steps
-    due = (~cloning) & ((step - config.bc_steps) % config.replace_every == 0)
-    settled = {
-        name: torch.where(cloning | due, parameters[name.removeprefix("old.")].detach(), tensor)
+    is_cloning = step <= config.bc_steps
+    is_due = (~is_cloning) & ((step - config.bc_steps) % config.replace_every == 0)
+    next_old = {
+        name: torch.where(
+            is_cloning | is_due, parameters[name.removeprefix("old.")].detach(), tensor
+        )
         for name, tensor in state.items()
         if name.startswith("old.")
     }
-    epsilon = torch.where(due, state["epsilon"] * config.epsilon_decay, state["epsilon"])
-    return {**settled, "epsilon": epsilon, "step": step}
+    epsilon = torch.where(is_due, state["epsilon"] * config.epsilon_decay, state["epsilon"])
+    return {**next_old, "epsilon": epsilon, "step": step}
 
 
 BPPO = Algorithm(
@@ -129,5 +136,5 @@ BPPO = Algorithm(
     critics=critics,
     init_state=init_state,
     noise=noise_shapes,
-    settle=settle,
+    update_targets=update_targets,
 )

@@ -53,7 +53,7 @@ class CRRConfig(CriticConfig):
 
 
 def critics(observation_dim: int, action_dim: int, config: CRRConfig) -> dict[str, tuple[int, int]]:
-    """Q."""
+    """Inputs and outputs of Q, by network name."""
     return {"q": (observation_dim + action_dim, 1)}
 
 
@@ -63,10 +63,10 @@ def init_state(parameters: Parameters, config: CRRConfig) -> State:
 
 
 def noise_shapes(batch_size: int, action_dim: int, config: CRRConfig) -> dict[str, tuple[int, ...]]:
-    """Draws of a_j and of a'."""
+    """Shapes of the draws of a_j and of a', by name."""
     return {
         "samples": (config.num_samples, batch_size, action_dim),
-        "following": (batch_size, action_dim),
+        "next_actions": (batch_size, action_dim),
     }
 
 
@@ -77,36 +77,41 @@ def loss(
     target = {name.removeprefix("target."): tensor for name, tensor in state.items()}
     mean, log_std = policy_moments(parameters, batch.observations, config.sigma)
     with torch.no_grad():
+        # y = r + γ (1 − d) Q̄(s', a') with a' ~ π(s').
         next_mean, next_log_std = policy_moments(parameters, batch.next_observations, config.sigma)
-        following = next_mean + next_log_std.exp() * noise["following"]
-        next_q = action_value(target, batch.next_observations, following, "q")
-        goal = batch.rewards + config.discount * next_q.masked_fill(batch.terminations, 0.0)
+        next_actions = next_mean + next_log_std.exp() * noise["next_actions"]
+        next_q = action_value(target, batch.next_observations, next_actions, "q")
+        td_targets = batch.rewards + config.discount * next_q.masked_fill(batch.terminations, 0.0)
+        # The baseline: Q's mean over m actions a_j ~ π(s).
         drawn = mean + log_std.exp() * noise["samples"]  # (samples, batch, action)
         observations = batch.observations.expand(config.num_samples, *batch.observations.shape)
         baseline = action_value(parameters, observations, drawn, "q").mean(dim=0)
+    # Â(s, a), and Q's regression to y.
     estimate = action_value(parameters, batch.observations, batch.actions, "q")
     advantages = estimate.detach() - baseline
+    q_loss = (td_targets - estimate).square().mean()
+    # Regression weighted by f(Â).
     weights = _weights(advantages, config)
-    q_loss = (goal - estimate).square().mean()
     log_prob = gaussian_log_prob(mean, log_std, batch.actions)
     metrics = {"q_loss": q_loss, "mean_weight": weights.mean()}
     return LossOutput(-(weights * log_prob).mean() + q_loss, state, metrics)
 
 
 def _weights(advantages: Tensor, config: CRRConfig) -> Tensor:
+    """f(Â), (B,)."""
     if config.form == "binary":
         return (advantages > 0).to(advantages.dtype)
     return torch.exp(advantages / config.beta).clamp(max=config.max_weight)
 
 
-def settle(parameters: Parameters, state: State, config: CRRConfig) -> State:
-    """Count the step, and copy Q into its target every ``target_every`` of them."""
+def update_targets(parameters: Parameters, state: State, config: CRRConfig) -> State:
+    """The next state: the step is counted, and Q copied into its target every ``target_every``."""
     step = state["step"] + 1
-    due = step % config.target_every == 0
+    is_due = step % config.target_every == 0
     return {
         name: step
         if name == "step"
-        else torch.where(due, parameters[name.removeprefix("target.")].detach(), tensor)
+        else torch.where(is_due, parameters[name.removeprefix("target.")].detach(), tensor)
         for name, tensor in state.items()
     }
 
@@ -119,5 +124,5 @@ CRR = Algorithm(
     critics=critics,
     init_state=init_state,
     noise=noise_shapes,
-    settle=settle,
+    update_targets=update_targets,
 )

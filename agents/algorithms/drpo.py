@@ -90,7 +90,9 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOConfig
 ) -> LossOutput:
     """The first loss above, and the next κ."""
+    # Algorithm 1, step 1 (Filtering).
     filtered = top_kappa(batch.rewards, state["kappa"])
+    # Algorithm 1, step 3 (Variational Update): the normalised advantage over ν (Eq. 13).
     base = filtered.threshold if config.baseline == "threshold" else filtered.subset_mean
     advantages = (batch.rewards - base) / filtered.subset_std
     return _filtered_loss(parameters, state, batch, config, filtered, advantages)
@@ -99,9 +101,11 @@ def loss(
 def exp_loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOExpConfig
 ) -> LossOutput:
-    """The second loss above, and the next κ."""
+    """The loss of DRPO-Exp, and the next κ."""
+    # Algorithm 1, step 1 (Filtering).
     filtered = top_kappa(batch.rewards, state["kappa"])
-    # Of rejected samples, whose weight is 0, nothing may grow beyond the admitted ones.
+    # Algorithm 1, step 3 (Variational Update): exponential weights within the filter (Eq. 45).
+    # Rejected samples have weight 0: their exponent must not overflow before it is multiplied.
     above = torch.maximum(batch.rewards, filtered.threshold) - filtered.subset_mean
     return _filtered_loss(
         parameters, state, batch, config, filtered, torch.exp(above / config.beta)
@@ -113,21 +117,25 @@ def boltzmann_loss(
 ) -> LossOutput:
     """−(1/N) Σ w log π with the weights of Eq. 43, and the next κ."""
     kappa = state["kappa"]
-    filtered = top_kappa(batch.rewards, kappa)
+    # Eq. 43, exactly: w = min(1/κ, exp((R − λ)/β)) with λ such that they average 1.
     rewards = batch.rewards.to(torch.float64)
     uniform = torch.full_like(rewards, 1.0 / len(rewards))
     weights = capped_exponentials(rewards / config.beta, uniform, kappa).to(batch.rewards.dtype)
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
-    following = {**state, "kappa": adapt_kappa(kappa, filtered, config)}
+    # Algorithm 1, step 2 (Feedback Control), by the filter that admits the same share.
+    filtered = top_kappa(batch.rewards, kappa)
+    next_state = {**state, "kappa": adapt_kappa(kappa, filtered, config)}
     metrics = {**filter_metrics(kappa, filtered), "max_weight": weights.max()}
-    return LossOutput(-(weights * log_prob).mean(), following, metrics)
+    return LossOutput(-(weights * log_prob).mean(), next_state, metrics)
 
 
 def q_loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOQConfig
 ) -> LossOutput:
-    """The third loss above plus the critics', and the next κ."""
+    """The loss of DRPO-Q plus the critics', and the next κ."""
+    # IQL's critics, whose min Q̄(s, a) takes the place of R.
     values, _, critic_loss = expectile_losses(parameters, state, batch, config)
+    # Algorithm 1, step 1 (Filtering) and step 3 (Variational Update).
     filtered = top_kappa(values, state["kappa"])
     advantages = (values - filtered.threshold) / filtered.subset_std
     output = _filtered_loss(parameters, state, batch, config, filtered, advantages)
@@ -143,15 +151,17 @@ def _filtered_loss(
     filtered: Filtered,
     advantages: Tensor,
 ) -> LossOutput:
-    """−Σ w A log π / Σ w, with the filter's metrics and its κ moved on."""
+    """−Σ w A log π / Σ w, with the filter's metrics and the next κ."""
+    # Algorithm 1, step 4 (Parameter Step): the loss whose gradient it follows.
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     total = -(filtered.weights * advantages * log_prob).sum() / filtered.weights.sum()
-    following = {**state, "kappa": adapt_kappa(state["kappa"], filtered, config)}
-    return LossOutput(total, following, filter_metrics(state["kappa"], filtered))
+    # Algorithm 1, step 2 (Feedback Control).
+    next_state = {**state, "kappa": adapt_kappa(state["kappa"], filtered, config)}
+    return LossOutput(total, next_state, filter_metrics(state["kappa"], filtered))
 
 
 def init_q_state(parameters: Parameters, config: DRPOQConfig) -> State:
-    """κ and the targets of the critics."""
+    """κ and the target networks of the critics."""
     return {**init_kappa(parameters, config), **init_targets(parameters, config)}
 
 
@@ -183,5 +193,5 @@ DRPO_Q = Algorithm(
     loss=q_loss,
     critics=expectile_critics,
     init_state=init_q_state,
-    settle=move_targets,
+    update_targets=move_targets,
 )

@@ -57,12 +57,12 @@ class FilterConfig(Config):
 
 
 def init_kappa(parameters: Parameters, config: Any) -> State:
-    """``kappa``: float64 scalar, so that ⌊κN⌋ is what exact arithmetic on Table 5 gives."""
+    """The state ``kappa``: float64 scalar, for which ⌊κN⌋ is that of Table 5's exact κ."""
     return {"kappa": torch.tensor(config.initial_kappa, dtype=torch.float64)}
 
 
 class Filtered(NamedTuple):
-    """A batch seen through the filter.
+    """The weights that the filter gives to a batch, and the statistics that it steers by.
 
     Attributes:
         weights: (N,) in [0, 1], summing to K.
@@ -80,16 +80,19 @@ class Filtered(NamedTuple):
 
 
 def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
-    """Admit the share κ of largest rewards.
+    """The weights of the share κ of largest rewards, with statistics of them and of the batch.
 
     Args:
         rewards: (N,), finite.
         kappa: float64 scalar in (0, 1].
     """
+    # K ← int(N × κ), at least 1.
     size = rewards.shape[0]
     count = torch.floor(kappa * size).clamp(1, size)
+    # ν: the smallest admitted reward.
     ranked = rewards.sort(descending=True).values
     threshold = ranked.gather(0, (count.to(torch.int64) - 1).unsqueeze(0)).squeeze(0)
+    # The K largest; those that tie at ν share what the ones above it leave.
     above, equal = rewards > threshold, rewards == threshold
     share = (count - above.sum()) / equal.sum()
     weights = above.to(rewards.dtype) + equal * share.to(rewards.dtype)
@@ -103,29 +106,29 @@ def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
 
 
 def weighted_std(values: Tensor, weights: Tensor) -> Tensor:
-    """√(Σ w (x − x̄_w)² / Σ w) + 1e-8, scalar."""
+    """Weighted population standard deviation √(Σ w (x − x̄_w)² / Σ w) + 1e-8, scalar."""
     total = weights.sum()
     mean = (weights * values).sum() / total
     return ((weights * (values - mean).square()).sum() / total).sqrt() + STD_EPSILON
 
 
 def adapt_kappa(kappa: Tensor, filtered: Filtered, config: FilterConfig) -> Tensor:
-    """The variance feedback controller (Eq. 46 and 47): the κ of the next batch.
+    """The κ of the next batch, by the variance feedback controller (Eq. 46 and 47).
 
     Relaxes where σ_subset < target_ratio · σ_batch, else tightens; kept in [min_kappa, 1].
     """
     if not config.adaptive:
         return kappa
-    relax = filtered.subset_std < config.target_ratio * filtered.batch_std
+    is_narrow = filtered.subset_std < config.target_ratio * filtered.batch_std
     return torch.where(
-        relax,
-        (kappa * config.relax_rate).clamp(max=1.0),
-        (kappa * config.tighten_rate).clamp(min=config.min_kappa),
+        is_narrow,
+        (kappa * config.relax_rate).clamp(max=1.0),  # Eq. 46
+        (kappa * config.tighten_rate).clamp(min=config.min_kappa),  # Eq. 47
     )
 
 
 def filter_metrics(kappa: Tensor, filtered: Filtered) -> dict[str, Tensor]:
-    """κ, ν, σ_subset / σ_batch and the share of the batch that was admitted."""
+    """Metrics by name: κ, ν, σ_subset / σ_batch and the share of the batch that was admitted."""
     return {
         "kappa": kappa,
         "threshold": filtered.threshold,

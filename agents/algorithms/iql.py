@@ -46,7 +46,9 @@ def loss(
     parameters: Parameters, state: State, batch: Batch, noise: Noise, config: IQLConfig
 ) -> LossOutput:
     """L_V + L_Q + L_π: each network has the gradient of its own loss alone."""
+    # L_V + L_Q, and the advantages u = min Q̄(s, a) − V(s).
     _, advantages, critic_loss = expectile_losses(parameters, state, batch, config)
+    # L_π: advantage-weighted regression.
     weights = torch.exp(advantages / config.beta).clamp(max=config.max_weight)
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
     metrics = {"critic_loss": critic_loss, "mean_weight": weights.mean()}
@@ -60,5 +62,5 @@ IQL = Algorithm(
     loss=loss,
     critics=expectile_critics,
     init_state=init_targets,
-    settle=move_targets,
+    update_targets=move_targets,
 )

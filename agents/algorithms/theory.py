@@ -44,14 +44,14 @@ def optimistic_weights(
 def dual_value(
     nu: Tensor | float, rewards: Tensor, kappa: float, probabilities: Tensor | None = None
 ) -> Tensor:
-    """ν + E[(R − ν)₊] / κ (Eq. 12), of the shape of ``nu``: convex in ν."""
+    """The dual objective ν + E[(R − ν)₊] / κ (Eq. 12), of the shape of ``nu``; convex in ν."""
     r, p = _distribution(rewards, probabilities, kappa)
     level = torch.as_tensor(nu, dtype=torch.float64)
     return level + ((r - level.unsqueeze(-1)).clamp_min(0.0) * p).sum(-1) / kappa
 
 
 def dual_threshold(rewards: Tensor, kappa: float, probabilities: Tensor | None = None) -> Tensor:
-    """ν* by sorting: the largest reward at which at least κ of the mass lies at or above."""
+    """The threshold ν* by sorting: the largest reward with κ of the mass or more at or above it."""
     r, p = _distribution(rewards, probabilities, kappa)
     order = r.argsort(descending=True)
     mass = p[order].cumsum(0)
@@ -63,7 +63,7 @@ def dual_threshold(rewards: Tensor, kappa: float, probabilities: Tensor | None =
 def dual_threshold_by_minimising(
     rewards: Tensor, kappa: float, probabilities: Tensor | None = None
 ) -> Tensor:
-    """ν* by minimising Eq. 12: piecewise linear, so its minimum is at one of the rewards."""
+    """The threshold ν* by minimising Eq. 12, piecewise linear: its minimum is at a reward."""
     r, p = _distribution(rewards, probabilities, kappa)
     return r[dual_value(r, r, kappa, p).argmin()]
 
@@ -94,7 +94,7 @@ def capped_boltzmann_on_support(
 
 
 def capped_exponentials(logits: Tensor, probabilities: Tensor, kappa: Tensor) -> Tensor:
-    """w = min(1/κ, exp(logits − λ)) (N,) with the λ for which Σ p w = 1.
+    """The density ratio w = min(1/κ, exp(logits − λ)) (N,) with the λ for which Σ p w = 1.
 
     Exact, by sorting: if the m largest are at the cap, the others share what mass is left, and the
     smallest m that leaves none of them above the cap is the solution. Static shapes, no branch on a

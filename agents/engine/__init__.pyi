@@ -3,4 +3,4 @@ from .engine import (
     init_parameters as init_parameters,
     numeric_fields as numeric_fields,
 )
-from .options import EXECUTIONS as EXECUTIONS
+from .options import EXECUTIONS as EXECUTIONS, EngineOptions as EngineOptions

@@ -1,10 +1,11 @@
-"""What an algorithm is: pure functions for one learner, and the hyper-parameters that all share."""
+"""Algorithms as pure functions for one learner, and the hyper-parameters that all share."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from recsim_drpo.core.transitions import Batch
 
 State = dict[str, Tensor]
 Noise = dict[str, Tensor]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -55,31 +57,44 @@ class LossOutput(NamedTuple):
 
 
 def no_state(parameters: Parameters, config: Any) -> State:
-    """The initial state of an algorithm that carries none."""
+    """No state: the initial one of an algorithm that carries none."""
     return {}
 
 
 def no_noise(batch_size: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, ...]]:
-    """The noise of an algorithm that draws none."""
+    """No shapes: the noise of an algorithm that draws none."""
     return {}
 
 
 def no_critics(observation_dim: int, action_dim: int, config: Any) -> Mapping[str, tuple[int, int]]:
-    """The critics of an algorithm that has none."""
+    """No networks: the critics of an algorithm that has none."""
     return {}
 
 
-def unsettled(parameters: Parameters, state: State, config: Any) -> State:
-    """What follows an optimiser step where nothing does."""
+def no_update(parameters: Parameters, state: State, config: Any) -> State:
+    """The state as it is, of an algorithm whose state no optimiser step changes."""
     return state
 
 
+def _takes_former_keyword(algorithm: type[_T]) -> type[_T]:
+    """A class whose ``update_targets`` may be given as ``settle`` too, its former name."""
+    init = algorithm.__init__
+
+    @functools.wraps(init)
+    def with_former_keyword(self: _T, *values: Any, settle: Any = None, **fields: Any) -> None:
+        init(self, *values, **fields if settle is None else fields | {"update_targets": settle})
+
+    algorithm.__init__ = with_former_keyword  # type: ignore[assignment]
+    return algorithm
+
+
+@_takes_former_keyword
 @dataclass(frozen=True)
 class Algorithm:
     """An algorithm as pure functions, written for one learner.
 
-    Every one has static shapes, no host synchronisation and no Python branch on a tensor, so that
-    it runs alone, batched over learners, compiled or captured, unchanged.
+    Each has static shapes, no host synchronisation and no Python branch on a tensor: the same code
+    runs for one learner, batched over many, compiled, or captured as a CUDA graph.
 
     Attributes:
         name: registered name.
@@ -91,8 +106,8 @@ class Algorithm:
             counters, controllers.
         noise: ``(batch_size, action_dim, config)`` to shapes of the standard normal numbers that an
             update needs, by name.
-        settle: ``(parameters, state, config) -> state`` after the optimiser step: where target
-            networks move.
+        update_targets: ``(parameters, state, config) -> state`` after the optimiser step: where
+            target networks follow the ones that learn. Was called ``settle``, which still works.
     """
 
     name: str
@@ -102,4 +117,9 @@ class Algorithm:
     critics: Callable[[int, int, Any], Mapping[str, tuple[int, int]]] = no_critics
     init_state: Callable[[Parameters, Any], State] = no_state
     noise: Callable[[int, int, Any], Mapping[str, tuple[int, ...]]] = no_noise
-    settle: Callable[[Parameters, State, Any], State] = unsettled
+    update_targets: Callable[[Parameters, State, Any], State] = no_update
+
+    @property
+    def settle(self) -> Callable[[Parameters, State, Any], State]:
+        """The former name of ``update_targets``."""
+        return self.update_targets

@@ -14,8 +14,8 @@ from recsim_drpo.agents.engine.step import LearnerState, Metrics
 _WARM_UP = 3
 
 
-class Captured:
-    """A step as one CUDA graph: a replay costs one launch, whatever the step is made of.
+class CudaGraphStep:
+    """A training step as one CUDA graph: a call costs one launch, whatever the step is made of.
 
     The learner state is updated in place; metrics are overwritten by the next call.
 
@@ -33,9 +33,9 @@ class Captured:
     ) -> None:
         self._input = example.clone()
 
-        def move() -> Metrics:
-            following, metrics = step(learner, self._input)
-            overwrite(learner, following)
+        def train_step() -> Metrics:
+            next_learner, metrics = step(learner, self._input)
+            overwrite(learner, next_learner)
             return metrics
 
         # Streams and graphs are of the current device, which need not be the learners'.
@@ -45,32 +45,32 @@ class Captured:
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(_WARM_UP):
-                    move()
+                    train_step()
             torch.cuda.current_stream().wait_stream(side)
             overwrite(learner, before)
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
-                self._metrics = move()
+                self._metrics = train_step()
 
-    def __call__(self, given: Tensor) -> Metrics:
-        """Move the learners on by one input.
+    def __call__(self, indices: Tensor) -> Metrics:
+        """One update of the learners; metrics are those of this call until the next one.
 
         Raises:
-            ValueError: it is of another shape than the example.
+            ValueError: the input is of another shape than the example.
         """
-        if given.shape != self._input.shape:
+        if indices.shape != self._input.shape:
             raise ValueError(
-                f"Indices of shape {tuple(given.shape)}; captured for {tuple(self._input.shape)}."
+                f"Indices of shape {tuple(indices.shape)}; captured for {tuple(self._input.shape)}."
             )
         with torch.cuda.device(self._input.device):
-            self._input.copy_(given)
+            self._input.copy_(indices)
             self._graph.replay()
         return self._metrics
 
 
 def overwrite(target: Any, source: Any) -> None:
-    """Copy the tensors of a state into those of another, where they are others."""
-    leaves = pytree.tree_leaves(source)
-    for old, new in zip(pytree.tree_leaves(target), leaves, strict=True):
+    """Copy the tensors of the state ``source`` into those of ``target`` that are not the same."""
+    new_tensors = pytree.tree_leaves(source)
+    for old, new in zip(pytree.tree_leaves(target), new_tensors, strict=True):
         if old is not new:
             old.copy_(new)

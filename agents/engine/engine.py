@@ -10,24 +10,29 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
-from recsim_drpo.agents.engine.cuda_graph import Captured, overwrite
+from recsim_drpo.agents.engine.cuda_graph import CudaGraphStep, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
-from recsim_drpo.agents.engine.options import EXECUTIONS, PRECISIONS
-from recsim_drpo.agents.engine.step import LearnerState, Metrics, adam_pace, make_step, turned
+from recsim_drpo.agents.engine.options import EngineOptions
+from recsim_drpo.agents.engine.step import (
+    LearnerState,
+    Metrics,
+    adam_coefficients,
+    make_step,
+    transpose_weights,
+)
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
-from recsim_drpo.core.torch_settings import matrix_precision, resolve_device
+from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
-from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
+from recsim_drpo.core.validation import check_integer, check_seed
 
-_DTYPES = (torch.float32, torch.float64)
 _MOST_PROGRAMS = 256
 
 
 def init_parameters(
     algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
 ) -> Parameters:
-    """Fresh parameters, float32 on the CPU.
+    """Parameters of all networks before any update, by name, float32 on the CPU.
 
     The policy is drawn first: agents of one seed start from one policy, whatever their critics.
     """
@@ -45,22 +50,32 @@ def init_parameters(
 
 
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
-    """Hyper-parameters that may differ within one batched computation: the real numbers."""
+    """Names of hyper-parameters that may differ between learners of one engine: real numbers."""
     return {name for name, rule in field_rules(config).items() if rule.kind is float}
 
 
-def _check_precision(precision: str, device: torch.device) -> None:
-    """Raise ``ValueError`` unless matrices can be multiplied so on the device."""
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
-    if precision == "tf32" and device.type != "cuda":
-        raise ValueError(
-            f"precision='tf32' is arithmetic of CUDA devices, not of {str(device)!r}; use float32."
-        )
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled by ``torch.compile``, whose limit on programs is raised while it runs.
+
+    To the compiler all engines' steps are one piece of code, which it gives up after eight.
+    """
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+    compiler = torch._dynamo.config
+    limits = {
+        name: max(getattr(compiler, name), _MOST_PROGRAMS)
+        for name in ("recompile_limit", "cache_size_limit")
+        if hasattr(compiler, name)
+    }
+
+    def run(*arguments: Any) -> Any:
+        with compiler.patch(limits):
+            return compiled(*arguments)
+
+    return run
 
 
 class Engine:
-    """The state of learners that share a structure, and the ways to move it on.
+    """Learners that share a structure: their state, and the step that trains them all at once.
 
     Args:
         algorithm: what they minimise.
@@ -69,13 +84,7 @@ class Engine:
         configs: hyper-parameters of each; only :func:`numeric_fields` may differ.
         seeds: of each, integers in [0, 2**63).
         batched: whether tensors have a leading learner axis; without it there is one learner.
-        device: where they learn and act. Initial parameters are the same on every device.
-        dtype: float32 or float64.
-        precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
-        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, what :meth:`bind`
-            returns is captured as a CUDA graph (:meth:`update`, whose batches lie anywhere, is
-            not); ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a compiled step is
-            captured as well.
+        options: where and how they compute; by default float32 on the CPU.
 
     Raises:
         ValueError: a value out of its range, or an option that the device does not have.
@@ -90,79 +99,64 @@ class Engine:
         seeds: Sequence[int],
         *,
         batched: bool,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
-        precision: str = "float32",
-        execution: str = "auto",
+        options: EngineOptions | None = None,
     ) -> None:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
-        self.device = resolve_device(device)
-        _check_precision(precision, self.device)
-        if dtype not in _DTYPES:
-            raise ValueError(f"dtype={dtype} is neither torch.float32 nor torch.float64.")
-        if execution not in EXECUTIONS:
-            raise unknown_name("execution", execution, EXECUTIONS)
-        cuda = self.device.type == "cuda"
-        if execution == "graph" and not cuda:
-            raise ValueError(f"execution='graph' needs a CUDA device, not {str(self.device)!r}.")
+        options = options or EngineOptions()
+        self.device = options.checked_device()
+        self.dtype, self.precision = options.dtype, options.precision
+        self.execution = options.execution
         self.algorithm, self.config = algorithm, configs[0]
         self.observation_dim, self.action_dim = observation_dim, action_dim
-        self.dtype, self.precision, self.execution = dtype, precision, execution
         self._batched = batched
-        self._compiled = execution == "compile"
-        self._captures = cuda and execution != "eager"
+        self._captures = self.device.type == "cuda" and self.execution != "eager"
         self._graph_owns_state = False
-        fresh = [
-            init_parameters(algorithm, observation_dim, action_dim, config, check_seed(seed))
+        states = [
+            self._initial_state(config, check_seed(seed))
             for config, seed in zip(configs, seeds, strict=True)
         ]
-        initial = [
-            self._initial(parameters, config, seed)
-            for parameters, config, seed in zip(fresh, configs, seeds, strict=True)
-        ]
-        together = pytree.tree_map(lambda *each: torch.stack(each), *initial)
-        self.learner: LearnerState = together if batched else initial[0]
-        self.learner = pytree.tree_map(lambda tensor: tensor.to(self.device), self.learner)
-        self._varied = {
-            name: torch.tensor([getattr(c, name) for c in configs], dtype=torch.float64)
+        stacked = pytree.tree_map(lambda *each: torch.stack(each), *states)
+        self.learner: LearnerState = pytree.tree_map(
+            lambda tensor: tensor.to(self.device), stacked if batched else states[0]
+        )
+        values = {
+            name: [getattr(config, name) for config in configs]
             for name in sorted(numeric_fields(type(self.config)))
-            if len({getattr(c, name) for c in configs}) > 1
         }
-        self._varied = {name: values.to(self.device) for name, values in self._varied.items()}
-        raw_step = make_step(algorithm, self.config, batched=batched, functional=self._compiled)
-        self._step = self._compile(raw_step)
+        self._varied = {
+            name: torch.tensor(column, dtype=torch.float64).to(self.device)
+            for name, column in values.items()
+            if len(set(column)) > 1
+        }
+        compiles = self.execution == "compile"
+        step = make_step(algorithm, self.config, batched=batched, functional=compiles)
+        self._step = _compiled(step) if compiles else step
 
-    def _initial(self, parameters: Parameters, config: PolicyConfig, seed: int) -> LearnerState:
-        state = self.algorithm.init_state(parameters, config)
-        kept = {
-            name: tensor.to(self.dtype).contiguous() for name, tensor in turned(parameters).items()
-        }
+    def _initial_state(self, config: PolicyConfig, seed: int) -> LearnerState:
+        """The state of one learner before its first update, on the CPU."""
+        drawn = init_parameters(self.algorithm, self.observation_dim, self.action_dim, config, seed)
+        state = self.algorithm.init_state(drawn, config)
+
+        def in_own_type(tensor: Tensor) -> Tensor:
+            # But for counters, and what asks for float64.
+            is_real = tensor.dtype == torch.float32
+            return (tensor.to(self.dtype) if is_real else tensor).contiguous()
+
+        parameters, state = (
+            {name: in_own_type(tensor) for name, tensor in transpose_weights(tensors).items()}
+            for tensors in (drawn, state)
+        )
         return LearnerState(
-            kept,
-            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
-            {name: torch.zeros_like(tensor) for name, tensor in kept.items()},
-            # In the parameters' type, but for counters and what asks for float64.
-            {
-                name: (v.to(self.dtype) if v.dtype == torch.float32 else v).contiguous()
-                for name, v in turned(state).items()
-            },
+            parameters,
+            exp_avg={name: torch.zeros_like(tensor) for name, tensor in parameters.items()},
+            exp_avg_sq={name: torch.zeros_like(tensor) for name, tensor in parameters.items()},
+            state=state,
             seed=torch.tensor(seed),
             step=torch.tensor(0),
             diverged_at=torch.tensor(-1),
             draws=torch.tensor(0),
         )
-
-    def _compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if not self._compiled:
-            return function
-        # All engines' steps are one piece of code to the compiler, which gives up after eight.
-        dynamo = torch._dynamo.config
-        for name in ("recompile_limit", "cache_size_limit"):
-            if hasattr(dynamo, name):
-                setattr(dynamo, name, max(getattr(dynamo, name), _MOST_PROGRAMS))
-        compiled: Callable[..., Any] = torch.compile(function, fullgraph=True, dynamic=False)
-        return compiled
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -172,7 +166,7 @@ class Engine:
     @property
     def parameters(self) -> Parameters:
         """Views of the networks' parameters by name, with the leading axes."""
-        return turned(self.learner.parameters)
+        return transpose_weights(self.learner.parameters)
 
     def update(self, batch: Batch) -> Metrics:
         """One optimiser step of every learner; metrics have the shape of :attr:`axes`.
@@ -182,15 +176,24 @@ class Engine:
         """
         check_batch(batch, self.observation_dim, self.action_dim, self.axes)
         with matrix_precision(self.precision, self.device):
-            following, metrics = self._advance(self.learner, batch)
-        self._adopt(following)
+            next_learner, metrics = self._advance(self.learner, batch)
+        self._adopt(next_learner)
         return metrics
 
-    def bind(self, transitions: Transitions, batch_size: int) -> Callable[[Tensor], Metrics]:
-        """The step that draws its batch from a log by indices, int64 (*axes, batch_size).
+    def make_train_step(
+        self, transitions: Transitions, batch_size: int
+    ) -> Callable[[Tensor], Metrics]:
+        """A function that makes one optimiser step of every learner on transitions of a log.
 
         Gathering is part of what is captured. Where it is captured, metrics are overwritten by the
         next call. (A compiler would gather anew for every use of a batch.)
+
+        Args:
+            transitions: the log, on the learners' device.
+            batch_size: B ≥ 1.
+
+        Returns:
+            a function of indices into the log, int64 (*axes, B), that returns metrics.
 
         Raises:
             ValueError: the log's shapes do not fit, or it is on another device.
@@ -203,43 +206,47 @@ class Engine:
                     f"made for {str(own)!r}."
                 )
 
-        def from_indices(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
             return self._advance(learner, transitions.take(indices))
 
         if self._captures:
             example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
             self._graph_owns_state = True
             with matrix_precision(self.precision, self.device):
-                return Captured(from_indices, self.learner, example)
+                return CudaGraphStep(advance, self.learner, example)
 
-        def move(indices: Tensor) -> Metrics:
+        def train_step(indices: Tensor) -> Metrics:
             with matrix_precision(self.precision, self.device):
-                following, metrics = from_indices(self.learner, indices)
-            self._adopt(following)
+                next_learner, metrics = advance(self.learner, indices)
+            self._adopt(next_learner)
             return metrics
 
-        return move
+        return train_step
+
+    bind = make_train_step  # its former name
 
     def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
+        """The state after one update, and its metrics; the engine's own state is left."""
         rate = self._varied.get("learning_rate", self.config.learning_rate)
-        pace = adam_pace(learner, rate)
-        following, metrics = self._step(learner, self._varied, batch, pace)
-        return following, dict(metrics)
+        coefficients = adam_coefficients(learner, rate)
+        next_learner, metrics = self._step(learner, self._varied, batch, coefficients)
+        return next_learner, dict(metrics)
 
-    def _adopt(self, following: LearnerState) -> None:
+    def _adopt(self, next_learner: LearnerState) -> None:
+        """Make a state the engine's own: in place where a graph reads and writes its tensors."""
         if self._graph_owns_state:
-            overwrite(self.learner, following)
+            overwrite(self.learner, next_learner)
         else:
-            self.learner = following
+            self.learner = next_learner
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """Means (*axes, B, a) for observations (B, o) or (*axes, B, o)."""
+        """The policies' means (*axes, B, a) for observations (B, o) or (*axes, B, o)."""
         return self._moments(observations)[0]
 
     @torch.no_grad()
     def sample(self, observations: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Draws (*axes, B, a): of the learners' own numbers, or of a generator of any device."""
+        """Actions (*axes, B, a) drawn from the policies: as their own seeds say, or a generator."""
         mean, log_std = self._moments(observations)
         if generator is not None:
             noise = torch.randn(mean.shape, generator=generator, device=generator.device)
@@ -252,18 +259,20 @@ class Engine:
         return mean + noise.to(self.device, mean.dtype) * log_std.exp()
 
     def _moments(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        def of_one(parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log σ, both (*axes, B, a), of the policies at observations."""
+
+        def moments_of_one(parameters: Parameters, inputs: Tensor) -> tuple[Tensor, Tensor]:
             mean, log_std = policy_moments(parameters, inputs, self.config.sigma)
             return mean, log_std.expand_as(mean)
 
         observations = observations.to(self.dtype)
         if not self._batched:
-            return of_one(self.parameters, observations)
+            return moments_of_one(self.parameters, observations)
         shared = 0 if observations.ndim == 3 else None
-        both: tuple[Tensor, Tensor] = torch.func.vmap(of_one, in_dims=(0, shared))(
+        moments: tuple[Tensor, Tensor] = torch.func.vmap(moments_of_one, in_dims=(0, shared))(
             self.parameters, observations
         )
-        return both
+        return moments
 
     def state_dict(self, row: int | None = None) -> dict[str, Tensor]:
         """Copies of everything that training changes, as a flat dictionary of tensors.
@@ -274,13 +283,15 @@ class Engine:
         """
         learner = self.learner
         tensors: dict[str, Tensor] = {}
-        for prefix, kept in (
+        for prefix, named in (
             ("state", learner.state),
             ("parameters", learner.parameters),
             ("adam.exp_avg", learner.exp_avg),
             ("adam.exp_avg_sq", learner.exp_avg_sq),
         ):
-            tensors |= {f"{prefix}.{name}": value for name, value in turned(kept).items()}
+            tensors |= {
+                f"{prefix}.{name}": value for name, value in transpose_weights(named).items()
+            }
         for name in ("seed", "step", "diverged_at", "draws"):
             tensors[name] = getattr(learner, name)
         dense = torch.contiguous_format  # of a transposed view as well
@@ -297,25 +308,24 @@ class Engine:
         """
         own = self.state_dict()
         for name in sorted(own.keys() | state.keys()):
-            found = tuple(state[name].shape) if name in state else "missing"
+            given = tuple(state[name].shape) if name in state else "missing"
             expected = tuple(own[name].shape) if name in own else "not there"
-            if found != expected:
+            if given != expected:
                 raise ValueError(
                     f"The state does not fit this {self.algorithm.name!r} agent (observation_dim="
-                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {found}, "
+                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {given}, "
                     f"expected {expected}."
                 )
 
-        def part(prefix: str, names: Iterable[str]) -> Parameters:
-            return turned({name: state[f"{prefix}.{name}"] for name in names})
+        def tensors_of(prefix: str, names: Iterable[str]) -> Parameters:
+            return transpose_weights({name: state[f"{prefix}.{name}"] for name in names})
 
         parameters = self.learner.parameters
-
         restored = LearnerState(
-            part("parameters", parameters),
-            part("adam.exp_avg", parameters),
-            part("adam.exp_avg_sq", parameters),
-            part("state", self.learner.state),
+            tensors_of("parameters", parameters),
+            tensors_of("adam.exp_avg", parameters),
+            tensors_of("adam.exp_avg_sq", parameters),
+            tensors_of("state", self.learner.state),
             *(state[name] for name in ("seed", "step", "diverged_at", "draws")),
         )
         self._adopt(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.engine import Engine
+from recsim_drpo.agents.engine.options import EngineOptions
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch, Transitions
 
@@ -25,8 +26,10 @@ class Learner:
         config: hyper-parameters.
         seed: integer in [0, 2**63): of initialisation, of the loss's random numbers, of
             :meth:`sample` without a generator.
-        **options: device, dtype, precision and execution of
-            :class:`recsim_drpo.agents.engine.engine.Engine`.
+        **options: fields of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
+
+    Raises:
+        ValueError: a value out of its range, or an option that the device does not have.
     """
 
     def __init__(
@@ -39,7 +42,13 @@ class Learner:
         **options: Any,
     ) -> None:
         self._engine = Engine(
-            algorithm, observation_dim, action_dim, [config], [seed], batched=False, **options
+            algorithm,
+            observation_dim,
+            action_dim,
+            [config],
+            [seed],
+            batched=False,
+            options=EngineOptions(**options),
         )
         self.name = algorithm.name
         self.observation_dim = observation_dim
@@ -69,11 +78,25 @@ class Learner:
         """
         return self._engine.update(batch)
 
-    def bind(
+    def make_train_step(
         self, transitions: Transitions, batch_size: int
     ) -> Callable[[Tensor], dict[str, Tensor]]:
-        """:meth:`update` from indices into a log, int64 (batch_size,); see :class:`Engine`."""
-        return self._engine.bind(transitions, batch_size)
+        """A function that makes one :meth:`update` of transitions of a log, given their indices.
+
+        Args:
+            transitions: the log, on the learner's device.
+            batch_size: B ≥ 1.
+
+        Returns:
+            a function of indices into the log, int64 (B,), that returns metrics; where it is a CUDA
+            graph the next call overwrites them.
+
+        Raises:
+            ValueError: the log's shapes do not fit, or it is on another device.
+        """
+        return self._engine.make_train_step(transitions, batch_size)
+
+    bind = make_train_step  # its former name
 
     def act(self, observations: Tensor) -> Tensor:
         """The policy's mean, (B, a), raw: not normalised, not clipped.

@@ -1,9 +1,9 @@
 """The training step, written once for one learner and for many of one structure.
 
-Learners never meet: a batched step maps the loss over a leading axis, and the gradient of the sum
-of the losses is each learner's own. A learner whose loss or sum of squared gradients is not finite
-keeps the state it had before, for good, with the number of the update at which that happened; its
-neighbours do not notice.
+Learners do not affect one another: a batched step maps the loss over a leading axis, and the
+gradient of the sum of the losses is each learner's own. A learner whose loss or sum of squared
+gradients is not finite keeps the state it had before, for good, with the number of the update at
+which that happened; the others go on.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from recsim_drpo.agents.engine.algorithm import Algorithm, Noise, PolicyConfig, State
+from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, constrain_policy
 from recsim_drpo.core import rng
 from recsim_drpo.core.transitions import Batch
 
 Metrics = dict[str, Tensor]
 Varied = Mapping[str, Tensor]
+_Losses = Callable[..., LossOutput]
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 
@@ -30,10 +31,10 @@ class LearnerState(NamedTuple):
     """Everything that training changes, of one learner or with a leading learner axis.
 
     Attributes:
-        parameters: of all networks by name, :func:`turned`.
-        exp_avg: Adam's first moments, likewise.
-        exp_avg_sq: Adam's second moments, likewise.
-        state: what the algorithm carries besides; copies of weights in it likewise.
+        parameters: of all networks by name, weights transposed (:func:`transpose_weights`).
+        exp_avg: Adam's first moments, by the same names.
+        exp_avg_sq: Adam's second moments, by the same names.
+        state: what the algorithm carries besides; weights copied into it are transposed too.
         seed: int64 scalar.
         step: int64 scalar, updates seen.
         diverged_at: int64 scalar, the update at which it diverged and was frozen; -1: it has not.
@@ -50,18 +51,23 @@ class LearnerState(NamedTuple):
     draws: Tensor
 
 
-class Pace(NamedTuple):
-    """Adam's learning rate and the scale of its second moment, corrected for their bias."""
+class AdamCoefficients(NamedTuple):
+    """What Adam's next step multiplies its moments by, of the shape of ``LearnerState.step``.
 
-    length: Tensor
-    scale: Tensor
+    Attributes:
+        step_size: minus the learning rate, over the bias correction 1 − β₁ᵗ of the first moment.
+        second_moment_scale: 1 / √(1 − β₂ᵗ), the bias correction of the second moment's root.
+    """
+
+    step_size: Tensor
+    second_moment_scale: Tensor
 
 
-def turned(parameters: Parameters) -> Parameters:
-    """Weights (…, out, in) as the step keeps them, (…, in, out), and back again.
+def transpose_weights(parameters: Parameters) -> Parameters:
+    """The same tensors with weights (…, out, in) seen as (…, in, out), as the step keeps them.
 
-    (in, out) is how the gradients of weights come out of a batched product, and what a batched
-    product reads without copying.
+    Applied again it turns them back. (in, out) is how the gradients of weights come out of a
+    batched product, and what a batched product reads without copying.
     """
     return {
         name: tensor.mT if ".weight_" in name else tensor for name, tensor in parameters.items()
@@ -95,8 +101,8 @@ def make_step(
     *,
     batched: bool,
     functional: bool,
-) -> Callable[[LearnerState, Varied, Batch, Pace], tuple[LearnerState, Metrics]]:
-    """The function from a state, a batch and Adam's pace to the next state and metrics.
+) -> Callable[[LearnerState, Varied, Batch, AdamCoefficients], tuple[LearnerState, Metrics]]:
+    """The function from a state and a batch to the state after one update, and its metrics.
 
     Args:
         algorithm: whose loss is descended.
@@ -107,108 +113,123 @@ def make_step(
 
     Returns:
         a function of the state, of the hyper-parameters that take other values than in ``config``
-        (float64 (L,) by name; empty for one learner), of the batch and of the pace
-        (:func:`adam_pace`).
+        (float64 (L,) by name; empty for one learner), of the batch and of
+        :func:`adam_coefficients`.
     """
 
     def loss_of_one(
         parameters: Parameters, state: State, batch: Batch, noise: Noise, varied: State
-    ) -> tuple[Tensor, State, Metrics]:
+    ) -> LossOutput:
         return algorithm.loss(parameters, state, batch, noise, with_values(config, varied))
 
-    def settle_one(parameters: Parameters, state: State, varied: State) -> State:
-        return algorithm.settle(parameters, state, with_values(config, varied))
+    def update_targets_of_one(parameters: Parameters, state: State, varied: State) -> State:
+        return algorithm.update_targets(parameters, state, with_values(config, varied))
 
     losses = torch.func.vmap(loss_of_one) if batched else loss_of_one
-    settle = torch.func.vmap(settle_one) if batched else settle_one
-
-    def total(parameters: Parameters, *rest: Any) -> tuple[Tensor, tuple[Tensor, State, Metrics]]:
-        loss, state, metrics = losses(parameters, *rest)
-        return loss.sum(), (loss, state, metrics)
-
-    def differentiate(
-        parameters: Parameters, *rest: Any
-    ) -> tuple[Parameters, tuple[Tensor, State, Metrics]]:
-        if functional:
-            gradients, (_, output) = torch.func.grad_and_value(total, has_aux=True)(
-                parameters, *rest
-            )
-            return gradients, output
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
-        value, output = total(leaves, *rest)
-        found = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
-        return dict(zip(leaves, found, strict=True)), output
+    update_targets = torch.func.vmap(update_targets_of_one) if batched else update_targets_of_one
+    differentiate = _gradients_by_functions if functional else _gradients_by_autograd
 
     def step(
-        learner: LearnerState, varied: Varied, batch: Batch, pace: Pace
+        learner: LearnerState, varied: Varied, batch: Batch, coefficients: AdamCoefficients
     ) -> tuple[LearnerState, Metrics]:
+        # The batch and the random numbers, in the type that learners compute in.
         dtype = dtype_of(learner)
         batch = _as_dtype(batch, dtype)
         shapes = algorithm.noise(batch.rewards.shape[-1], batch.actions.shape[-1], config)
         drawn = draw_noise(shapes, learner.seed, learner.step)
         noise = {name: numbers.to(dtype) for name, numbers in drawn.items()}
+
+        # The loss, and the gradient of each learner's own.
+        parameters, state = transpose_weights(learner.parameters), transpose_weights(learner.state)
         gradients, (loss, state, metrics) = differentiate(
-            turned(learner.parameters), turned(learner.state), batch, noise, dict(varied)
+            losses, parameters, state, batch, noise, dict(varied)
         )
+
         with torch.no_grad():
-            kept_way = turned(gradients)
-            # Squared: a finite gradient whose square overflows would make Adam's second moment
-            # infinite, and the parameters NaN one update later.
-            squares = [g.square().flatten(loss.ndim).sum(dim=-1) for g in kept_way.values()]
-            healthy = torch.isfinite(loss + torch.stack(squares).sum(dim=0))
-            alive = (learner.diverged_at < 0) & healthy
-            count = learner.step + 1
-            moments = _adam(learner, kept_way, pace)
-            constrain_policy(moments[0])
-            settled = turned(settle(turned(moments[0]), _detached(state), dict(varied)))
+            # Adam, and after it the target networks.
+            gradients = transpose_weights(gradients)
+            parameters, exp_avg, exp_avg_sq = _adam(learner, gradients, coefficients)
+            constrain_policy(parameters)
+            state = update_targets(transpose_weights(parameters), _detached(state), dict(varied))
 
-            def kept(new: Mapping[str, Tensor], old: Mapping[str, Tensor]) -> dict[str, Tensor]:
-                return {
-                    name: torch.where(_over(alive, tensor), new[name].to(tensor.dtype), tensor)
-                    for name, tensor in old.items()
-                }
-
-            following = LearnerState(
-                kept(moments[0], learner.parameters),
-                kept(moments[1], learner.exp_avg),
-                kept(moments[2], learner.exp_avg_sq),
-                kept(settled, learner.state),
+            # A learner that diverges, or did before, keeps all that it had.
+            number = learner.step + 1
+            is_sound = (learner.diverged_at < 0) & _is_finite(loss, gradients)
+            next_learner = LearnerState(
+                _where(is_sound, parameters, learner.parameters),
+                _where(is_sound, exp_avg, learner.exp_avg),
+                _where(is_sound, exp_avg_sq, learner.exp_avg_sq),
+                _where(is_sound, transpose_weights(state), learner.state),
                 learner.seed,
-                count,
-                torch.where(alive | (learner.diverged_at >= 0), learner.diverged_at, count),
+                number,
+                torch.where(is_sound | (learner.diverged_at >= 0), learner.diverged_at, number),
                 learner.draws,
             )
-        return following, _detached({"loss": loss, **metrics})
+        return next_learner, _detached({"loss": loss, **metrics})
 
     return step
 
 
-def adam_pace(learner: LearnerState, rate: Tensor | float) -> Pace:
-    """What Adam's next step multiplies its moments by, of the shape of ``learner.step``.
+def _gradients_by_functions(
+    losses: _Losses, parameters: Parameters, *others: Any
+) -> tuple[Parameters, LossOutput]:
+    """Gradients of the sum of the losses by ``torch.func``, and what the losses returned."""
+
+    def total(parameters: Parameters, *others: Any) -> tuple[Tensor, LossOutput]:
+        output = losses(parameters, *others)
+        return output[0].sum(), output
+
+    differentiated = torch.func.grad_and_value(total, has_aux=True)
+    gradients, (_, output) = differentiated(parameters, *others)
+    return gradients, output
+
+
+def _gradients_by_autograd(
+    losses: _Losses, parameters: Parameters, *others: Any
+) -> tuple[Parameters, LossOutput]:
+    """Gradients of the sum of the losses by autograd, and what the losses returned."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
+    output = losses(leaves, *others)
+    gradients = torch.autograd.grad(output[0].sum(), list(leaves.values()), materialize_grads=True)
+    return dict(zip(leaves, gradients, strict=True)), output
+
+
+def _is_finite(loss: Tensor, gradients: Parameters) -> Tensor:
+    """Whether loss and sum of squared gradients are finite: bool, of the shape of the loss.
+
+    Squared: a finite gradient whose square overflows would make Adam's second moment infinite, and
+    the parameters NaN one update later.
+    """
+    squares = [g.square().flatten(loss.ndim).sum(dim=-1) for g in gradients.values()]
+    return torch.isfinite(loss + torch.stack(squares).sum(dim=0))
+
+
+def adam_coefficients(learner: LearnerState, rate: Tensor | float) -> AdamCoefficients:
+    """The coefficients of the learners' next step of Adam, in the type that they compute in.
 
     Apart from the step, since a compiler that fuses it into the pass over all parameters takes the
     powers anew for each of them.
     """
     exponent = (learner.step + 1).to(torch.float64)
-    length = -rate / (1.0 - _BETAS[0] ** exponent)
-    scale = (1.0 - _BETAS[1] ** exponent).rsqrt()
+    step_size = -rate / (1.0 - _BETAS[0] ** exponent)
+    second_moment_scale = (1.0 - _BETAS[1] ** exponent).rsqrt()
     dtype = dtype_of(learner)
-    return Pace(length.to(dtype), scale.to(dtype))
+    return AdamCoefficients(step_size.to(dtype), second_moment_scale.to(dtype))
 
 
 def _adam(
-    learner: LearnerState, gradients: Parameters, pace: Pace
+    learner: LearnerState, gradients: Parameters, coefficients: AdamCoefficients
 ) -> tuple[Parameters, Parameters, Parameters]:
-    """Parameters and moments after a step of Adam (Kingma and Ba, 2015)."""
-    parameters, firsts, seconds = {}, {}, {}
+    """Parameters, first and second moments after a step of Adam (Kingma and Ba, 2015, Alg. 1)."""
+    parameters, exp_avg, exp_avg_sq = {}, {}, {}
     for name, gradient in gradients.items():
         first = torch.lerp(learner.exp_avg[name], gradient, 1.0 - _BETAS[0])
         second = torch.lerp(learner.exp_avg_sq[name], gradient.square(), 1.0 - _BETAS[1])
-        spread = second.sqrt() * _over(pace.scale, second) + _EPSILON
-        step = first * _over(pace.length, first)
-        parameters[name] = torch.addcdiv(learner.parameters[name], step, spread)
-        firsts[name], seconds[name] = first, second
-    return parameters, firsts, seconds
+        denominator = second.sqrt() * _over(coefficients.second_moment_scale, second) + _EPSILON
+        step = first * _over(coefficients.step_size, first)
+        parameters[name] = torch.addcdiv(learner.parameters[name], step, denominator)
+        exp_avg[name], exp_avg_sq[name] = first, second
+    return parameters, exp_avg, exp_avg_sq
 
 
 def dtype_of(learner: LearnerState) -> torch.dtype:
@@ -217,12 +238,22 @@ def dtype_of(learner: LearnerState) -> torch.dtype:
 
 
 def _over(numbers: Tensor, tensor: Tensor) -> Tensor:
-    """A number for each learner, or a scalar, of as many axes as the tensor."""
+    """Numbers, one for each learner or a scalar, shaped to broadcast over the tensor."""
     return numbers.reshape(numbers.shape + (1,) * (tensor.ndim - numbers.ndim))
 
 
+def _where(
+    is_new: Tensor, new: Mapping[str, Tensor], old: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Tensors by name: the new ones of learners for which ``is_new`` holds, else the old ones."""
+    return {
+        name: torch.where(_over(is_new, tensor), new[name].to(tensor.dtype), tensor)
+        for name, tensor in old.items()
+    }
+
+
 def with_values(config: PolicyConfig, values: Mapping[str, Any]) -> PolicyConfig:
-    """The configuration with some fields replaced by tensors, which its checks could not read."""
+    """The configuration with some fields replaced by tensors, unchecked as a check reads them."""
     if not values:
         return config
     replaced = copy.copy(config)

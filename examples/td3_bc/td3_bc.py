@@ -52,13 +52,13 @@ class TD3BC:
     def critic_loss(self, batch: Batch, noise: Tensor) -> Tensor:
         """Squared errors of both critics; noise (B, a) is standard normal."""
         noise = (self.policy_noise * noise).clamp(-self.noise_clip, self.noise_clip)
-        following = self.targets["policy"](batch.next_observations).tanh() + noise
-        pair = torch.cat((batch.next_observations, following.clamp(-1.0, 1.0)), dim=1)
+        next_actions = self.targets["policy"](batch.next_observations).tanh() + noise
+        pair = torch.cat((batch.next_observations, next_actions.clamp(-1.0, 1.0)), dim=1)
         value = torch.minimum(self.targets["q1"](pair), self.targets["q2"](pair)).squeeze(1)
-        goal = batch.rewards + self.discount * value.masked_fill(batch.terminations, 0.0)
+        targets = batch.rewards + self.discount * value.masked_fill(batch.terminations, 0.0)
         pair = torch.cat((batch.observations, batch.actions), dim=1)
-        found = torch.cat([self.networks[q](pair) for q in ("q1", "q2")], dim=1)
-        return mse_loss(found, goal[:, None].expand_as(found), reduction="sum") / len(goal)
+        values = torch.cat([self.networks[q](pair) for q in ("q1", "q2")], dim=1)
+        return mse_loss(values, targets[:, None].expand_as(values), reduction="sum") / len(targets)
 
     def policy_loss(self, batch: Batch) -> Tensor:
         """-λ Q_1 of the policy's own actions, and their distance from the logged ones."""
@@ -86,7 +86,7 @@ class TD3BC:
         return actions.detach()
 
     def policy_network(self) -> nn.Sequential:
-        """What :meth:`act` computes, for ``recsim-drpo export``."""
+        """The network that :meth:`act` computes, for ``recsim-drpo export``."""
         return nn.Sequential(self.networks["policy"], nn.Tanh())
 
     def state_dict(self) -> dict[str, Any]:

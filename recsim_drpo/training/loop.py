@@ -195,7 +195,7 @@ def train_fleet(
     starts = dict(zip(map(id, different), _starts(different), strict=True))
     sizes = torch.tensor([len(log) for log in logs], device=device)
     offsets = torch.tensor([starts[id(log)] for log in logs], device=device).unsqueeze(1)
-    step = fleet.bind(everything, config.batch_size)
+    step = fleet.make_train_step(everything, config.batch_size)
     histories: list[list[Row]] = [[] for _ in range(len(fleet))]
     marked: set[int] = set()
 
@@ -239,10 +239,11 @@ def train_fleet(
 def _step_of(
     agent: Agent, transitions: Transitions, batch_size: int
 ) -> Callable[[Tensor], Mapping[str, Tensor]]:
-    bind = getattr(agent, "bind", None)
-    if bind is not None:
-        bound: Callable[[Tensor], Mapping[str, Tensor]] = bind(transitions, batch_size)
-        return bound
+    # ``bind`` is what agents from outside may still call it.
+    make = getattr(agent, "make_train_step", None) or getattr(agent, "bind", None)
+    if make is not None:
+        train_step: Callable[[Tensor], Mapping[str, Tensor]] = make(transitions, batch_size)
+        return train_step
     return lambda indices: agent.update(transitions.take(indices))
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from recsim_drpo.agents.engine.algorithm import Algorithm
-from recsim_drpo.agents.fleet import Fleet, check_variants, structure_of
+from recsim_drpo.agents.fleet import Fleet, check_variants, static_signature
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import find_agent, make_agent
 from recsim_drpo.core.config import build_config
@@ -86,8 +86,9 @@ def train_many(
         fleet_size: most learners in one batched computation; ``None``: 8 on a CPU, whose caches
             hold no more, 512 elsewhere.
         progress: show rate and time left on a terminal.
-        **options: dtype, precision and execution of :class:`.engine.Engine`,
-            which agents from outside do not have.
+        **options: dtype, precision and execution of
+            :class:`recsim_drpo.agents.engine.options.EngineOptions`, which agents from outside do
+            not have.
 
     Returns:
         what became of each run: agent by agent, variant by variant, seed by seed.
@@ -163,7 +164,7 @@ def _pieces(
             make_agent(name, **shape, **overrides)
         else:
             kind = f"hyper-parameter of {name!r}"
-            structure = structure_of(build_config(algorithm.config, overrides, kind))
+            structure = static_signature(build_config(algorithm.config, overrides, kind))
         empty = _Piece(name, algorithm, own, {})
         pieces.setdefault((own.batch_size, structure), empty).variants[number] = dict(variant)
     return list(pieces.values())

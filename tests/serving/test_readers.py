@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.serving.readers import open_contexts
 from recsim_drpo.serving.recommender import load_recommender
 

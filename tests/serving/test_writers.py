@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from recsim_drpo.cli.app import main
+from recsim_drpo.cli import main
 from recsim_drpo.serving.recommender import Recommender, load_recommender
 
 

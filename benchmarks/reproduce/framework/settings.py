@@ -23,7 +23,7 @@ class Settings:
         folder: where unfinished work is kept and results are written.
         processes: how many, each with one thread.
         num_seeds: seeds 0 to ``num_seeds`` - 1; ``None`` is the experiment's own number.
-        execution: of :class:`recsim_drpo.agents.engine.engine.Engine`.
+        execution: of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
         device: where everything is computed.
         progress: show rates and time left on a terminal.
     """

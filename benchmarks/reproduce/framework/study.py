@@ -46,7 +46,7 @@ class Study:
         num_test_users: users that results are measured on.
         num_validation_users: other users, for learning curves and for choosing hyper-parameters.
         offline: also choose by a held-out log, see :mod:`.framework.offline`.
-        execution: of :class:`recsim_drpo.agents.engine.engine.Engine`.
+        execution: of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
         device: where everything is computed.
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
         full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.

@@ -155,7 +155,7 @@ def monitor(
         state = fleet.state_dict()
         state["parameters.log_std"].fill_(variant.log_sigma)
         fleet.load_state_dict(state)
-    step = fleet.bind(everything, BATCH_SIZE)
+    step = fleet.make_train_step(everything, BATCH_SIZE)
     generator = torch.Generator().manual_seed(0)
 
     def probe(size: int) -> dict[str, Tensor]:

@@ -29,12 +29,12 @@ def random_problem(seed, size=8, atoms=True):
 
 def linear_programme(rewards, probabilities, kappa):
     """Eq. 9 by scipy: maximise Σ q R over Σ q = 1, 0 ≤ q ≤ p / κ."""
-    found = linprog(
+    solution = linprog(
         -rewards, A_eq=np.ones((1, len(rewards))), b_eq=[1.0],
         bounds=[(0.0, p / kappa) for p in probabilities],
     )  # fmt: skip
-    assert found.success
-    return -found.fun
+    assert solution.success
+    return -solution.fun
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -100,14 +100,14 @@ def test_capped_boltzmann_solutions_against_a_numerical_solver(seed, support):
         assert q.sum() == pytest.approx(1.0, abs=1e-9)
         assert (q <= p / kappa + 1e-9).all()
         assert (q > 0).all()  # it does not cut the bottom, against Eq. 45
-        found = minimize(
+        solution = minimize(
             lambda x, t=tau: -entropic_objective(x, r, p, t, reference),
             p,
             bounds=[(1e-12, b / kappa) for b in p],
             constraints={"type": "eq", "fun": lambda x: x.sum() - 1.0},
             options={"ftol": 1e-12, "maxiter": 500},
         )
-        assert entropic_objective(q, r, p, tau, reference) >= -found.fun - 1e-7
+        assert entropic_objective(q, r, p, tau, reference) >= -solution.fun - 1e-7
 
 
 def test_capped_boltzmann_limits():
