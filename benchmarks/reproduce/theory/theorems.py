@@ -1,7 +1,8 @@
 """Sections 3 and 4, Appendices A to F, as experiments: ``recsim-drpo reproduce theory``.
 
-:mod:`.divergence` has Proposition 3.1 to Proposition 3.6, :mod:`.optimistic_dro` Theorem 4.1, F.2
-and F.3. Every claim is computed on random instances of fixed seeds and answered by a verdict.
+:mod:`.fisher_information` has Proposition 3.1 and 3.6, :mod:`.divergence` what is between them,
+:mod:`.optimistic_dro` Theorem 4.1, F.2 and F.3. Every claim is computed on random instances of
+fixed seeds and answered by a verdict.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from tqdm import tqdm
 
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import divergence, optimistic_dro
+from recsim_drpo.benchmarks.reproduce.theory import (
+    divergence,
+    fisher_information,
+    optimistic_dro,
+)
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import plots
 
@@ -26,12 +31,12 @@ NUM_INSTANCES = 1_000
 QUICK_INSTANCES = 200
 
 EXPERIMENTS: Mapping[str, Callable[[int], Experiment]] = {
-    "proposition-3.1": divergence.proposition_3_1,
+    "proposition-3.1": fisher_information.proposition_3_1,
     "theorem-3.2": divergence.theorem_3_2,
     "corollary-3.3": divergence.corollary_3_3,
     "theorem-3.4": divergence.theorem_3_4,
     "corollary-3.5": divergence.corollary_3_5,
-    "proposition-3.6": divergence.proposition_3_6,
+    "proposition-3.6": fisher_information.proposition_3_6,
     "theorem-4.1": optimistic_dro.theorem_4_1,
     "appendix-F.2": optimistic_dro.variational_dual,
     "appendix-F.3": optimistic_dro.bilevel_regularisation,
@@ -44,7 +49,7 @@ def run(settings: Settings) -> dict[str, Any]:
     hidden = None if settings.progress else True
     bar = tqdm(EXPERIMENTS.items(), "theory", unit="claim", disable=hidden)
     with threads(1):
-        return result("theory", settings.quick, {name: one(num) for name, one in bar})
+        return result("theory", settings.quick, {name: experiment(num) for name, experiment in bar})
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:

@@ -16,8 +16,9 @@ from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import (
-    divergence,
+    dynamics,
     figure2,
+    fisher_information,
     optimistic_dro,
     phantom,
     theorems as theory,
@@ -93,8 +94,10 @@ def _draw_a_line(folder):
 def test_score_and_hessian_by_hand():
     # μ = 0.5, σ = 2, a = 3.5: z = 1.5.
     theta, action = [[0.5, np.log(2.0)]], [3.5]
-    np.testing.assert_allclose(divergence.scores(theta, action), [[0.75, 1.25]])
-    np.testing.assert_allclose(divergence.hessians(theta, action), [[[0.25, 1.5], [1.5, 4.5]]])
+    np.testing.assert_allclose(fisher_information.scores(theta, action), [[0.75, 1.25]])
+    np.testing.assert_allclose(
+        fisher_information.hessians(theta, action), [[[0.25, 1.5], [1.5, 4.5]]]
+    )
 
 
 def test_the_hessian_of_one_sample_is_indefinite_and_the_average_over_the_policy_is_not(found):
@@ -130,10 +133,10 @@ def flow(distance, sigma, duration):
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
 def test_a_near_negative_sample_lets_mu_rest_and_a_far_one_explodes(sigma):
-    boundary = brentq(lambda d: float(divergence.repulsion_margin(d, sigma)), 1e-6, 5.0)
-    assert divergence.repulsion_margin(1.02 * boundary, sigma) > 0
+    boundary = brentq(lambda d: float(dynamics.repulsion_margin(d, sigma)), 1e-6, 5.0)
+    assert dynamics.repulsion_margin(1.02 * boundary, sigma) > 0
     assert flow(1.02 * boundary, sigma, 60.0).status == 1
-    assert divergence.repulsion_margin(0.9 * boundary, sigma) < 0
+    assert dynamics.repulsion_margin(0.9 * boundary, sigma) < 0
     near = flow(0.9 * boundary, sigma, 30.0)
     assert near.status == 0
     assert near.y[1, -1] > np.log(sigma) + 3.0
@@ -178,7 +181,7 @@ def torch_ascent(actions, advantage, steps, rate, adam, learn_sigma):
 @pytest.mark.parametrize("learn_sigma", [False, True])
 def test_ascent_is_torchs(actions, advantage, adam, learn_sigma):
     steps, rate = (50, 0.01) if adam else (8, 0.02)
-    path = divergence.ascend(
+    path = dynamics.ascend(
         np.array(actions)[:, None], advantage, steps, rate, adam=adam, learn_sigma=learn_sigma
     )
     expected = torch_ascent(actions, advantage, steps, rate, adam, learn_sigma)
@@ -196,10 +199,10 @@ def test_growth_is_geometric_with_sigma_fixed_only(found):
 
 def test_what_adam_reaches_in_5000_steps(found):
     """log σ may move by more than 1.5: gradients that grow outrun Adam's second moment."""
-    path = divergence.ascend(np.array([3.0]), -1.0, 5_000, 3e-4, adam=True)
+    path = dynamics.ascend(np.array([3.0]), -1.0, 5_000, 3e-4, adam=True)
     assert -2.7 < path.log_sigma[-1, 0] < -2.3
     assert f"to {path.log_sigma[-1, 0]:.2f}" in verdict(found, "Corollary 3.3, overflow")["because"]
-    attracted = divergence.ascend(np.array([0.0]), 1.0, 5_000, 3e-4, adam=True)
+    attracted = dynamics.ascend(np.array([0.0]), 1.0, 5_000, 3e-4, adam=True)
     assert attracted.log_sigma[-1, 0] == pytest.approx(-1.5, abs=1e-3)
 
 
