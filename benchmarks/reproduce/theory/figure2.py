@@ -39,6 +39,7 @@ from recsim_drpo.simulator.world import make_world
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COMMAND = "recsim-drpo reproduce figure2"
 KAPPAS = (0.5, 0.05)
@@ -306,7 +307,7 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     data = result["data"]["figure-2"]
     paths: list[Path] = []
     for kappa in KAPPAS:
-        paths += _draw_filter(data, kappa, folder, f"figure-2-kappa-{kappa:g}")
+        paths += plots.save(draw_filter(data, kappa), folder / f"figure-2-kappa-{kappa:g}")
     return paths
 
 
@@ -318,7 +319,8 @@ def _at_least_a_decade(axes: Axes) -> None:
     axes.set_ylim(10.0 ** (low - missing), 10.0 ** (high + missing))
 
 
-def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str) -> list[Path]:
+def draw_filter(data: Mapping[str, Any], kappa: float) -> Figure:
+    """Panels of one filter: norms, force on log σ and σ itself by row, a way to make σ a column."""
     rows = {
         "total": "‖∇‖, all parameters",
         "mu": "‖∇‖, means",
@@ -360,4 +362,4 @@ def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str)
         f" ({data['num_seeds']} seeds, bands from least to largest)",
         fontsize=11,
     )
-    return plots.save(figure, folder / name)
+    return figure

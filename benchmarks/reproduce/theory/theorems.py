@@ -54,19 +54,8 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """A picture of each experiment in an existing folder, as PNG and SVG."""
-    pictures: dict[str, Callable[[Axes, Mapping[str, Any]], None]] = {
-        "proposition-3.1": _draw_hessian,
-        "theorem-3.2": _draw_dynamics,
-        "corollary-3.3": _draw_growth,
-        "theorem-3.4": _draw_fragility,
-        "corollary-3.5": _draw_ratio,
-        "proposition-3.6": _draw_invariance,
-        "theorem-4.1": _draw_filter,
-        "appendix-F.2": _draw_dual,
-        "appendix-F.3": _draw_weights,
-    }
     paths: list[Path] = []
-    for name, picture in pictures.items():
+    for name, picture in PICTURES.items():
         figure, axes = plots.new_figure()
         picture(axes, result["data"][name])
         axes.legend(frameon=False, fontsize=8)
@@ -189,3 +178,17 @@ def _draw_weights(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.axhline(cap, color="0.4", ls="--", lw=1, label=f"cap 1/κ = {cap:g}")
     axes.set(xlabel="reward", ylabel="density ratio w")
     axes.set_title(f"Appendix F.3 at τ = {data['tau']:g}", fontsize=10)
+
+
+PICTURES: Mapping[str, Callable[[Axes, Mapping[str, Any]], None]] = {
+    "proposition-3.1": _draw_hessian,
+    "theorem-3.2": _draw_dynamics,
+    "corollary-3.3": _draw_growth,
+    "theorem-3.4": _draw_fragility,
+    "corollary-3.5": _draw_ratio,
+    "proposition-3.6": _draw_invariance,
+    "theorem-4.1": _draw_filter,
+    "appendix-F.2": _draw_dual,
+    "appendix-F.3": _draw_weights,
+}
+"""What draws an experiment's data onto axes, by the experiment's name."""
