@@ -7,7 +7,6 @@ file into memory and keeps nothing.
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import tempfile
@@ -22,6 +21,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
     DIM,
     Goal,
     Line,
+    environment,
     in_fresh_process,
     parse_command,
     peak_memory,
@@ -116,11 +116,11 @@ def _import_afresh(folder: Path, log: Path) -> tuple[float, float, float]:
 
 
 def _import_job(root: str, log: str) -> tuple[float, int]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     vectors = unit_rows(_NUM_ITEMS, DIM, torch.Generator().manual_seed(0)).numpy()
     items = vectors, np.arange(_NUM_ITEMS)
     columns = Columns(numbers=["x*"])
-    seconds = seconds_per_call(lambda: import_log(DATASET, log, items, columns, progress=False))
+    with environment(MINARI_DATASETS_PATH=root):
+        seconds = seconds_per_call(lambda: import_log(DATASET, log, items, columns, progress=False))
     return seconds, peak_memory()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from recsim_drpo.benchmarks.speed.measuring import environment
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.core.transitions import Transitions
@@ -154,8 +154,7 @@ def study(data: Path, seeds: Sequence[int], steps: int) -> list[Row]:
 
 def _imported(data: Path) -> tuple[dict[str, Transitions], Tensor]:
     logs = {}
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MINARI_DATASETS_PATH"] = folder
+    with tempfile.TemporaryDirectory() as folder, environment(MINARI_DATASETS_PATH=folder):
         for name in LOGS:
             log = data / f"men_{name}.csv"
             columns, items, notes = open_bandit(log)

@@ -34,6 +34,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
     Goal,
     Line,
     Sgemm,
+    environment,
     in_fresh_process,
     parse_command,
     peak_memory,
@@ -97,7 +98,7 @@ QUICK = Sizes(
 
 @dataclass(frozen=True)
 class Setting:
-    """What the sections share.
+    """Sizes, device and folder that the sections of a measurement share.
 
     Attributes:
         sizes: how much is measured.
@@ -184,7 +185,7 @@ def _step(env: VectorEnv[Any, Any, Any], steps: int) -> None:
 def generate(setting: Setting) -> list[Line]:
     """Generating and exporting a log, each time in a process of its own."""
     sizes, device = setting.sizes, str(setting.device)
-    where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
+    computer = f"{torch.get_num_threads()} threads" if device == "cpu" else device
     world = make_world()
     score_flops = 2.0 * world.config.num_topics * world.num_items * sizes.rounds
     sgemm = Sgemm(setting.device)
@@ -193,7 +194,7 @@ def generate(setting: Setting) -> list[Line]:
         jobs.append(_generate_afresh(_dataset_root(setting), sizes.rounds, device))
         writes.append(_write_seconds(setting.folder, jobs[-1].num_bytes))
         products.append(score_flops / sgemm.rate())
-    what = f"generate {sizes.rounds:,} rounds, {where}"
+    what = f"generate {sizes.rounds:,} rounds, {computer}"
     seconds, peaks = [job.seconds for job in jobs], [job.peak / 1e9 for job in jobs]
     written = f"write {jobs[0].num_bytes / 1e9:.3g} GB"
     return [
@@ -248,17 +249,17 @@ def _generate_afresh(root: Path, num_rounds: int, device: str) -> _Generation:
 
 
 def _generate_job(root: str, num_rounds: int, device: str) -> tuple[float, int]:
-    os.environ["MINARI_DATASETS_PATH"] = root
-    seconds = seconds_per_call(
-        lambda: generate_dataset(
-            DATASET,
-            scenario="extreme",
-            num_rounds=num_rounds,
-            device=device,
-            card=False,
-            progress=False,
+    with environment(MINARI_DATASETS_PATH=root):
+        seconds = seconds_per_call(
+            lambda: generate_dataset(
+                DATASET,
+                scenario="extreme",
+                num_rounds=num_rounds,
+                device=device,
+                card=False,
+                progress=False,
+            )
         )
-    )
     return seconds, peak_memory()
 
 
@@ -307,11 +308,11 @@ def load(setting: Setting) -> list[Line]:
 
 
 def _load_job(root: str, device: str) -> tuple[float, float]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     path = _data_file(Path(root))
     _read_bytes(path)  # into the page cache
     read = seconds_per_call(lambda: _read_bytes(path))
-    return seconds_per_call(lambda: load_transitions(DATASET, device=device)), read
+    with environment(MINARI_DATASETS_PATH=root):
+        return seconds_per_call(lambda: load_transitions(DATASET, device=device)), read
 
 
 def _read_bytes(path: Path) -> None:
@@ -340,12 +341,12 @@ def off_policy(setting: Setting) -> list[Line]:
 
 
 def _ope_job(root: str, device: str) -> tuple[float, float, float]:
-    os.environ["MINARI_DATASETS_PATH"] = root
     agent = make_agent("bc", observation_dim=OBSERVATION_DIM, action_dim=DIM, device=device)
     start = time.process_time()
-    seconds = seconds_per_call(
-        lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)
-    )
+    with environment(MINARI_DATASETS_PATH=root):
+        seconds = seconds_per_call(
+            lambda: OffPolicyEvaluator(read_item_log(DATASET, device=device))(agent)
+        )
     return seconds, time.process_time() - start, peak_memory() / 1e9
 
 

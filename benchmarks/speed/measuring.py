@@ -1,4 +1,4 @@
-"""What the measurements of speed share: lines of the table, clocks, rooflines and the command.
+"""Lines of the table, clocks, rooflines and the command that all measurements of speed share.
 
 Every measurement stands beside a peer or a roofline that is measured in the same run, turn by turn
 with it, so that a busy machine slows both.
@@ -15,8 +15,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -195,6 +196,21 @@ def random_transitions(count: int, device: torch.device) -> Transitions:
 def where(device: torch.device) -> str:
     """In the words of a line: what computes."""
     return "1 thread" if device.type == "cpu" else str(device)
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while, also for processes begun meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def in_fresh_process(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
