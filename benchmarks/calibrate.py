@@ -115,7 +115,7 @@ def solve(config: WorldConfig, num_users: int) -> tuple[WorldConfig, LoggingConf
 
 
 def measure(config: WorldConfig, logging: LoggingConfig, num_users: int) -> dict[str, Any]:
-    """All that is reported of a world and its logging agent, as they are."""
+    """Facts about a world and its logging agent by name, for JSON."""
     world = World(config)
     users = world.users("train", 0, torch.arange(num_users))
     values = world.latent_reward(world.cosines(users.tastes))
@@ -198,8 +198,8 @@ def main() -> None:
     if arguments.check:
         num_users = arguments.num_users or 20_000
         for seed in arguments.catalogue_seeds:
-            found = measure(WorldConfig(catalogue_seed=seed), LoggingConfig(), num_users)
-            print(json.dumps(found, indent=1))
+            facts = measure(WorldConfig(catalogue_seed=seed), LoggingConfig(), num_users)
+            print(json.dumps(facts, indent=1))
         return
     num_users = arguments.num_users or 800
     rows: list[dict[str, Any]] = []

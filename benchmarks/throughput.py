@@ -59,7 +59,7 @@ _CHUNK = 2**24
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """Numbers of things that are measured, and how often.
 
     Attributes:
         repetitions: turns of everything but generating.

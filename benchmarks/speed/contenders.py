@@ -1,4 +1,4 @@
-"""What trains in the measurements of training speed, how much of it, and how turns are taken."""
+"""Fleets and learners whose training is timed: their sizes, and turns that they take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from recsim_drpo.training.loop import drawn_ahead
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """Numbers of things that are measured, and how often.
 
     Attributes:
         repetitions: turns of everything that is compared.

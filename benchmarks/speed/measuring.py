@@ -194,7 +194,7 @@ def random_transitions(count: int, device: torch.device) -> Transitions:
 
 
 def where(device: torch.device) -> str:
-    """In the words of a line: what computes."""
+    """The device in words, as lines of the table have it: ``1 thread``, ``cuda``."""
     return "1 thread" if device.type == "cpu" else str(device)
 
 
@@ -247,7 +247,7 @@ def cpu_name() -> str:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
+    """Processor, threads, arithmetic and versions, on which times depend besides the code."""
     return {
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
@@ -268,7 +268,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """What the command line asks for.
+    """Options of a command line that measures.
 
     Attributes:
         device: to measure.
@@ -284,7 +284,7 @@ class Command:
 
 
 def parse_command(description: str | None, default_out: Path, sections: Sequence[str]) -> Command:
-    """Read the command line of a module that measures."""
+    """The options that a module which measures was called with; exits where they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, no file unless --out")
