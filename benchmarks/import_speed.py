@@ -41,7 +41,7 @@ _CHUNK = 100_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """Numbers of things that are measured, and how often.
 
     Attributes:
         rows: of the log.
@@ -81,7 +81,7 @@ def write_log(path: Path, num_rows: int) -> None:
 
 
 def importing(sizes: Sizes, folder: Path) -> list[Line]:
-    """Importing a log, and a longer one."""
+    """Lines on importing a log, and a longer one, beside pyarrow's reading them."""
     log = folder / "log.csv"
     write_log(log, sizes.rows)
     jobs = [_import_afresh(folder, log) for _ in range(sizes.repetitions)]

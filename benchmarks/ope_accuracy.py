@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 
 class SyntheticPolicy:
-    """Shows what lies between a user's interest and a random linear function of the context.
+    """A policy whose actions lie between a user's interest and a random function of the context.
 
     Args:
         world: where it recommends.
@@ -72,7 +72,7 @@ class SyntheticPolicy:
         return self._insight * interest + (1.0 - self._insight) * elsewhere
 
     def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
-        """The same with Gaussian noise."""
+        """Actions of :meth:`act` with Gaussian noise, float32 (B, d)."""
         actions = self.act(observations)
         return actions + self.sigma * torch.randn(actions.shape, generator=generator)
 
@@ -125,13 +125,13 @@ def measure(num_logs: int, policies_per_log: int, num_rounds: int) -> Iterator[R
             forced = evaluator.estimates(terms, refuse=False)
             for raw, checked in zip(forced, evaluator.estimates(terms), strict=True):
                 assert raw.value is not None
-                found = raw.value._asdict() | {"ess": raw.ess}
+                estimate = raw.value._asdict() | {"ess": raw.ess}
                 ends = resampled.get(raw.estimator, (math.nan, math.nan))
                 boot = dict(zip(("boot_low", "boot_high"), ends, strict=True))
                 yield (
                     common
                     | {"estimator": raw.estimator, "answers": int(checked.refusal is None)}
-                    | {name: float(f"{value:.5g}") for name, value in (found | boot).items()}
+                    | {name: float(f"{value:.5g}") for name, value in (estimate | boot).items()}
                 )
 
 
@@ -171,7 +171,7 @@ def _bootstrap(log: ItemLog, terms: Terms, seed: int) -> dict[str, tuple[float, 
 
 
 def table(rows: Sequence[Row], answers: bool) -> str:
-    """Bias, RMSE and coverage by estimator, of those that answer or of those refused."""
+    """Bias, RMSE and coverage by estimator, over answers or over what was refused."""
     cells = []
     for name in ope.ESTIMATORS:
         of_it = [row for row in rows if row["estimator"] == name]

@@ -108,7 +108,7 @@ def uniform(log: Campaign, num_items: int) -> Floats:
 
 def as_logged(other: Campaign, log: Campaign, num_items: int) -> Floats:
     """Probabilities (n, N) on the rounds of ``log`` of the policy that logged ``other``."""
-    found = np.zeros((len(log.items), num_items))
+    probabilities = np.zeros((len(log.items), num_items))
     for position in range(_POSITIONS):
         rounds = np.flatnonzero(log.positions == position)
         for item in range(num_items):
@@ -117,15 +117,15 @@ def as_logged(other: Campaign, log: Campaign, num_items: int) -> Floats:
                 order = theirs[np.argsort(other.seconds[theirs])]
                 middles = 0.5 * (other.seconds[order][1:] + other.seconds[order][:-1])
                 nearest = order[np.searchsorted(middles, log.seconds[rounds])]
-                found[rounds, item] = other.propensities[nearest]
-    scaled: Floats = found / found.sum(axis=1, keepdims=True)
+                probabilities[rounds, item] = other.propensities[nearest]
+    scaled: Floats = probabilities / probabilities.sum(axis=1, keepdims=True)
     return scaled
 
 
 def evaluate(
     log: Campaign, target: Floats, vectors: NDArray[np.float32], seed: int = 0
 ) -> dict[str, OffPolicyEstimate]:
-    """What IPS, SNIPS, DM and DR make of a policy with probabilities ``target`` (n, N)."""
+    """Estimates by IPS, SNIPS, DM and DR of a policy with probabilities ``target`` (n, N)."""
     num_rounds, num_items = target.shape
     contexts, items = torch.from_numpy(log.contexts), torch.from_numpy(log.items)
     embeddings, clicks = torch.from_numpy(vectors), torch.from_numpy(log.clicks).float()
@@ -166,7 +166,7 @@ def evaluate(
 
 
 def classic_check(folder: Path) -> dict[str, tuple[Estimate, dict[str, OffPolicyEstimate]]]:
-    """For each policy, the mean of its own log and what the other's log says of it.
+    """For each policy, the mean of its own log and the estimates from the other's.
 
     Raises:
         OSError: as :func:`read`.
@@ -198,16 +198,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     header = ["policy", "by", "clicks per 1,000", "minus its own", "effective rounds", "weight ≤"]
     lines, refusals = [], []
-    for policy, (own, found) in classic_check(parser.parse_args().folder).items():
+    for policy, (own, estimates) in classic_check(parser.parse_args().folder).items():
         lines.append([policy, "its own log", _per_thousand(own), "", "", ""])
-        for name, one in found.items():
+        for name, estimate in estimates.items():
             value = ["refused", ""]
-            if one.value is not None:
-                value = [_per_thousand(one.value), _per_thousand(difference(one.value, own))]
-            largest = "" if one.largest_weight is None else f"{one.largest_weight:.3g}"
-            lines.append([policy, f"`{name}`", *value, f"{one.ess:,.0f}", largest])
-            if one.refusal:
-                refusals.append(f"- {policy}, `{name}` is refused: {one.refusal}.")
+            if estimate.value is not None:
+                value = [
+                    _per_thousand(estimate.value),
+                    _per_thousand(difference(estimate.value, own)),
+                ]
+            largest = "" if estimate.largest_weight is None else f"{estimate.largest_weight:.3g}"
+            lines.append([policy, f"`{name}`", *value, f"{estimate.ess:,.0f}", largest])
+            if estimate.refusal:
+                refusals.append(f"- {policy}, `{name}` is refused: {estimate.refusal}.")
     print(markdown_table(header, lines), *refusals, sep="\n")
 
 

@@ -29,7 +29,7 @@ from recsim_drpo.datasets.importing.open_bandit import open_bandit
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.datasets.staging import minari_root
 from recsim_drpo.ope.held_out import HeldOut, LogEvaluator
-from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate, monotone_root
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
@@ -38,7 +38,6 @@ DEFAULT_OUT = Path("benchmarks/results/open_bandit.json")
 AGENTS = ("bc", "awr", "iql", "drpo")
 LOGS = {"random": "uniformly random", "bts": "Thompson sampling"}
 _INFOS = ("item_id", "propensity")
-_BISECTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class Row:
         policy: agent, or reference.
         seed: of its training; ``None`` for a reference.
         learnt_from, measured_on: logs.
-        matches: rounds in which the log shows its item.
-        clicks: clicks in those.
-        effective: effective number of them.
-        rate: its click rate.
-        log_rate: that of the policy that logged.
+        matches: rounds in which the log shows the policy's item.
+        clicks: clicks in the matches.
+        effective: effective number of the matches.
+        rate: click rate of the policy.
+        log_rate: click rate of the policy that logged.
         verdict: better, worse or undecidable.
         decidable_from: click rate from which as many rounds would show that it is better.
     """
@@ -83,10 +82,10 @@ def click_rate(clicks: float, rounds: float) -> Estimate:
     return Estimate(clicks / rounds, float(low), float(high))
 
 
-def judged(found: HeldOut, log_rate: Estimate) -> tuple[Estimate, str, float]:
+def judged(held_out: HeldOut, log_rate: Estimate) -> tuple[Estimate, str, float]:
     """Click rate, verdict beside the log's own, and the rate from which it would be better."""
-    rounds = 0.0 if found.matches == 0 else found.effective
-    clicks = 0.0 if found.matches == 0 else found.value.value * rounds
+    rounds = 0.0 if held_out.matches == 0 else held_out.effective
+    clicks = 0.0 if held_out.matches == 0 else held_out.value.value * rounds
     rate = click_rate(clicks, rounds)
     verdict = "undecidable"
     if rate.low > log_rate.high:
@@ -98,24 +97,19 @@ def judged(found: HeldOut, log_rate: Estimate) -> tuple[Estimate, str, float]:
 
 def _decidable_from(rounds: float, log_rate: Estimate) -> float:
     """The smallest click rate of which so many rounds would show that it is better; 1 if none."""
-    low, high = log_rate.high, 1.0
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        if click_rate(middle * rounds, rounds).low > log_rate.high:
-            high = middle
-        else:
-            low = middle
-    return high
+    return monotone_root(
+        lambda rate: click_rate(rate * rounds, rounds).low - log_rate.high, log_rate.high, 1.0
+    )
 
 
 class _Always:
-    """The policy that shows one item to everyone."""
+    """A policy that shows the same item to everyone."""
 
     def __init__(self, action: Tensor) -> None:
         self._action = action
 
     def act(self, observations: Tensor) -> Tensor:
-        """The item's vector for everyone."""
+        """Actions (B, d) for observations (B, o): the item's vector in every row."""
         return self._action.expand(len(observations), -1)
 
 
@@ -136,19 +130,19 @@ def study(data: Path, seeds: Sequence[int], steps: int) -> list[Row]:
             TrainingConfig(steps=steps, log_every=steps),
             seeds=seeds,
         )
-        policies += [(one.run.agent, one.run.seed, one.agent) for one in trained]
+        policies += [(result.run.agent, result.run.seed, result.agent) for result in trained]
         for policy, seed, agent in policies:
-            found = evaluators[measured_on](agent)
-            rate, verdict, decidable = judged(found, log_rate)
+            held_out = evaluators[measured_on](agent)
+            rate, verdict, decidable = judged(held_out, log_rate)
             rows.append(
                 Row(
                     policy,
                     seed,
                     learnt_from,
                     measured_on,
-                    found.matches,
-                    round(found.reward),
-                    found.effective,
+                    held_out.matches,
+                    round(held_out.reward),
+                    held_out.effective,
                     rate,
                     log_rate,
                     verdict,

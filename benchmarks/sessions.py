@@ -29,7 +29,7 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
 
 AGENTS = ("drpo-q", "iql", "drpo", "bc")
-"""Those with a value function first; every one is compared with the last."""
+"""Agents that are trained, those with a value function first; each is compared with the last."""
 
 DEFAULT_OUT = Path("benchmarks/results/sessions.json")
 _SCENARIOS = ("medium", "extreme")
@@ -40,12 +40,12 @@ def references(num_users: int, device: str) -> tuple[dict[str, Any], str]:
     sessions = make_sessions(device)
     evaluator = SessionEvaluator(sessions, num_users)
     returns: dict[str, NDArray[np.float64]] = {}
-    found: dict[str, SessionEvaluation] = {}
+    evaluations: dict[str, SessionEvaluation] = {}
     for name in SESSION_REFERENCES:
         for scenario in _SCENARIOS if name == "logger" else ("medium",):
             label = f"{name}, {scenario}" if name == "logger" else name
             played = evaluator.play(session_reference_policy(name, sessions, scenario))
-            returns[label], found[label] = played.returns, evaluator.summary(played)
+            returns[label], evaluations[label] = played.returns, evaluator.summary(played)
     best, myopic = returns["far-sighted"], returns["myopic"]
     shares = {name: ratio_interval(values, best) for name, values in returns.items()}
     kept = shares["myopic"]
@@ -54,18 +54,18 @@ def references(num_users: int, device: str) -> tuple[dict[str, Any], str]:
     rows = [
         [
             name,
-            str(one.session_return),
+            str(evaluation.session_return),
             f"{shares[name].value:.1%}",
-            f"{one.session_length.value:.2f}",
-            f"{one.reward.value:.3f}",
-            f"{one.truncated.value:.1%}",
+            f"{evaluation.session_length.value:.2f}",
+            f"{evaluation.reward.value:.3f}",
+            f"{evaluation.truncated.value:.1%}",
         ]
-        for name, one in found.items()
+        for name, evaluation in evaluations.items()
     ]
     header = ["policy", "return", "of far-sighted", "steps", "reward a step", "cut off"]
     report = {
         "num_users": num_users,
-        "policies": {name: one.as_dict() for name, one in found.items()},
+        "policies": {name: evaluation.as_dict() for name, evaluation in evaluations.items()},
         "share_of_far_sighted": {name: share._asdict() for name, share in shares.items()},
         "loss_of_myopic": loss._asdict(),
         "far_sighted_minus_myopic": gain._asdict(),
@@ -103,10 +103,10 @@ def agents(
     evaluator = SessionEvaluator(make_sessions(device), num_users)
     values: dict[str, list[float]] = {name: [] for name in names}
     lengths: dict[str, list[float]] = {name: [] for name in names}
-    for one in trained:  # the seeds of an agent in order, so that differences are paired
-        found = evaluator(one.agent)
-        values[one.run.agent].append(found.session_return.value)
-        lengths[one.run.agent].append(found.session_length.value)
+    for training in trained:  # the seeds of an agent in order, so that differences are paired
+        evaluation = evaluator(training.agent)
+        values[training.run.agent].append(evaluation.session_return.value)
+        lengths[training.run.agent].append(evaluation.session_length.value)
     base = names[-1]
     differences = {
         name: seed_interval(np.subtract(values[name], values[base])) for name in names[:-1]
@@ -126,10 +126,12 @@ def agents(
         "steps": steps,
         "seeds": list(seeds),
         "num_users": num_users,
-        "diverged": [one.run._asdict() for one in trained if one.diverged_at is not None],
+        "diverged": [
+            training.run._asdict() for training in trained if training.diverged_at is not None
+        ],
         "returns": values,
         "lengths": lengths,
-        f"minus_{base}": {name: one._asdict() for name, one in differences.items()},
+        f"minus_{base}": {name: difference._asdict() for name, difference in differences.items()},
     }
     table = markdown_table(["agent", "return", f"minus {base}", "steps"], rows)
     text = (

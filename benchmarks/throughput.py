@@ -59,7 +59,7 @@ _CHUNK = 2**24
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is measured.
+    """Numbers of things that are measured, and how often.
 
     Attributes:
         repetitions: turns of everything but generating.
@@ -98,7 +98,7 @@ QUICK = Sizes(
 
 @dataclass(frozen=True)
 class Setting:
-    """What the sections share.
+    """Sizes, device and folder that the sections of a measurement share.
 
     Attributes:
         sizes: how much is measured.
@@ -185,7 +185,7 @@ def _step(env: VectorEnv[Any, Any, Any], steps: int) -> None:
 def generate(setting: Setting) -> list[Line]:
     """Generating and exporting a log, each time in a process of its own."""
     sizes, device = setting.sizes, str(setting.device)
-    where = f"{torch.get_num_threads()} threads" if device == "cpu" else device
+    computer = f"{torch.get_num_threads()} threads" if device == "cpu" else device
     world = make_world()
     score_flops = 2.0 * world.config.num_topics * world.num_items * sizes.rounds
     sgemm = Sgemm(setting.device)
@@ -194,7 +194,7 @@ def generate(setting: Setting) -> list[Line]:
         jobs.append(_generate_afresh(_dataset_root(setting), sizes.rounds, device))
         writes.append(_write_seconds(setting.folder, jobs[-1].num_bytes))
         products.append(score_flops / sgemm.rate())
-    what = f"generate {sizes.rounds:,} rounds, {where}"
+    what = f"generate {sizes.rounds:,} rounds, {computer}"
     seconds, peaks = [job.seconds for job in jobs], [job.peak / 1e9 for job in jobs]
     written = f"write {jobs[0].num_bytes / 1e9:.3g} GB"
     return [

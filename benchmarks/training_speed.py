@@ -11,23 +11,29 @@ runs take, and what a CUDA graph saves.
 
 from __future__ import annotations
 
-import itertools
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.registry import ALGORITHMS, make_agent
 from recsim_drpo.benchmarks.speed import d3rlpy_peer, jax_peer
+from recsim_drpo.benchmarks.speed.contenders import (
+    QUICK,
+    Contender,
+    Setting,
+    Sizes,
+    own_fleet,
+    own_learner,
+    race,
+    search,
+    take_turns,
+)
 from recsim_drpo.benchmarks.speed.measuring import (
     BATCH_SIZE,
     DIM,
@@ -35,6 +41,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
     Goal,
     Line,
     Sgemm,
+    environment,
     in_fresh_process,
     parse_command,
     random_transitions,
@@ -44,9 +51,9 @@ from recsim_drpo.benchmarks.speed.measuring import (
 )
 from recsim_drpo.benchmarks.speed.roofline import Roofline, counted_flops, measure_roofline
 from recsim_drpo.core.torch_settings import matrix_precision
-from recsim_drpo.core.transitions import Batch
+from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import drawn_ahead, train_fleet
+from recsim_drpo.training.loop import train_fleet
 
 DEFAULT_OUT = Path("benchmarks/results/training_speed.json")
 LAYERS = (OBSERVATION_DIM, 128, 128, DIM)
@@ -57,184 +64,11 @@ PATIENCE = 600.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured.
-
-    Attributes:
-        repetitions: turns of everything that is compared.
-        search_turns: turns of every size of fleet among which the best is looked for.
-        fleets: those sizes.
-        updates: learner-updates in a turn, as many as make whole updates of a fleet.
-        peer_updates: updates of d3rlpy in a turn.
-        fleet: size of the fleets of each agent.
-        agents: which agents.
-        alone: which agents as one learner alone.
-        transitions: transitions that training draws from.
-        large_fleet: size of a fleet on an accelerator.
-        large_updates: learner-updates of it in a turn.
-        alone_updates: updates in a turn of a learner alone on an accelerator.
-        stretch: updates by which all the runs are foreseen.
-    """
-
-    repetitions: int = 7
-    search_turns: int = 3
-    fleets: tuple[int, ...] = (1, 2, 4, 8, 16)
-    updates: int = 800
-    peer_updates: int = 50
-    fleet: int = 8
-    agents: tuple[str, ...] = tuple(ALGORITHMS)
-    alone: tuple[str, ...] = ("bc", "drpo", "iql")
-    transitions: int = 100_000
-    large_fleet: int = 512
-    large_updates: int = 102_400
-    alone_updates: int = 1_000
-    stretch: int = 1_000
-
-
-QUICK = Sizes(
-    repetitions=3,
-    search_turns=1,
-    fleets=(1, 8),
-    updates=64,
-    peer_updates=10,
-    agents=("bc", "drpo"),
-    alone=("bc",),
-    transitions=10_000,
-    large_fleet=32,
-    large_updates=640,
-    alone_updates=50,
-    stretch=50,
-)
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What the sections share.
-
-    Attributes:
-        sizes: how much is measured.
-        device: where we train.
-        kernels: file for the profiler's table, if any.
-    """
-
-    sizes: Sizes
-    device: torch.device
-    kernels: Path | None = None
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Something that trains.
-
-    Attributes:
-        run: moves it on.
-        updates: learner-updates in a call of ``run``.
-        device: where.
-    """
-
-    run: Callable[[], object]
-    updates: int
-    device: torch.device
-
-    def milliseconds(self) -> float:
-        """For a learner-update, now."""
-        return 1e3 * seconds_per_call(self.run, device=self.device) / self.updates
-
-
-def own_fleet(
-    setting: Setting,
-    agent: str,
-    size: int,
-    execution: str,
-    updates: int,
-    precision: str = "float32",
-) -> Contender:
-    """A fleet of ours."""
-    transitions = random_transitions(setting.sizes.transitions, setting.device)
-    fleet = Fleet(
-        agent,
-        observation_dim=OBSERVATION_DIM,
-        action_dim=DIM,
-        seeds=range(size),
-        device=setting.device,
-        execution=execution,
-        precision=precision,
-    )
-    step = fleet.make_train_step(transitions, BATCH_SIZE)
-    run = _training(step, fleet.seeds, len(transitions), max(1, updates // size))
-    return Contender(run, size * max(1, updates // size), setting.device)
-
-
-def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> Contender:
-    """A learner of ours alone."""
-    transitions = random_transitions(setting.sizes.transitions, setting.device)
-    learner = make_agent(
-        agent,
-        observation_dim=OBSERVATION_DIM,
-        action_dim=DIM,
-        device=setting.device,
-        execution=execution,
-    )
-    assert isinstance(learner, Learner)
-    step = learner.make_train_step(transitions, BATCH_SIZE)
-    seed = torch.tensor([0], device=setting.device)
-    run = _training(lambda indices: step(indices[0]), seed, len(transitions), updates)
-    return Contender(run, updates, setting.device)
-
-
-def _training(
-    step: Callable[[Tensor], object], seeds: Tensor, count: int, steps: int
-) -> Callable[[], None]:
-    """The loop of :mod:`recsim_drpo.training.loop`, ``steps`` updates at a call."""
-    sizes = torch.full_like(seeds, count)
-    firsts = itertools.count(0, steps)
-
-    def run() -> None:
-        for indices in drawn_ahead(seeds, sizes, next(firsts), steps, BATCH_SIZE):
-            step(indices)
-
-    return run
-
-
-def search(
-    candidates: Mapping[str, Callable[[], Contender]], turns: int
-) -> tuple[list[str], dict[str, list[float]]]:
-    """The names of the quickest two, and the milliseconds of all, which are made one by one.
-
-    Two, since which of them is the quicker beside others only the race can tell.
-    """
-    times: dict[str, list[float]] = {}
-    for name, make in candidates.items():
-        contender = make()
-        contender.run()  # compiles
-        times[name] = [contender.milliseconds() for _ in range(turns)]
-        torch._dynamo.reset()  # what it has compiled for others slows the next
-    return sorted(times, key=lambda name: statistics.median(times[name]))[:2], times
-
-
-def take_turns(sides: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
-    """What each side measures, one after the other, turn by turn."""
-    measured: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(turns):
-        for name, measure in sides.items():
-            measured[name].append(measure())
-    return measured
-
-
-def race(contenders: Mapping[str, Contender], turns: int) -> dict[str, list[float]]:
-    """Milliseconds of each, turn by turn, after a first call in which it makes itself ready."""
-    for contender in contenders.values():
-        contender.run()
-    return take_turns({name: one.milliseconds for name, one in contenders.items()}, turns)
-
-
 def on_one_core(function: Callable[..., T], *args: Any) -> T:
     """Call a function in a process of its own, which stays on one core with one thread."""
     # Before the process begins: XLA reads them once.
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    return in_fresh_process(_pinned, function, *args)
+    with environment(XLA_FLAGS="--xla_cpu_multi_thread_eigen=false", JAX_PLATFORMS="cpu"):
+        return in_fresh_process(_pinned, function, *args)
 
 
 def _pinned(function: Callable[..., T], *args: Any) -> T:
@@ -261,38 +95,23 @@ def _peers(setting: Setting, agent: str) -> list[Line]:
     }
     ours, searched = search(candidates, sizes.search_turns)
     contenders = {name: candidates[name]() for name in ours}
-    jax_name, d3rlpy_name = "JAX: not installed, skipped", "d3rlpy: not installed, skipped"
     theirs_of_jax: list[str] = []
     if jax_peer.available():
         jax_fleets = _jax_fleets(setting, agent, log.as_batch())
         theirs_of_jax, jax_searched = search(jax_fleets, sizes.search_turns)
         contenders |= {name: jax_fleets[name]() for name in theirs_of_jax}
         searched |= jax_searched
-    if d3rlpy_peer.available():
-        d3rlpy_name = f"d3rlpy {version('d3rlpy')} fit"
-        theirs = d3rlpy_peer.D3rlpyTraining(agent, log.as_batch(), BATCH_SIZE, sizes.peer_updates)
-        contenders["d3rlpy"] = Contender(theirs.run, sizes.peer_updates, setting.device)
-        contenders["update"] = replace(contenders["d3rlpy"], run=theirs.run_without_drawing)
-    for contender in contenders.values():
-        contender.run()
-    flops, sgemm = counted_flops(agent, log, BATCH_SIZE), Sgemm(setting.device)
-
-    def exact_floor() -> float:
-        with matrix_precision("float32", setting.device):
-            return 1e3 * flops / sgemm.rate()
-
-    measured = take_turns(
-        {name: contender.milliseconds for name, contender in contenders.items()}
-        | {"floor": lambda: 1e3 * flops / sgemm.rate(), "exact floor": exact_floor},
-        sizes.repetitions,
-    )
+    contenders |= _d3rlpy_contenders(setting, agent, log.as_batch())
+    measured = _beside_floors(setting, agent, log, contenders)
 
     def quickest(names: Sequence[str]) -> str:
         return min(names, key=lambda name: statistics.median(measured[name]))
 
     best = quickest(ours)
-    if theirs_of_jax:
-        jax_name = quickest(theirs_of_jax)
+    jax_name = quickest(theirs_of_jax) if theirs_of_jax else "JAX: not installed, skipped"
+    d3rlpy_name = "d3rlpy: not installed, skipped"
+    if "d3rlpy" in contenders:
+        d3rlpy_name = f"d3rlpy {version('d3rlpy')} fit"
 
     def against(side: str, name: str, goal: Goal | None = None) -> Line:
         what, theirs = f"{label}, {best}, 1 core", tuple(measured.get(side, ()))
@@ -306,6 +125,39 @@ def _peers(setting: Setting, agent: str) -> list[Line]:
         against("exact floor", "SGEMM of its products, as we set it"),
         *(Line(f"{label}, {name}, 1 core", "ms", times) for name, times in searched.items()),
     ]
+
+
+def _d3rlpy_contenders(setting: Setting, agent: str, log: Batch) -> dict[str, Contender]:
+    """d3rlpy's ``fit``, and its updates on a batch drawn before; none where it is missing."""
+    if not d3rlpy_peer.available():
+        return {}
+    updates = setting.sizes.peer_updates
+    peer = d3rlpy_peer.D3rlpyTraining(agent, log, BATCH_SIZE, updates)
+    return {
+        "d3rlpy": Contender(peer.run, updates, setting.device),
+        "update": Contender(peer.run_without_drawing, updates, setting.device),
+    }
+
+
+def _beside_floors(
+    setting: Setting, agent: str, log: Transitions, contenders: Mapping[str, Contender]
+) -> dict[str, list[float]]:
+    """Milliseconds of each contender and of an update's products alone, turn by turn."""
+    for contender in contenders.values():
+        contender.run()
+    flops, sgemm = counted_flops(agent, log, BATCH_SIZE), Sgemm(setting.device)
+
+    def floor() -> float:
+        return 1e3 * flops / sgemm.rate()
+
+    def exact_floor() -> float:
+        with matrix_precision("float32", setting.device):
+            return floor()
+
+    sides = {name: contender.milliseconds for name, contender in contenders.items()}
+    return take_turns(
+        sides | {"floor": floor, "exact floor": exact_floor}, setting.sizes.repetitions
+    )
 
 
 def _jax_fleets(setting: Setting, agent: str, log: Batch) -> dict[str, Callable[[], Contender]]:

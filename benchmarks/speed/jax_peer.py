@@ -37,7 +37,7 @@ def available() -> bool:
 
 
 class JaxLearner(NamedTuple):
-    """What training changes: parameters, Adam's moments, target networks, updates so far."""
+    """State of a learner: parameters, Adam's moments, target networks, updates so far."""
 
     parameters: Arrays
     exp_avg: Arrays
@@ -64,12 +64,12 @@ def log_prob(parameters: Arrays, batch: Batch) -> Any:
 
 
 def bc_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> Any:
-    """That of :mod:`recsim_drpo.agents.algorithms.bc`."""
+    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.bc`."""
     return -log_prob(parameters, batch).mean()
 
 
 def iql_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> Any:
-    """That of :mod:`recsim_drpo.agents.algorithms.iql`."""
+    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.iql`."""
     joint = jnp.concatenate((batch.observations, batch.actions), -1)
     best = jnp.minimum(network(targets, "q1", joint), network(targets, "q2", joint))[:, 0]
     gap = best - network(parameters, "value", batch.observations)[:, 0]
@@ -87,7 +87,7 @@ LOSSES: dict[str, Callable[[Arrays, Arrays, Batch], Any]] = {"bc": bc_loss, "iql
 
 
 def update(name: str, learner: JaxLearner, batch: Batch) -> JaxLearner:
-    """One step of Adam, and of the targets where there are any."""
+    """The learner after one step of Adam, and of the targets where there are any."""
     gradients = jax.grad(LOSSES[name])(learner.parameters, learner.targets, batch)
     step = learner.step + 1
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, learner.exp_avg, gradients)
@@ -108,7 +108,7 @@ def update(name: str, learner: JaxLearner, batch: Batch) -> JaxLearner:
 
 
 def make_learner(name: str, seed: int, observation_dim: int, action_dim: int) -> JaxLearner:
-    """Our own agent's initial state."""
+    """A learner that starts as this package's agent of that seed does."""
     algorithm = ALGORITHMS[name]
     fresh = init_parameters(algorithm, observation_dim, action_dim, algorithm.config(), seed)
     parameters = _to_jax(fresh)
@@ -133,12 +133,12 @@ class JaxFleet:
         count = len(log.rewards)
 
         def move(learner: JaxLearner, key: Any, data: Batch) -> JaxLearner:
-            def one(learner: JaxLearner, key: Any) -> tuple[JaxLearner, None]:
+            def advance(learner: JaxLearner, key: Any) -> tuple[JaxLearner, None]:
                 rows = jax.random.randint(key, (batch_size,), 0, count)
                 drawn = jax.tree.map(lambda column: column[rows], data)
                 return update(name, learner, drawn), None
 
-            moved: JaxLearner = jax.lax.scan(one, learner, jax.random.split(key, steps))[0]
+            moved: JaxLearner = jax.lax.scan(advance, learner, jax.random.split(key, steps))[0]
             return moved
 
         self._move = jax.jit(jax.vmap(move, in_axes=(0, 0, None)))
@@ -177,16 +177,20 @@ def disagreement(name: str) -> float:
     state = algorithm.init_state(others, config)
     leaves = {key: tensor.requires_grad_() for key, tensor in ours.items()}
     loss = algorithm.loss(leaves, state, batch, {}, config).loss
-    found = torch.autograd.grad(loss, list(leaves.values()))
+    ours_by_torch = torch.autograd.grad(loss, list(leaves.values()))
     targets = _to_jax({key.removeprefix("target."): tensor for key, tensor in state.items()})
     value, gradients = jax.value_and_grad(LOSSES[name])(_to_jax(ours), targets, to_jax_batch(batch))
-    expected = [jnp.asarray(loss.item()), *_to_jax(dict(zip(leaves, found, strict=True))).values()]
+    expected = [
+        jnp.asarray(loss.item()),
+        *_to_jax(dict(zip(leaves, ours_by_torch, strict=True))).values(),
+    ]
     return _largest_difference(expected, [value, *(gradients[key] for key in leaves)])
 
 
-def _largest_difference(expected: Sequence[Any], found: Sequence[Any]) -> float:
+def _largest_difference(expected: Sequence[Any], actual: Sequence[Any]) -> float:
     return max(
-        float(jnp.abs(a - b).max() / jnp.abs(a).max()) for a, b in zip(expected, found, strict=True)
+        float(jnp.abs(a - b).max() / jnp.abs(a).max())
+        for a, b in zip(expected, actual, strict=True)
     )
 
 

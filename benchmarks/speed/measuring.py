@@ -1,4 +1,4 @@
-"""What the measurements of speed share: lines of the table, clocks, rooflines and the command.
+"""Lines of the table, clocks, rooflines and the command that all measurements of speed share.
 
 Every measurement stands beside a peer or a roofline that is measured in the same run, turn by turn
 with it, so that a busy machine slows both.
@@ -15,8 +15,9 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -193,8 +194,23 @@ def random_transitions(count: int, device: torch.device) -> Transitions:
 
 
 def where(device: torch.device) -> str:
-    """In the words of a line: what computes."""
+    """The device in words, as lines of the table have it: ``1 thread``, ``cuda``."""
     return "1 thread" if device.type == "cpu" else str(device)
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while, also for processes begun meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def in_fresh_process(job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -231,7 +247,7 @@ def cpu_name() -> str:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on besides the code."""
+    """Processor, threads, arithmetic and versions, on which times depend besides the code."""
     return {
         "cpu": cpu_name(),
         "cpu_count": os.cpu_count(),
@@ -252,7 +268,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """What the command line asks for.
+    """Options of a command line that measures.
 
     Attributes:
         device: to measure.
@@ -268,7 +284,7 @@ class Command:
 
 
 def parse_command(description: str | None, default_out: Path, sections: Sequence[str]) -> Command:
-    """Read the command line of a module that measures."""
+    """The options that a module which measures was called with; exits where they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, no file unless --out")

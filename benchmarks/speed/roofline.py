@@ -1,4 +1,4 @@
-"""What an update has to compute and to move, and how fast a device does either.
+"""Flops and bytes that an update cannot do without, and how fast a device does either.
 
 A Gaussian policy's update is products of matrices with elementwise passes between them. Counted is
 what cannot be left out: each product reads its factors and writes its result once, and what lies
@@ -61,7 +61,7 @@ def update_products(batch_size: int, sizes: Sequence[int]) -> list[Product]:
 
 
 def pass_bytes(batch_size: int, sizes: Sequence[int]) -> int:
-    """What the passes of one learner's update move besides its products.
+    """Bytes that the passes of one learner's update move besides its products.
 
     Observations, actions and rewards are read from the log and written into the batch. A hidden
     layer's bias and ReLU read and write it, their gradient reads two and writes one; the loss reads
@@ -76,7 +76,7 @@ def pass_bytes(batch_size: int, sizes: Sequence[int]) -> int:
 
 
 def counted_flops(agent: str, transitions: Transitions, batch_size: int) -> int:
-    """Of the products of one learner's update, counted as they are called."""
+    """Flops of the products of one learner's update, counted as they are called."""
     learner = make_agent(
         agent,
         observation_dim=transitions.observation_dim,
@@ -101,12 +101,12 @@ class Roofline:
 
     @property
     def seconds(self) -> float:
-        """Of whichever binds."""
+        """The larger of the two."""
         return max(self.arithmetic, self.memory)
 
     @property
     def binding(self) -> str:
-        """Which binds."""
+        """The name of the larger: ``"arithmetic"`` or ``"memory"``."""
         return "arithmetic" if self.arithmetic >= self.memory else "memory"
 
 
