@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -29,9 +28,10 @@ from recsim_drpo.datasets.generate import generate_dataset
 from recsim_drpo.datasets.imported import imported_context, is_imported
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
-from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
+from recsim_drpo.evaluation.bandit import Evaluation
 from recsim_drpo.evaluation.evaluate import evaluator_for
-from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
+from recsim_drpo.evaluation.references import reference_policies_for
+from recsim_drpo.evaluation.sessions import SessionEvaluation
 from recsim_drpo.ope.held_out import load_and_hold_out
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
@@ -41,7 +41,6 @@ from recsim_drpo.serving.formats import FORMATS, SUFFIXES
 from recsim_drpo.serving.onnx_export import export_run
 from recsim_drpo.serving.recommender import load_recommender
 from recsim_drpo.simulator.config import SCENARIOS, SPLITS, LoggingConfig
-from recsim_drpo.simulator.reference_policies import reference_policy, session_reference_policy
 from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
 from recsim_drpo.training.online import learns_online, train_online
 from recsim_drpo.training.sweep import Trained, train_many
@@ -463,7 +462,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if evaluator is None:
         raise ValueError(f"The runs' logs are of {spec.id}, which is no environment of ours.")
     logging = LoggingConfig(**source["logging_config"])
-    below, above = _references(evaluator, source["weights"], logging)
+    below, above = reference_policies_for(evaluator, source["weights"], logging)
     agents: dict[str, Policy] = {
         folder.as_posix()
         + (" (online)" if source.get("online") else "")
@@ -541,21 +540,6 @@ def _ope(options: argparse.Namespace) -> None:
         print(problem)
 
 
-def _references(
-    evaluator: Evaluator | SessionEvaluator, weights: dict[str, float], logging: LoggingConfig
-) -> tuple[dict[str, Policy], dict[str, Policy]]:
-    """Policies that know nothing of the learner's log, and those that know the world."""
-
-    def made(*names: str) -> dict[str, Policy]:
-        if isinstance(evaluator, SessionEvaluator):
-            sessions = evaluator.sessions
-            return {n: session_reference_policy(n, sessions, weights, logging) for n in names}
-        return {n: reference_policy(n, evaluator.world, weights, logging) for n in names}
-
-    best = ("myopic", "far-sighted") if isinstance(evaluator, SessionEvaluator) else ("oracle",)
-    return made("random", "popularity", "logger"), made(*best)
-
-
 def _save_evaluation(folder: Path, table: str, results: Results) -> None:
     plain = {name: one.as_dict() for name, one in results.items()}
     with whole_folder(folder) as partial:
@@ -565,11 +549,8 @@ def _save_evaluation(folder: Path, table: str, results: Results) -> None:
         try:
             plots.estimates(
                 partial / "evaluation.png",
-                {
-                    name: one.ecpm if isinstance(one, Evaluation) else one.session_return
-                    for name, one in results.items()
-                },
-                f"{_value_name(results)}, 95 % interval over users",
+                {name: one.value for name, one in results.items()},
+                f"{next(iter(results.values())).value_name}, 95 % interval over users",
             )
         except plots.PlotsMissingError as error:
             print(error)
@@ -630,32 +611,9 @@ def _natural_order(path: Path) -> list[tuple[int, str]]:
     return [(len(part), part) if part.startswith("seed-") else (0, part) for part in path.parts]
 
 
-def _value_name(results: Results) -> str:
-    bandit = all(isinstance(one, Evaluation) for one in results.values())
-    return "eCPM" if bandit else "return of a session"
-
-
 def _evaluation_table(results: Results) -> str:
-    rows = [{"policy": name} | _cells(one) for name, one in results.items()]
+    rows = [{"policy": name} | one.cells() for name, one in results.items()]
     return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _cells(one: Evaluation | SessionEvaluation) -> dict[str, str]:
-    shown = {"items shown": f"{one.coverage:.1%}", "Gini": f"{one.gini:.3f}"}
-    if isinstance(one, SessionEvaluation):
-        return {
-            "return": str(one.session_return),
-            "steps": f"{one.session_length.value:.2f}",
-            "reward a step": f"{one.reward.value:.3f}",
-            "cut off": f"{one.truncated.value:.1%}",
-        } | shown
-    return {
-        "reward": str(one.reward),
-        "eCPM": f"{one.ecpm.value:.3f}",
-        "regret": f"{one.regret.value:.3f}",
-        "of optimum": f"{one.normalized.value:.1%}",
-        "Dist.": "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}",
-    } | shown
 
 
 def _agent_list() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,6 +51,13 @@ class Evaluation(Measured):
     nonfinite_share: float
     num_users: int
 
+    value_name: ClassVar[str] = "eCPM"
+
+    @property
+    def value(self) -> Estimate:
+        """The eCPM."""
+        return self.ecpm
+
     def headline(self) -> dict[str, float]:
         """What a learning curve shows: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
         return {
@@ -57,6 +65,16 @@ class Evaluation(Measured):
             "normalized": self.normalized.value,
             "nonfinite_share": self.nonfinite_share,
         }
+
+    def cells(self) -> dict[str, str]:
+        """The row of a table about this policy: text by the column's title."""
+        return {
+            "reward": str(self.reward),
+            "eCPM": f"{self.ecpm.value:.3f}",
+            "regret": f"{self.regret.value:.3f}",
+            "of optimum": f"{self.normalized.value:.1%}",
+            "Dist.": "" if math.isnan(self.distance.value) else f"{self.distance.value:.3f}",
+        } | self._variety()
 
 
 class Evaluator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,13 @@ class SessionEvaluation(Measured):
     nonfinite_share: float
     num_users: int
 
+    value_name: ClassVar[str] = "return of a session"
+
+    @property
+    def value(self) -> Estimate:
+        """The return of a session."""
+        return self.session_return
+
     def headline(self) -> dict[str, float]:
         """What a learning curve shows: ``return``, ``session_length``, ``nonfinite_share``."""
         return {
@@ -54,6 +61,15 @@ class SessionEvaluation(Measured):
             "session_length": self.session_length.value,
             "nonfinite_share": self.nonfinite_share,
         }
+
+    def cells(self) -> dict[str, str]:
+        """The row of a table about this policy: text by the column's title."""
+        return {
+            "return": str(self.session_return),
+            "steps": f"{self.session_length.value:.2f}",
+            "reward a step": f"{self.reward.value:.3f}",
+            "cut off": f"{self.truncated.value:.1%}",
+        } | self._variety()
 
 
 class Played(NamedTuple):
