@@ -24,7 +24,8 @@ from tqdm import tqdm
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.ope import estimators as ope
-from recsim_drpo.ope.evaluator import OffPolicyEvaluator, Terms
+from recsim_drpo.ope.estimators import Terms
+from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.config import LoggingConfig

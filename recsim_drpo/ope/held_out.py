@@ -23,7 +23,7 @@ from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.ope.estimators import effective_sample_size, snips
+from recsim_drpo.ope.formulas import effective_sample_size, snips
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
 from recsim_drpo.training.config import HELD_OUT_SHARE

@@ -58,7 +58,7 @@ def test_weights_are_those_of_the_items_that_actions_decode_to(evaluator):
     shown = (log.items == item).double() / log.propensities
     assert np.allclose(terms.weights, shown.numpy())
     assert terms.items.missing == 0.0
-    clusters = evaluator._clusters
+    clusters = evaluator.clusters
     same = (clusters[log.items] == clusters[item]).numpy()
     assert ((terms.cluster_weights > 0) == same).all()
     found = {one.estimator: one for one in evaluator(Always(world, item)).estimates}
