@@ -107,7 +107,7 @@ def measure(num_logs: int, policies_per_log: int, num_rounds: int) -> Iterator[R
         weights, exponent = LOGGERS[number % len(LOGGERS)]
         kwargs = {**_WORLD, "catalogue_seed": number}
         world = make_world(**kwargs)
-        log = _log(world, weights, exponent, kwargs, num_rounds, number)
+        log = simulate_log(world, weights, exponent, kwargs, num_rounds, number)
         evaluator = OffPolicyEvaluator(log, seed=number)
         generator = np.random.default_rng(number)
         for which in range(policies_per_log):
@@ -136,7 +136,7 @@ def measure(num_logs: int, policies_per_log: int, num_rounds: int) -> Iterator[R
                 )
 
 
-def _log(
+def simulate_log(
     world: World,
     weights: dict[str, float],
     exponent: float,
@@ -144,6 +144,7 @@ def _log(
     num_rounds: int,
     seed: int,
 ) -> ItemLog:
+    """Rounds of a world, logged by a mixture whose random traffic has that exponent."""
     rounds = simulate_transitions(
         scenario=weights,
         num_rounds=num_rounds,
