@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.simulator.config import ECPM_PER_REWARD
 from recsim_drpo.simulator.world import World, stream_of
-
-_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -123,12 +121,12 @@ class Evaluator:
 
     def _evaluations(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Evaluation]:
         check_acts(policy)
-        rows = max(1, _ROWS // math.prod(axes))
+        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
         users = zip(
             torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
         )
-        parts = [self._shown(policy, axes, *some) for some in users]
-        columns = [host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True)]
+        chunks = [self._shown(policy, axes, *chunk) for chunk in users]
+        columns = [host(torch.cat(column, dim=-1)) for column in zip(*chunks, strict=True)]
         by_policy = [column.reshape(-1, self.num_users) for column in columns]
         return [self._summary(*each) for each in zip(*by_policy, strict=True)]
 
@@ -141,8 +139,7 @@ class Evaluator:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
         world = self.world
-        expected = (*axes, len(contexts), world.dim)
-        actions = checked_actions(policy.act(contexts.clone()), expected).to(world.device)
+        actions = actions_of(policy, contexts, world.dim, axes=axes).to(world.device)
         items = world.decode(actions.flatten(0, -2))
         repeated = interests.expand(*axes, *interests.shape)
         rewards = world.reward_of_items(items, repeated.reshape(-1, world.dim))
@@ -150,7 +147,7 @@ class Evaluator:
         distances = torch.linalg.vector_norm(actions.to(torch.float64) - interests, dim=-1)
         finite = torch.isfinite(actions).all(dim=-1)
         distances = distances.masked_fill(~finite, torch.nan)
-        return items.reshape(expected[:-1]), rewards.reshape(expected[:-1]), distances
+        return items.reshape(finite.shape), rewards.reshape(finite.shape), distances
 
     def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
         oracle, uniform = host(self._oracle), host(self._uniform)

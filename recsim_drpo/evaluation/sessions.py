@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import stream_of
-
-_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -129,22 +127,16 @@ class SessionEvaluator:
         Raises:
             TypeError, ValueError: as for one policy.
         """
-        played = self._play(policies, lambda states: policies.act(states), len(policies))
-        return [self.summary(one) for one in played]
+        return [self.summary(played) for played in self._play(policies, (len(policies),))]
 
     def play(self, policy: Policy) -> Played:
         """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
+        return self._play(policy, ())[0]
 
-        def act(observations: Tensor) -> Tensor:
-            return torch.as_tensor(policy.act(observations[0])).unsqueeze(0)
-
-        return self._play(policy, act, 1)[0]
-
-    def _play(
-        self, policy: object, act: Callable[[Tensor], Any], num_policies: int
-    ) -> list[Played]:
+    def _play(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Played]:
         check_acts(policy)
         sessions, world = self.sessions, self.sessions.world
+        num_policies = math.prod(axes)
         users = torch.arange(self.num_users, device=world.device)
         first = sessions.begin(self._split, self._seed, users)
         observations = first.repeat(num_policies, 1, 1)
@@ -160,7 +152,7 @@ class SessionEvaluator:
             rows = (~present).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
             there = present[policies, rows]
             states = observations[policies, rows]
-            items = self._items(act, states)
+            items = self._items(policy, axes, states)
             outcome = sessions.step(
                 states.flatten(0, 1),
                 items.flatten(),
@@ -180,20 +172,15 @@ class SessionEvaluator:
             for k in range(num_policies)
         ]
 
-    def _items(self, act: Callable[[Tensor], Any], states: Tensor) -> Tensor:
-        """Items, int64 (L, B), that L policies show in states (L, B, o)."""
+    def _items(self, policy: Policy | Policies, axes: tuple[int, ...], states: Tensor) -> Tensor:
+        """Items, int64 (L, B), that L policies show in states (L, B, o); L is 1 without axes."""
         world = self.sessions.world
         parts = []
-        for given in torch.split(states, max(1, _ROWS // len(states)), dim=1):
-            actions = torch.as_tensor(act(given.clone())).detach()
-            expected = (*given.shape[:2], world.dim)
-            if actions.shape != expected:
-                raise ValueError(
-                    f"The policy returned actions of shape {tuple(actions.shape[1:])} for "
-                    f"{given.shape[1]} users; this catalogue takes {expected[1:]}."
-                )
-            items = world.decode(actions.to(world.device).flatten(0, 1))
-            parts.append(items.view(expected[:2]))
+        for chunk in torch.split(states, max(1, ROWS_AT_A_TIME // len(states)), dim=1):
+            observations = chunk if axes else chunk.squeeze(0)
+            actions = actions_of(policy, observations, world.dim, axes=axes)
+            items = world.decode(actions.to(world.device).flatten(0, -2))
+            parts.append(items.reshape(chunk.shape[:2]))
         return torch.cat(parts, dim=1)
 
     def summary(self, played: Played) -> SessionEvaluation:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from recsim_drpo.core.policy import Policy, check_acts, checked_actions
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policy, actions_of, check_acts, checked_actions
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
@@ -30,8 +30,6 @@ from recsim_drpo.ope.refusals import Support
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.simulator.catalogue import spherical_k_means
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
-
-_ROWS = 8_192
 
 
 @dataclass(frozen=True)
@@ -233,32 +231,37 @@ class OffPolicyEvaluator:
 
     def _drawing(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
         """From contexts (B, o) to the items, int64 (B, max(1, K)), that the policy shows."""
-        method: Any = getattr(policy, "sample" if samples else "act", None)
+        sample: Any = getattr(policy, "sample", None)
         if not samples:
             check_acts(policy)
-        elif not callable(method):
+        elif not callable(sample):
             raise TypeError(
                 f"{type(policy).__name__} has no method 'sample', which samples > 0 needs."
             )
-        generator = torch.Generator(self.log.items.device).manual_seed(self._seed)
-        dim = self.log.embeddings.shape[1]
+        device, dim = self.log.items.device, self.log.embeddings.shape[1]
+        generator = torch.Generator(device).manual_seed(self._seed)
 
-        def shown(contexts: Tensor) -> Tensor:
-            given = method(contexts, generator) if samples else method(contexts)
-            actions = checked_actions(given, (len(contexts), dim), "contexts")
-            device = self.log.items.device
+        def drawn(contexts: Tensor) -> Tensor:
+            actions = sample(contexts.clone(), generator)
+            return checked_actions(actions, (len(contexts), dim), "contexts")
+
+        def shown(actions: Tensor) -> Tensor:
             with matrix_precision("float32", device):  # most of the time goes into these products
                 return decode(self._decoder, actions.to(device))
 
-        return lambda contexts: torch.stack(
-            [shown(contexts.clone()) for _ in range(max(1, samples))], dim=1
-        )
+        def items(contexts: Tensor) -> Tensor:
+            if not samples:
+                actions = actions_of(policy, contexts, dim, rows="contexts")
+                return shown(actions).unsqueeze(1)
+            return torch.stack([shown(drawn(contexts)) for _ in range(samples)], dim=1)
+
+        return items
 
     def _chunks(self, title: str | None = None) -> Iterator[tuple[slice, Tensor]]:
-        starts = range(0, len(self.log), _ROWS)
+        starts = range(0, len(self.log), ROWS_AT_A_TIME)
         silent = True if title is None or not self._progress else None
         for start in tqdm(starts, title, unit="chunk", disable=silent):
-            stop = min(start + _ROWS, len(self.log))
+            stop = min(start + ROWS_AT_A_TIME, len(self.log))
             yield slice(start, stop), torch.arange(start, stop)
 
 

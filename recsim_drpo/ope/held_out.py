@@ -17,7 +17,7 @@ import torch
 from minari import MinariDataset
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
@@ -27,9 +27,6 @@ from recsim_drpo.ope.formulas import effective_sample_size, snips
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
 from recsim_drpo.training.config import HELD_OUT_SHARE
-
-_ROWS = 8_192
-"""Of the rounds of an imported log, the last so many are held out where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +89,15 @@ class LogEvaluator:
 
     def _measured(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[HeldOut]:
         check_acts(policy)
-        rows = max(1, _ROWS // math.prod(axes))
+        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
         contexts = torch.split(self._rounds.observations, rows)
-        items = torch.cat([self._items(policy, axes, some) for some in contexts], dim=-1)
+        items = torch.cat([self._items(policy, axes, chunk) for chunk in contexts], dim=-1)
         return [self._summary(each) for each in items.reshape(-1, items.shape[-1])]
 
     def _items(self, policy: Policy | Policies, axes: tuple[int, ...], contexts: Tensor) -> Tensor:
-        expected = (*axes, len(contexts), self._dim)
-        actions = checked_actions(policy.act(contexts.clone()), expected, "rounds")
-        found = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
-        return found.reshape(expected[:-1])
+        actions = actions_of(policy, contexts, self._dim, axes=axes, rows="rounds")
+        items = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
+        return items.reshape(actions.shape[:-1])
 
     def _summary(self, items: Tensor) -> HeldOut:
         infos = self._rounds.infos
