@@ -256,7 +256,7 @@ def _modules_of(algorithm: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _algorithms() -> dict[str, Any]:
+def algorithms() -> dict[str, Any]:
     """Configurations by the algorithm's name: those that learn continuous actions by batches."""
     library = import_library("d3rlpy", EXTRA)
     base, continuous = library.algos.QLearningAlgoBase, library.ActionSpace.CONTINUOUS
@@ -272,10 +272,10 @@ def _algorithms() -> dict[str, Any]:
 
 
 def _config_class(algorithm: str) -> Any:
-    algorithms = _algorithms()
-    if algorithm not in algorithms:
-        raise unknown_name("continuous algorithm of d3rlpy", algorithm, algorithms)
-    return algorithms[algorithm]
+    known = algorithms()
+    if algorithm not in known:
+        raise unknown_name("continuous algorithm of d3rlpy", algorithm, known)
+    return known[algorithm]
 
 
 def _config(algorithm: str, given: Mapping[str, Any]) -> Any:
