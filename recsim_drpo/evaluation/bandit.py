@@ -20,7 +20,7 @@ from recsim_drpo.simulator.world import World, stream_of
 
 @dataclass(frozen=True)
 class Evaluation(Measured):
-    """What a policy is worth to the users it was evaluated on.
+    """The value of a policy to the users it was evaluated on.
 
     Intervals are over those users, at 95 %: they describe this one policy and say nothing of what
     another seed would have learnt.
@@ -57,7 +57,7 @@ class Evaluation(Measured):
         return self.ecpm
 
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
+        """The numbers of a learning curve: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
         return {
             "ecpm": self.ecpm.value,
             "normalized": self.normalized.value,

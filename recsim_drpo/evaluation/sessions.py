@@ -21,7 +21,7 @@ from recsim_drpo.simulator.world import stream_of
 
 @dataclass(frozen=True)
 class SessionEvaluation(Measured):
-    """What a policy is worth to the users whose sessions it was evaluated on.
+    """The value of a policy to the users whose sessions it was evaluated on.
 
     Intervals are over those users, at 95 %, as in :class:`Evaluation`.
 
@@ -53,7 +53,7 @@ class SessionEvaluation(Measured):
         return self.session_return
 
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``return``, ``session_length``, ``nonfinite_share``."""
+        """The numbers of a learning curve: ``return``, ``session_length``, ``nonfinite_share``."""
         return {
             "return": self.session_return.value,
             "session_length": self.session_length.value,
@@ -184,7 +184,7 @@ class SessionEvaluator:
         return torch.cat(parts, dim=1)
 
     def summary(self, played: Played) -> SessionEvaluation:
-        """What sessions that were played come to."""
+        """The evaluation of sessions that were played."""
         return SessionEvaluation(
             session_return=mean_interval(played.returns),
             session_length=mean_interval(played.lengths),

@@ -1,4 +1,4 @@
-"""What the last rounds of an imported log tell of a policy, which was not trained on them.
+"""The value of a policy by the last rounds of an imported log, which it was not trained on.
 
 No simulator is behind such a log, so all that is known is what was logged. A policy decodes to one
 item for each context; the rounds in which the log happens to show that item, weighted by 1 /
@@ -31,7 +31,7 @@ from recsim_drpo.training.config import HELD_OUT_SHARE
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What held-out rounds tell of a policy.
+    """The value of a policy by held-out rounds, and how many of them speak of it.
 
     Attributes:
         value: mean reward, estimated by the rounds that match; its interval, by the delta method,
@@ -52,7 +52,7 @@ class HeldOut:
     num_rounds: int
 
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``held_out_value`` if there is one, and what it rests on."""
+        """The numbers of a learning curve: ``held_out_value`` if there is one, and its basis."""
         row = {
             "held_out_value": self.value.value,
             "held_out_matches": float(self.matches),
@@ -66,7 +66,7 @@ class LogEvaluator:
 
     Args:
         rounds: infos ``item_id`` and, if it is known, ``propensity`` among them.
-        embeddings: float32 (N, d), what actions are decoded against, on the rounds' device.
+        embeddings: float32 (N, d) of the items that actions decode to, on the rounds' device.
     """
 
     def __init__(self, rounds: Batch, embeddings: Tensor) -> None:
@@ -124,7 +124,7 @@ def load_and_hold_out(
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",
 ) -> tuple[Transitions, LogEvaluator | None]:
-    """An imported log but for its last rounds, and what measures policies on those.
+    """An imported log without its last rounds, and the evaluator of policies on those.
 
     Args:
         dataset: made by ``recsim-drpo import``.

@@ -48,7 +48,7 @@ def check_row(row: Row, step: int, history: list[Row]) -> None:
 def draw_indices(
     seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
 ) -> Tensor:
-    """Which transitions learners meet: uniform with replacement, on the seeds' device.
+    """The transitions that learners meet: uniform with replacement, on the seeds' device.
 
     A pure function of seed and step: not of who else is trained, nor of where training stopped.
 

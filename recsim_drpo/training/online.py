@@ -65,7 +65,7 @@ def train_online(
     on_done: Callable[[Trained], None] | None = None,
     progress: bool = True,
 ) -> list[Trained]:
-    """Train an agent by what it does: the reference for those that learn from a log alone.
+    """Train an agent online: the reference for those that learn from a log alone.
 
     Args:
         name: of an agent that learns online, such as ``"sb3:SAC"``.
@@ -90,8 +90,8 @@ def train_online(
         TypeError: the agent does not learn online.
     """
     config = TrainingConfig() if config is None else config
-    ours = WorldSpec.of(spec)
-    if ours is None:
+    world_spec = WorldSpec.of(spec)
+    if world_spec is None:
         raise ValueError(
             f"{name} learns online, in {ENV_ID} or {SESSION_ENV_ID}, but the log is of "
             f"{'no environment that it names' if spec is None else spec.id}."
@@ -101,7 +101,7 @@ def train_online(
     outcomes = []
     for seed in check_seeds(list(seeds)):
         run = Run(name, seed, dict(hyperparameters))
-        outcomes.append(_train_run(run, ours, config, where, callbacks))
+        outcomes.append(_train_run(run, world_spec, config, where, callbacks))
         callbacks.done(outcomes[-1])
     return outcomes
 

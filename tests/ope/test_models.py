@@ -20,8 +20,8 @@ def test_cross_fitted_models_have_not_seen_what_they_predict():
     rounds = torch.arange(100)
     vectors = torch.eye(2)[rounds % 2]
     predicted = models.predict(rounds, contexts, vectors)
-    mine = models._models[1].predict(contexts[1::3], vectors[1::3])
-    assert torch.allclose(predicted[1::3], mine)
+    alone = models.models[1].predict(contexts[1::3], vectors[1::3])
+    assert torch.allclose(predicted[1::3], alone)
     with pytest.raises(ValueError, match="folds=1"):
         CrossFitted(fit, 100, folds=1)
 
