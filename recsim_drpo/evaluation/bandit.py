@@ -79,7 +79,7 @@ class Evaluator:
     """A set of users to evaluate any number of policies on: each meets the same users.
 
     Args:
-        world: where they live.
+        world: the world that they live in.
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.

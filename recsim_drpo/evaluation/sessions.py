@@ -97,7 +97,7 @@ class SessionEvaluator:
     of leaving.
 
     Args:
-        sessions: where they live.
+        sessions: the sessions that they have, and the world.
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.

@@ -1,9 +1,8 @@
 """Off-policy evaluation of policies that output embeddings, at item level.
 
-What a deterministic policy shows is the item that its action decodes to. What a stochastic one
-shows is estimated by drawing actions and decoding each: the share of draws that decode to an item
-is an unbiased estimate of its probability, and but for the self-normalised ones every estimator is
-linear in it.
+A deterministic policy shows the item that its action decodes to. For a stochastic one actions are
+drawn, and each is decoded: the share of draws that decode to an item is an unbiased estimate of its
+probability, and but for the self-normalised ones every estimator is linear in it.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ from recsim_drpo.simulator.decoder import ExactDecoder, decode
 
 @dataclass(frozen=True)
 class OffPolicyEvaluation:
-    """How good a policy is, as far as a log tells.
+    """The value of a policy by every estimator, and what the log supports of it.
 
     Attributes:
-        estimates: one for each of :data:`recsim_drpo.ope.estimators.ESTIMATORS`, in that order.
+        estimates: one by each of :data:`recsim_drpo.ope.estimators.TABLE`, in that order.
         logged: mean reward of the log, the value of who logged it.
         num_rounds: n.
         samples: actions drawn in each context; 0 where the policy's ``act`` was asked.
@@ -77,14 +76,14 @@ class _Comparison(NamedTuple):
 
 
 class OffPolicyEvaluator:
-    """A log to evaluate any number of policies on; what does not depend on them is fitted once.
+    """A log to evaluate any number of policies on; its models are fitted once for all of them.
 
     Args:
         log: rounds that the policies have not learnt from.
         num_clusters: C of ``mips``, from 1 to the number of items N; ``None``: √N, rounded.
         seed: integer in [0, 2**63) of the models, the clusters and what policies draw.
         folds: ≥ 2 of the cross-fitting.
-        progress: whether to show what is going on.
+        progress: whether to show rates and time left on a terminal.
 
     Attributes:
         log: the rounds.
