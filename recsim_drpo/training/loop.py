@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,15 +13,14 @@ from tqdm import tqdm
 
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent, check_agent
-from recsim_drpo.core import rng
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.order import draw_indices as draw_indices, drawn_ahead as drawn_ahead
 
 Row = dict[str, float]
 _Step = Callable[[Tensor], Mapping[str, Tensor]]
-_DRAWN_AHEAD = 2**22
 
 
 class DivergedError(ArithmeticError):
@@ -43,44 +42,6 @@ def check_row(row: Row, step: int, history: list[Row]) -> None:
     for name, value in row.items():
         if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
             raise DivergedError(step, name, value, history)
-
-
-def draw_indices(
-    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
-) -> Tensor:
-    """The transitions that learners meet: uniform with replacement, on the seeds' device.
-
-    A pure function of seed and step: not of who else is trained, nor of where training stopped.
-
-    Args:
-        seeds: int64 (L,).
-        sizes: int64 (L,), number of transitions of each learner's log, up to 2**31.
-        first_step: number of the first update, from 0.
-        num_steps: T ≥ 1.
-        batch_size: B ≥ 1.
-
-    Returns:
-        int64 (T, L, B) in [0, size).
-    """
-    num_learners = len(seeds)
-    steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)
-    words = rng.philox_4x32(
-        seeds.repeat(num_steps),
-        rng.Stream.TRAINING_ORDER,
-        steps.repeat_interleave(num_learners),
-        batch_size,
-    )
-    return rng.below(words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1))
-
-
-def drawn_ahead(
-    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
-) -> Iterator[Tensor]:
-    """:func:`draw_indices` step by step, int64 (L, B), drawn many steps at a time."""
-    ahead = max(1, _DRAWN_AHEAD // (len(seeds) * batch_size))
-    end = first_step + num_steps
-    for start in range(first_step, end, ahead):
-        yield from draw_indices(seeds, sizes, start, min(ahead, end - start), batch_size)
 
 
 def train(

@@ -4,13 +4,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsim_drpo import Evaluator, Fleet, make_agent
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import DivergedError, draw_indices, train, train_fleet
+from recsim_drpo.training.loop import DivergedError, train, train_fleet
 
 CONFIG = TrainingConfig(steps=30, batch_size=32, log_every=10, evaluate_every=15)
 
@@ -79,33 +78,6 @@ def test_objects_that_are_no_agents_are_refused(logs):
 
     with pytest.raises(TypeError, match="Idle has no method 'update'"):
         train(Idle(), logs[0], progress=False)
-
-
-@given(
-    st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4, unique=True),
-    st.integers(1, 2**31),
-    st.integers(0, 10_000),
-    st.integers(1, 7),
-    st.integers(1, 9),
-)
-@settings(max_examples=50, deadline=None)
-def test_indices_depend_on_seed_and_step_alone(seeds, size, first, steps, batch):
-    sizes = torch.full((len(seeds),), size)
-    found = draw_indices(torch.tensor(seeds), sizes, first, steps, batch)
-    assert found.shape == (steps, len(seeds), batch)
-    assert found.dtype == torch.int64
-    assert 0 <= int(found.min()) <= int(found.max()) < size
-    for t in (0, steps - 1):
-        for k in (0, len(seeds) - 1):
-            one = draw_indices(torch.tensor(seeds[k : k + 1]), sizes[:1], first + t, 1, batch)
-            assert torch.equal(found[t, k], one[0, 0])
-
-
-def test_indices_are_uniform():
-    found = draw_indices(torch.tensor([4]), torch.tensor([7]), 0, 1_000, 70).flatten()
-    counts = torch.bincount(found, minlength=7).numpy()
-    # χ² with 6 degrees of freedom: 22.5 is its 99.9 % quantile.
-    assert ((counts - 10_000) ** 2 / 10_000).sum() < 22.5
 
 
 @pytest.mark.parametrize("name", ["drpo", "crr", "iql"])
