@@ -165,12 +165,8 @@ class SessionEvaluator:
             counts.scatter_add_(1, items.clamp_min(0), shown.to(torch.int64))
             observations[policies, rows] = outcome.observations.view(states.shape)
             present[policies, rows] = there & ~outcome.left.view(rows.shape)
-        returns, paid_out, lengths, nothing = (host(total) for total in sums)
-        cut, shares = host(present), counts.cpu().numpy()
-        return [
-            Played(returns[k], paid_out[k], lengths[k], nothing[k], cut[k], shares[k])
-            for k in range(num_policies)
-        ]
+        columns = [*(host(total) for total in sums), host(present), counts.cpu().numpy()]
+        return [Played(*column) for column in zip(*columns, strict=True)]
 
     def _items(self, policy: Policy | Policies, axes: tuple[int, ...], states: Tensor) -> Tensor:
         """Items, int64 (L, B), that L policies show in states (L, B, o); L is 1 without axes."""

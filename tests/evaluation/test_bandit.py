@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -139,9 +140,24 @@ def test_a_world_without_a_choice_has_no_normalised_value():
     assert found.regret.value == pytest.approx(0.0, abs=1e-7)
 
 
-def test_as_dict_is_plain(small_world):
-    import json
+def test_a_row_of_a_table_and_a_learning_curve(small_world):
+    evaluation = evaluate(Fixed(small_world, 5), small_world, num_users=100)
+    assert (evaluation.value, evaluation.value_name) == (evaluation.ecpm, "eCPM")
+    assert evaluation.cells() == {
+        "reward": str(evaluation.reward),
+        "eCPM": f"{evaluation.ecpm.value:.3f}",
+        "regret": f"{evaluation.regret.value:.3f}",
+        "of optimum": f"{evaluation.normalized.value:.1%}",
+        "Dist.": f"{evaluation.distance.value:.3f}",
+        "items shown": "0.3%",
+        "Gini": "0.997",
+    }
+    assert evaluation.headline()["ecpm"] == evaluation.value.value
+    lost = evaluate(Fixed(small_world, 5, scale=math.nan), small_world, num_users=10)
+    assert lost.cells()["Dist."] == ""
 
+
+def test_as_dict_is_plain(small_world):
     found = evaluate(Fixed(small_world, 0), small_world, num_users=10).as_dict()
     assert json.loads(json.dumps(found)) == found
     assert set(found["reward"]) == set(Estimate._fields)
