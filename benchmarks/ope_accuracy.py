@@ -24,7 +24,8 @@ from tqdm import tqdm
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.ope import estimators as ope
-from recsim_drpo.ope.evaluator import OffPolicyEvaluator, Terms
+from recsim_drpo.ope.estimators import Terms
+from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.config import LoggingConfig
@@ -106,7 +107,7 @@ def measure(num_logs: int, policies_per_log: int, num_rounds: int) -> Iterator[R
         weights, exponent = LOGGERS[number % len(LOGGERS)]
         kwargs = {**_WORLD, "catalogue_seed": number}
         world = make_world(**kwargs)
-        log = _log(world, weights, exponent, kwargs, num_rounds, number)
+        log = simulate_log(world, weights, exponent, kwargs, num_rounds, number)
         evaluator = OffPolicyEvaluator(log, seed=number)
         generator = np.random.default_rng(number)
         for which in range(policies_per_log):
@@ -135,7 +136,7 @@ def measure(num_logs: int, policies_per_log: int, num_rounds: int) -> Iterator[R
                 )
 
 
-def _log(
+def simulate_log(
     world: World,
     weights: dict[str, float],
     exponent: float,
@@ -143,6 +144,7 @@ def _log(
     num_rounds: int,
     seed: int,
 ) -> ItemLog:
+    """Rounds of a world, logged by a mixture whose random traffic has that exponent."""
     rounds = simulate_transitions(
         scenario=weights,
         num_rounds=num_rounds,

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsim_drpo.ope import estimators as ope
-from recsim_drpo.ope.estimators import Floats, OffPolicyEstimate
+from recsim_drpo.ope.estimators import TABLE, OffPolicyEstimate, Terms
+from recsim_drpo.ope.formulas import Floats
 from recsim_drpo.ope.models import CrossFitted, RewardModel
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.reporting.tables import markdown_table
@@ -145,24 +145,8 @@ def evaluate(
     expected = (target * by_item).sum(axis=1)
     predicted = by_item[np.arange(num_rounds), log.items]
     weights = target[np.arange(num_rounds), log.items] / log.propensities
-    ess, largest = ope.effective_sample_size(weights), float(weights.max())
-    weighted, modelled = ope.weights_refusal(weights), ope.model_refusal(log.clicks, predicted)
-    values: dict[str, tuple[Estimate, str | None]] = {
-        "ips": (ope.ips(log.clicks, weights), weighted),
-        "snips": (ope.snips(log.clicks, weights), weighted),
-        "dm": (ope.direct_method(expected), modelled),
-        "dr": (ope.doubly_robust(log.clicks, weights, predicted, expected), weighted),
-    }
-    return {
-        name: OffPolicyEstimate(
-            name,
-            None if refusal else value,
-            float(num_rounds) if name == "dm" else ess,
-            None if name == "dm" else largest,
-            refusal,
-        )
-        for name, (value, refusal) in values.items()
-    }
+    terms = Terms(log.clicks, predicted, expected, weights)
+    return {name: TABLE[name].estimate(terms) for name in ("ips", "snips", "dm", "dr")}
 
 
 def classic_check(folder: Path) -> dict[str, tuple[Estimate, dict[str, OffPolicyEstimate]]]:

@@ -1,7 +1,8 @@
 """Other people's libraries: our logs in their form, and their agents in ours.
 
-A module for each, which imports its library only when it is used. Nothing else imports them, but
-for an agent asked for as ``library:Algorithm`` (:data:`recsim_drpo.agents.plugins.LIBRARIES`).
+There is a module for each, which imports its library only when it is used. It is imported itself
+only where an agent is asked for as ``library:Algorithm``
+(:data:`recsim_drpo.agents.plugins.LIBRARIES`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ from recsim_drpo.datasets.load import as_transitions
 
 EXTRA = "d3rlpy"
 _SCALERS = ("observation_scaler", "action_scaler", "reward_scaler")
-# What some learn from beside a batch; of a round that ends the first two know all there is.
+# Algorithms that learn from more than a batch, and from what. Of rounds that end after one step the
+# first two need nothing more.
 _BEYOND = {
     "CalQL": "the return to come",
     "ReBRAC": "the action that was taken next",
@@ -38,7 +39,7 @@ _BEYOND = {
 
 
 def to_d3rlpy(dataset: str | MinariDataset | Transitions) -> Any:
-    """A log as d3rlpy's replay buffer, every transition with its own next observation.
+    """A log as d3rlpy's replay buffer, each transition with its own next observation.
 
     d3rlpy's own ``get_minari`` counts an observation for each action, where Minari keeps one more
     an episode: from the second episode on its actions belong to other observations.
@@ -108,7 +109,7 @@ def from_d3rlpy(algorithm: Any) -> D3rlpyAgent:
 
 
 def factory(algorithm: str) -> Factory:
-    """What makes agents of d3rlpy's algorithm of that name, such as ``"IQL"``: :func:`make`.
+    """The function that makes agents of an algorithm of d3rlpy, such as ``"IQL"``: :func:`make`.
 
     Raises:
         ImportError: d3rlpy cannot be imported.
@@ -127,7 +128,7 @@ def make(
     device: torch.device,
     **hyperparameters: Any,
 ) -> D3rlpyAgent:
-    """An agent that has yet to learn.
+    """An untrained agent.
 
     Args:
         algorithm: its name in ``d3rlpy.algos``.
@@ -211,10 +212,10 @@ class D3rlpyAgent:
         Raises:
             ValueError: another shape.
         """
-        given = as_observations(observations, self.spec.observation_dim, self.device)
+        inputs = as_observations(observations, self.spec.observation_dim, self.device)
         with torch.no_grad():
-            given = self._scaled("observation_scaler", given)
-            actions: Tensor = self.algorithm.impl.predict_best_action(given)
+            inputs = self._scaled("observation_scaler", inputs)
+            actions: Tensor = self.algorithm.impl.predict_best_action(inputs)
             scaler = self.algorithm.config.action_scaler
             return actions if scaler is None else scaler.reverse_transform(actions)
 
@@ -229,14 +230,14 @@ class D3rlpyAgent:
         self.algorithm.set_grad_step(state["grad_step"])
 
     def _scaled(self, scaler: str, values: Tensor) -> Tensor:
-        found = getattr(self.algorithm.config, scaler)
-        scaled: Tensor = values if found is None else found.transform(values)
+        transformer = getattr(self.algorithm.config, scaler)
+        scaled: Tensor = values if transformer is None else transformer.transform(values)
         return scaled
 
 
 @contextmanager
 def _own_draws(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """d3rlpy draws from torch's own generators: here those of seed and step, then as before."""
+    """Seed torch's own generators, from which d3rlpy draws, by seed and step; then restore them."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(hash((seed, step)))
         yield
@@ -248,7 +249,7 @@ def _state_of(algorithm: Any) -> dict[str, Any]:
 
 
 def _modules_of(algorithm: Any) -> dict[str, Any]:
-    """Networks and optimisers: what d3rlpy's own checkpoints are made of."""
+    """Networks and optimisers by name, as d3rlpy's own checkpoints have them."""
     modules: dict[str, Any] = algorithm.impl.modules.create_checkpointer(
         algorithm.impl.device
     ).modules
@@ -256,44 +257,44 @@ def _modules_of(algorithm: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _algorithms() -> dict[str, Any]:
-    """Configurations by the algorithm's name: those that learn continuous actions by batches."""
+def algorithms() -> dict[str, Any]:
+    """The configurations of algorithms that learn continuous actions by batches, by name."""
     library = import_library("d3rlpy", EXTRA)
     base, continuous = library.algos.QLearningAlgoBase, library.ActionSpace.CONTINUOUS
-    found = {}
+    configs = {}
     for name, cls in vars(library.algos).items():
         config = vars(library.algos).get(f"{name}Config")
         # RandomPolicy is there to be compared with, and cannot be trained.
         if config is None or not issubclass(cls, base) or name == "RandomPolicy":
             continue
         if config().create(device="cpu:0").get_action_type() == continuous:
-            found[name] = config
-    return found
+            configs[name] = config
+    return configs
 
 
 def _config_class(algorithm: str) -> Any:
-    algorithms = _algorithms()
-    if algorithm not in algorithms:
-        raise unknown_name("continuous algorithm of d3rlpy", algorithm, algorithms)
-    return algorithms[algorithm]
+    known = algorithms()
+    if algorithm not in known:
+        raise unknown_name("continuous algorithm of d3rlpy", algorithm, known)
+    return known[algorithm]
 
 
-def _config(algorithm: str, given: Mapping[str, Any]) -> Any:
+def _config(algorithm: str, hyperparameters: Mapping[str, Any]) -> Any:
     """The algorithm's configuration, every value checked to be of the kind of its default."""
     cls = _config_class(algorithm)
     defaults = cls()
     known = [field.name for field in dataclasses.fields(cls) if field.name != "batch_size"]
-    for name, value in given.items():
+    for name, value in hyperparameters.items():
         if name not in known:
             raise unknown_name(f"hyper-parameter of 'd3rlpy:{algorithm}'", name, known)
         _check_kind(name, value, getattr(defaults, name))
-    config = cls.deserialize_from_dict(defaults.serialize_to_dict() | dict(given))
+    config = cls.deserialize_from_dict(defaults.serialize_to_dict() | dict(hyperparameters))
     for name in _SCALERS:
         scaler = getattr(config, name)
         if scaler is not None and not scaler.built:
             raise ValueError(
-                f"{name}={given[name]!r} has no numbers, and an agent that sees batches alone "
-                'cannot find them: give them in its "params".'
+                f"{name}={hyperparameters[name]!r} has no numbers, and an agent that sees batches "
+                'alone cannot find them: give them in its "params".'
             )
     return config
 

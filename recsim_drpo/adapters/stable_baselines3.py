@@ -30,9 +30,9 @@ from recsim_drpo.envs.base import WorldVectorEnv
 
 EXTRA = "sb3"
 ALGORITHMS = ("DDPG", "PPO", "SAC", "TD3")
-"""Those of continuous actions that learn by batches."""
+"""The algorithms of continuous actions that learn by batches."""
 
-# Of their constructors: what the agent says itself, and what is not for a run folder.
+# Parameters of their constructors that the agent sets itself, or that a run folder cannot keep.
 _NOT_HYPERPARAMETERS = {
     *("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "stats_window_size"),
     *("_init_setup_model", "replay_buffer_class", "rollout_buffer_class", "action_noise"),
@@ -144,9 +144,9 @@ def from_sb3(model: Any) -> StableBaselines3Agent:
             f"This {name} sees observations through a VecNormalize, which an agent does not have: "
             "train it without; observations are in [-1, 1] already."
         )
-    given = {key: getattr(model, key) for key in known if type(getattr(model, key, 0)) in _PLAIN}
-    networks = {key: one for key, one in model.policy_kwargs.items() if key != "use_sde"}
-    hyperparameters = {**given, "num_envs": model.n_envs, "policy_kwargs": networks}
+    plain = {key: getattr(model, key) for key in known if type(getattr(model, key, 0)) in _PLAIN}
+    networks = {key: value for key, value in model.policy_kwargs.items() if key != "use_sde"}
+    hyperparameters = {**plain, "num_envs": model.n_envs, "policy_kwargs": networks}
     hyperparameters.pop("batch_size", None)
     seed = 0 if model.seed is None else model.seed
     dims = model.observation_space.shape[0], model.action_space.shape[0]
@@ -154,7 +154,7 @@ def from_sb3(model: Any) -> StableBaselines3Agent:
 
 
 def factory(algorithm: str) -> Factory:
-    """What makes agents of the algorithm of that name, such as ``"SAC"``: :func:`make`.
+    """The function that makes agents of an algorithm, such as ``"SAC"``: :func:`make`.
 
     Raises:
         ImportError: Stable-Baselines3 cannot be imported.
@@ -174,7 +174,7 @@ def make(
     num_envs: int = 16,
     **hyperparameters: Any,
 ) -> StableBaselines3Agent:
-    """An agent that has yet to learn.
+    """An untrained agent.
 
     Args:
         algorithm: one of :data:`ALGORITHMS`.
@@ -182,7 +182,7 @@ def make(
         action_dim: a ≥ 1.
         seed: integer in [0, 2**63) of initialisation, exploration and order.
         device: where it learns and acts.
-        num_envs: how many users it serves at once, ≥ 1.
+        num_envs: the number of users that it serves at once, ≥ 1.
         **hyperparameters: of the algorithm's constructor. ``policy_kwargs`` is a dictionary,
             ``{"net_arch": [128, 128]}``.
 
@@ -213,13 +213,13 @@ def make(
             raise ValueError(
                 f"Stable-Baselines3 makes no {algorithm} of {hyperparameters}: {error}"
             ) from error
-    given = {"num_envs": num_envs, **hyperparameters}
-    spec = AgentSpec(f"sb3:{algorithm}", observation_dim, action_dim, seed, given)
+    kept = {"num_envs": num_envs, **hyperparameters}
+    spec = AgentSpec(f"sb3:{algorithm}", observation_dim, action_dim, seed, kept)
     return StableBaselines3Agent(model, spec)
 
 
 class _Spaces(gym.Env[Any, Any]):
-    """Tells an algorithm the shapes: the environments themselves come when it learns."""
+    """An environment of the right spaces alone: the real ones come when the algorithm learns."""
 
     def __init__(self, observation_dim: int, action_dim: int) -> None:
         box = gym.spaces.Box
@@ -243,7 +243,7 @@ class StableBaselines3Agent:
 
     @property
     def num_envs(self) -> int:
-        """How many environments it learns on at once."""
+        """The number of environments that it learns on at once."""
         return int(self.model.n_envs)
 
     def learn(
@@ -282,10 +282,12 @@ class StableBaselines3Agent:
 
         def metrics() -> dict[str, float]:
             logged = model.logger.name_to_value.items()
-            named = {name: one for name, one in logged if name.startswith("train/")}
-            return {name.removeprefix("train/"): float(one) for name, one in named.items()} | {
-                "reward": reward
+            named = {
+                name.removeprefix("train/"): float(value)
+                for name, value in logged
+                if name.startswith("train/")
             }
+            return named | {"reward": reward}
 
         def follow(local: dict[str, Any], _: object) -> bool:
             nonlocal reward
@@ -301,7 +303,7 @@ class StableBaselines3Agent:
         return metrics()
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """It learns online: raises ``TypeError`` that says how."""
+        """Raise ``TypeError``: it learns online, and the message says how."""
         raise TypeError(
             f"{self.spec.name} learns online, not from batches of a log: recsim-drpo train, "
             "recsim_drpo.training.online.train_online, or its method learn."
@@ -316,8 +318,8 @@ class StableBaselines3Agent:
         Raises:
             ValueError: another shape.
         """
-        given = as_observations(observations, self.spec.observation_dim, torch.device("cpu"))
-        actions, _ = self.model.predict(given.numpy(), deterministic=True)
+        inputs = as_observations(observations, self.spec.observation_dim, torch.device("cpu"))
+        actions, _ = self.model.predict(inputs.numpy(), deterministic=True)
         return torch.as_tensor(actions, device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -353,7 +355,7 @@ def _hyperparameters_of(algorithm: str) -> list[str]:
 
 @contextmanager
 def _own_draws(seed: int, device: torch.device) -> Iterator[None]:
-    """Stable-Baselines3 seeds and draws from global generators; afterwards they are as before."""
+    """Let Stable-Baselines3 seed and draw from global generators, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global one
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -22,7 +22,7 @@ EXTRA = "torchrl"
 
 
 def to_torchrl(dataset: str | MinariDataset | Transitions, *, batch_size: int = 320) -> Any:
-    """A log as TorchRL's replay buffer, every transition with its own next observation.
+    """A log as TorchRL's replay buffer, each transition with its own next observation.
 
     Args:
         dataset: a Minari dataset with Box spaces, the id of a local one, or what was read of it,
@@ -88,15 +88,15 @@ def from_torchrl(
 
     Args:
         policy: reads ``observation`` (B, o) and writes ``action`` (B, a): a ``TensorDictModule``, a
-            ``ProbabilisticActor`` or what is made of them.
-        loss: one of ``torchrl.objectives``, or what is called alike, with which the agent learns;
-            without it the agent acts only.
+            ``ProbabilisticActor`` or a module made of them.
+        loss: one of ``torchrl.objectives``, or a module called like them, with which the agent
+            learns; without it the agent acts only.
         optimizer: of the loss's parameters.
         target: a ``torchrl.objectives.TargetNetUpdater`` that steps after each update.
 
     Raises:
         ImportError: TorchRL cannot be imported.
-        TypeError: one of loss and optimiser is there without the other.
+        TypeError: a loss without an optimiser, or the reverse.
     """
     if (loss is None) != (optimizer is None):
         raise TypeError("A loss learns with its optimizer: give both of them, or neither.")
@@ -116,31 +116,31 @@ class TorchRLAgent:
         self._tensordict = import_library("tensordict", EXTRA)
         self._exploration = import_library("torchrl.envs.utils", EXTRA)
         self.policy, self._loss, self._optimizer, self._target = policy, loss, optimizer, target
-        self.device = next((one.device for one in policy.parameters()), torch.device("cpu"))
+        self.device = next((weight.device for weight in policy.parameters()), torch.device("cpu"))
 
     def update(self, batch: Batch) -> dict[str, Tensor]:
-        """A step of the optimiser on the sum of the loss's ``loss_…``; returns all that it says.
+        """A step of the optimiser on the sum of the ``loss_…`` terms; returns metrics and ``loss``.
 
         Raises:
             TypeError: the agent was made without a loss.
         """
         if self._loss is None or self._optimizer is None:
             raise TypeError("This agent has no loss to learn with: from_torchrl(policy, loss=…).")
-        found = self._loss(to_tensordict(batch))
-        terms = {name: value for name, value in found.items() if name.startswith("loss_")}
+        outputs = self._loss(to_tensordict(batch))
+        terms = {name: value for name, value in outputs.items() if name.startswith("loss_")}
         total = torch.stack([value.mean() for value in terms.values()]).sum()
         self._optimizer.zero_grad()
         torch.autograd.backward(total)
         self._optimizer.step()
         if self._target is not None:
             self._target.step()
-        metrics = {name: value.detach() for name, value in found.items() if value.numel() == 1}
+        metrics = {name: value.detach() for name, value in outputs.items() if value.numel() == 1}
         return {**metrics, "loss": total.detach()}
 
     def act(self, observations: Tensor) -> Tensor:
         """The policy's deterministic actions, (B, a), for observations (B, o)."""
-        given = torch.as_tensor(observations, dtype=torch.float32, device=self.device)
-        rows = self._tensordict.TensorDict({"observation": given}, batch_size=given.shape[:1])
+        inputs = torch.as_tensor(observations, dtype=torch.float32, device=self.device)
+        rows = self._tensordict.TensorDict({"observation": inputs}, batch_size=inputs.shape[:1])
         kind = self._exploration.ExplorationType.DETERMINISTIC
         with torch.no_grad(), self._exploration.set_exploration_type(kind):
             actions: Tensor = self.policy(rows)["action"]

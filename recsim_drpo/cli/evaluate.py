@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,9 +14,8 @@ from recsim_drpo.simulator.config import SPLITS
 
 if TYPE_CHECKING:
     from recsim_drpo.core.policy import Policy
-    from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
-    from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
-    from recsim_drpo.simulator.config import LoggingConfig
+    from recsim_drpo.evaluation.bandit import Evaluation
+    from recsim_drpo.evaluation.sessions import SessionEvaluation
 
     Results = dict[str, Evaluation | SessionEvaluation]
 
@@ -52,6 +50,7 @@ def evaluate(
     from recsim_drpo.core.files import check_new_folder
     from recsim_drpo.core.validation import check_integer
     from recsim_drpo.evaluation.evaluate import evaluator_for
+    from recsim_drpo.evaluation.references import reference_policies_for
     from recsim_drpo.runs.folder import load_config
     from recsim_drpo.simulator.config import LoggingConfig
 
@@ -67,7 +66,7 @@ def evaluate(
     if evaluator is None:
         raise ValueError(f"The runs' logs are of {spec.id}, which is no environment of ours.")
     logging = LoggingConfig(**source["logging_config"])
-    below, above = _references(evaluator, source["weights"], logging)
+    below, above = reference_policies_for(evaluator, source["weights"], logging)
     policies = below | _agents(folders, sources, device) | above
     results: Results = {
         name: evaluator(policy)
@@ -113,30 +112,9 @@ def _agents(
     return agents
 
 
-def _references(
-    evaluator: Evaluator | SessionEvaluator, weights: dict[str, float], logging: LoggingConfig
-) -> tuple[dict[str, Policy], dict[str, Policy]]:
-    """Policies that know nothing of the learner's log, and those that know the world."""
-    from recsim_drpo.evaluation.sessions import SessionEvaluator
-    from recsim_drpo.simulator.reference_policies import (
-        reference_policy,
-        session_reference_policy,
-    )
-
-    def made(*names: str) -> dict[str, Policy]:
-        if isinstance(evaluator, SessionEvaluator):
-            sessions = evaluator.sessions
-            return {n: session_reference_policy(n, sessions, weights, logging) for n in names}
-        return {n: reference_policy(n, evaluator.world, weights, logging) for n in names}
-
-    best = ("myopic", "far-sighted") if isinstance(evaluator, SessionEvaluator) else ("oracle",)
-    return made("random", "popularity", "logger"), made(*best)
-
-
 def _save_evaluation(folder: Path, table: str, results: Results) -> None:
     """Write the table, the numbers and, where they can be drawn, the pictures."""
     from recsim_drpo.core.files import atomic_dir
-    from recsim_drpo.evaluation.bandit import Evaluation
     from recsim_drpo.reporting import plots
 
     plain = {name: result.as_dict() for name, result in results.items()}
@@ -147,45 +125,15 @@ def _save_evaluation(folder: Path, table: str, results: Results) -> None:
         try:
             plots.estimates(
                 partial / "evaluation.png",
-                {
-                    name: one.ecpm if isinstance(one, Evaluation) else one.session_return
-                    for name, one in results.items()
-                },
-                f"{_value_name(results)}, 95 % interval over users",
+                {name: result.value for name, result in results.items()},
+                f"{next(iter(results.values())).value_name}, 95 % interval over users",
             )
         except plots.PlotsMissingError as error:
             print(error)
 
 
-def _value_name(results: Results) -> str:
-    from recsim_drpo.evaluation.bandit import Evaluation
-
-    bandit = all(isinstance(one, Evaluation) for one in results.values())
-    return "eCPM" if bandit else "return of a session"
-
-
 def _evaluation_table(results: Results) -> str:
     from recsim_drpo.reporting.tables import markdown_table
 
-    rows = [{"policy": name} | _cells(one) for name, one in results.items()]
+    rows = [{"policy": name} | result.cells() for name, result in results.items()]
     return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def _cells(one: Evaluation | SessionEvaluation) -> dict[str, str]:
-    from recsim_drpo.evaluation.sessions import SessionEvaluation
-
-    shown = {"items shown": f"{one.coverage:.1%}", "Gini": f"{one.gini:.3f}"}
-    if isinstance(one, SessionEvaluation):
-        return {
-            "return": str(one.session_return),
-            "steps": f"{one.session_length.value:.2f}",
-            "reward a step": f"{one.reward.value:.3f}",
-            "cut off": f"{one.truncated.value:.1%}",
-        } | shown
-    return {
-        "reward": str(one.reward),
-        "eCPM": f"{one.ecpm.value:.3f}",
-        "regret": f"{one.regret.value:.3f}",
-        "of optimum": f"{one.normalized.value:.1%}",
-        "Dist.": "" if math.isnan(one.distance.value) else f"{one.distance.value:.3f}",
-    } | shown

@@ -1,4 +1,4 @@
-"""What a policy is to those who evaluate it, and the checks of what it returns."""
+"""Policies as those see them who evaluate them, and the checks of what goes in and comes out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+ROWS_AT_A_TIME = 8_192
+"""Rows of observations, of all policies together, that are asked about at a time."""
 
 
 class Policy(Protocol):
@@ -21,7 +24,7 @@ class Policies(Protocol):
     """Several policies that act at once, as a fleet of learners does."""
 
     def __len__(self) -> int:
-        """How many, L."""
+        """The number of policies L."""
         ...
 
     def act(self, observations: Tensor) -> Any:
@@ -30,7 +33,7 @@ class Policies(Protocol):
 
 
 class Measured(Protocol):
-    """What was found about a policy."""
+    """The result of measuring a policy."""
 
     def headline(self) -> dict[str, float]:
         """The numbers that a learning curve shows, by name."""
@@ -38,7 +41,7 @@ class Measured(Protocol):
 
 
 class PolicyEvaluator(Protocol):
-    """What measures policies, on simulated users or on held-out rounds."""
+    """A measure of policies, on simulated users or on held-out rounds."""
 
     def __call__(self, policy: Policy) -> Measured:
         """Measure one policy."""
@@ -55,16 +58,47 @@ def check_acts(policy: object) -> None:
         raise TypeError(f"{type(policy).__name__} has no method 'act', which a policy needs.")
 
 
-def checked_actions(given: Any, expected: tuple[int, ...], of: str = "users") -> Tensor:
-    """What a policy returned, detached; ``ValueError`` unless its shape (..., B, a) is expected.
+def actions_of(
+    policy: Policy | Policies,
+    observations: Tensor,
+    action_dim: int,
+    *,
+    axes: tuple[int, ...] = (),
+    rows: str = "users",
+) -> Tensor:
+    """The actions of a policy, or of several at once, checked here and nowhere below.
 
-    ``of`` says what the B rows are, for the message.
+    Args:
+        policy: one that acts (:func:`check_acts`); it sees a copy of the observations, so that it
+            cannot change them.
+        observations: float32 (B, o), or (*axes, B, o) where each of several sees its own.
+        action_dim: d.
+        axes: (L,) for L policies at once.
+        rows: what the B rows are, for the message.
+
+    Returns:
+        detached (*axes, B, d) of whatever type and device.
+
+    Raises:
+        ValueError: what it returns has another shape.
     """
-    actions = torch.as_tensor(given).detach()
+    actions = policy.act(observations.clone())
+    return checked_actions(actions, (*axes, observations.shape[-2], action_dim), rows)
+
+
+def checked_actions(returned: Any, expected: tuple[int, ...], rows: str = "users") -> Tensor:
+    """What a policy returned as a detached tensor of the expected shape (*axes, B, d).
+
+    ``rows`` says what the B rows are, for the message.
+
+    Raises:
+        ValueError: it has another shape.
+    """
+    actions = torch.as_tensor(returned).detach()
     if actions.shape != expected:
         raise ValueError(
             f"The policy returned actions of shape {tuple(actions.shape)} for "
-            f"{expected[-2]} {of}; this catalogue takes {expected}."
+            f"{expected[-2]} {rows}; this catalogue takes {expected}."
         )
     return actions
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
@@ -17,12 +18,10 @@ from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, rati
 from recsim_drpo.simulator.config import ECPM_PER_REWARD
 from recsim_drpo.simulator.world import World, stream_of
 
-_ROWS = 8_192
-
 
 @dataclass(frozen=True)
 class Evaluation(Measured):
-    """What a policy is worth to the users it was evaluated on.
+    """The value of a policy to the users it was evaluated on.
 
     Intervals are over those users, at 95 %: they describe this one policy and say nothing of what
     another seed would have learnt.
@@ -51,20 +50,37 @@ class Evaluation(Measured):
     nonfinite_share: float
     num_users: int
 
+    value_name: ClassVar[str] = "eCPM"
+
+    @property
+    def value(self) -> Estimate:
+        """The eCPM."""
+        return self.ecpm
+
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
+        """The numbers of a learning curve: ``ecpm``, ``normalized`` and ``nonfinite_share``."""
         return {
             "ecpm": self.ecpm.value,
             "normalized": self.normalized.value,
             "nonfinite_share": self.nonfinite_share,
         }
 
+    def cells(self) -> dict[str, str]:
+        """The row of a table about this policy: text by the column's title."""
+        return {
+            "reward": str(self.reward),
+            "eCPM": f"{self.ecpm.value:.3f}",
+            "regret": f"{self.regret.value:.3f}",
+            "of optimum": f"{self.normalized.value:.1%}",
+            "Dist.": "" if math.isnan(self.distance.value) else f"{self.distance.value:.3f}",
+        } | self._variety()
+
 
 class Evaluator:
     """A set of users to evaluate any number of policies on: each meets the same users.
 
     Args:
-        world: where they live.
+        world: the world that they live in.
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
@@ -106,12 +122,12 @@ class Evaluator:
 
     def _evaluations(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Evaluation]:
         check_acts(policy)
-        rows = max(1, _ROWS // math.prod(axes))
+        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
         users = zip(
             torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
         )
-        parts = [self._shown(policy, axes, *some) for some in users]
-        columns = [host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True)]
+        chunks = [self._shown(policy, axes, *chunk) for chunk in users]
+        columns = [host(torch.cat(column, dim=-1)) for column in zip(*chunks, strict=True)]
         by_policy = [column.reshape(-1, self.num_users) for column in columns]
         return [self._summary(*each) for each in zip(*by_policy, strict=True)]
 
@@ -124,8 +140,7 @@ class Evaluator:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
         world = self.world
-        expected = (*axes, len(contexts), world.dim)
-        actions = checked_actions(policy.act(contexts.clone()), expected).to(world.device)
+        actions = actions_of(policy, contexts, world.dim, axes=axes).to(world.device)
         items = world.decode(actions.flatten(0, -2))
         repeated = interests.expand(*axes, *interests.shape)
         rewards = world.reward_of_items(items, repeated.reshape(-1, world.dim))
@@ -133,7 +148,7 @@ class Evaluator:
         distances = torch.linalg.vector_norm(actions.to(torch.float64) - interests, dim=-1)
         finite = torch.isfinite(actions).all(dim=-1)
         distances = distances.masked_fill(~finite, torch.nan)
-        return items.reshape(expected[:-1]), rewards.reshape(expected[:-1]), distances
+        return items.reshape(finite.shape), rewards.reshape(finite.shape), distances
 
     def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
         oracle, uniform = host(self._oracle), host(self._uniform)

@@ -83,7 +83,7 @@ def evaluator_for(
     split: str = "test",
     device: str | torch.device = "cpu",
 ) -> Evaluator | SessionEvaluator | None:
-    """What evaluates policies in the environment that a spec describes.
+    """The evaluator of policies in the environment that a spec describes.
 
     Args:
         spec: for example of a dataset, ``dataset.spec.env_spec``.
@@ -95,8 +95,10 @@ def evaluator_for(
     Returns:
         ``None`` where the spec is missing or not of an environment of this package.
     """
-    ours = WorldSpec.of(spec)
-    return None if ours is None else _evaluator(ours.world(device), num_users, seed, split)
+    world_spec = WorldSpec.of(spec)
+    return (
+        None if world_spec is None else _evaluator(world_spec.world(device), num_users, seed, split)
+    )
 
 
 def _evaluator(

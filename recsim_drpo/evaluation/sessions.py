@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
@@ -19,12 +19,10 @@ from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, rati
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import stream_of
 
-_ROWS = 8_192
-
 
 @dataclass(frozen=True)
 class SessionEvaluation(Measured):
-    """What a policy is worth to the users whose sessions it was evaluated on.
+    """The value of a policy to the users whose sessions it was evaluated on.
 
     Intervals are over those users, at 95 %, as in :class:`Evaluation`.
 
@@ -48,13 +46,29 @@ class SessionEvaluation(Measured):
     nonfinite_share: float
     num_users: int
 
+    value_name: ClassVar[str] = "return of a session"
+
+    @property
+    def value(self) -> Estimate:
+        """The return of a session."""
+        return self.session_return
+
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``return``, ``session_length``, ``nonfinite_share``."""
+        """The numbers of a learning curve: ``return``, ``session_length``, ``nonfinite_share``."""
         return {
             "return": self.session_return.value,
             "session_length": self.session_length.value,
             "nonfinite_share": self.nonfinite_share,
         }
+
+    def cells(self) -> dict[str, str]:
+        """The row of a table about this policy: text by the column's title."""
+        return {
+            "return": str(self.session_return),
+            "steps": f"{self.session_length.value:.2f}",
+            "reward a step": f"{self.reward.value:.3f}",
+            "cut off": f"{self.truncated.value:.1%}",
+        } | self._variety()
 
 
 class Played(NamedTuple):
@@ -84,7 +98,7 @@ class SessionEvaluator:
     of leaving.
 
     Args:
-        sessions: where they live.
+        sessions: the sessions that they have, and the world.
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
@@ -114,23 +128,16 @@ class SessionEvaluator:
         Raises:
             TypeError, ValueError: as for one policy.
         """
-        played = self._play(policies, lambda states: policies.act(states), len(policies))
-        return [self.summary(one) for one in played]
+        return [self.summary(played) for played in self._play(policies, (len(policies),))]
 
     def play(self, policy: Policy) -> Played:
         """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
-        player = restarted(policy)
+        return self._play(restarted(policy), ())[0]
 
-        def act(observations: Tensor) -> Tensor:
-            return torch.as_tensor(player.act(observations[0])).unsqueeze(0)
-
-        return self._play(policy, act, 1)[0]
-
-    def _play(
-        self, policy: object, act: Callable[[Tensor], Any], num_policies: int
-    ) -> list[Played]:
+    def _play(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Played]:
         check_acts(policy)
         sessions, world = self.sessions, self.sessions.world
+        num_policies = math.prod(axes)
         users = torch.arange(self.num_users, device=world.device)
         first = sessions.begin(self._split, self._seed, users)
         observations = first.repeat(num_policies, 1, 1)
@@ -146,7 +153,7 @@ class SessionEvaluator:
             rows = (~present).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
             there = present[policies, rows]
             states = observations[policies, rows]
-            items = self._items(act, states)
+            items = self._items(policy, axes, states)
             outcome = sessions.step(
                 states.flatten(0, 1),
                 items.flatten(),
@@ -159,31 +166,22 @@ class SessionEvaluator:
             counts.scatter_add_(1, items.clamp_min(0), shown.to(torch.int64))
             observations[policies, rows] = outcome.observations.view(states.shape)
             present[policies, rows] = there & ~outcome.left.view(rows.shape)
-        returns, paid_out, lengths, nothing = (host(total) for total in sums)
-        cut, shares = host(present), counts.cpu().numpy()
-        return [
-            Played(returns[k], paid_out[k], lengths[k], nothing[k], cut[k], shares[k])
-            for k in range(num_policies)
-        ]
+        columns = [*(host(total) for total in sums), host(present), counts.cpu().numpy()]
+        return [Played(*column) for column in zip(*columns, strict=True)]
 
-    def _items(self, act: Callable[[Tensor], Any], states: Tensor) -> Tensor:
-        """Items, int64 (L, B), that L policies show in states (L, B, o)."""
+    def _items(self, policy: Policy | Policies, axes: tuple[int, ...], states: Tensor) -> Tensor:
+        """Items, int64 (L, B), that L policies show in states (L, B, o); L is 1 without axes."""
         world = self.sessions.world
         parts = []
-        for given in torch.split(states, max(1, _ROWS // len(states)), dim=1):
-            actions = torch.as_tensor(act(given.clone())).detach()
-            expected = (*given.shape[:2], world.dim)
-            if actions.shape != expected:
-                raise ValueError(
-                    f"The policy returned actions of shape {tuple(actions.shape[1:])} for "
-                    f"{given.shape[1]} users; this catalogue takes {expected[1:]}."
-                )
-            items = world.decode(actions.to(world.device).flatten(0, 1))
-            parts.append(items.view(expected[:2]))
+        for chunk in torch.split(states, max(1, ROWS_AT_A_TIME // len(states)), dim=1):
+            observations = chunk if axes else chunk.squeeze(0)
+            actions = actions_of(policy, observations, world.dim, axes=axes)
+            items = world.decode(actions.to(world.device).flatten(0, -2))
+            parts.append(items.reshape(chunk.shape[:2]))
         return torch.cat(parts, dim=1)
 
     def summary(self, played: Played) -> SessionEvaluation:
-        """What sessions that were played come to."""
+        """The evaluation of sessions that were played."""
         return SessionEvaluation(
             session_return=mean_interval(played.returns),
             session_length=mean_interval(played.lengths),

@@ -1,23 +1,36 @@
 from .estimators import (
     ESTIMATORS as ESTIMATORS,
-    MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
-    MAX_MISCALIBRATED as MAX_MISCALIBRATED,
-    MAX_UNSUPPORTED as MAX_UNSUPPORTED,
-    MIN_ESS as MIN_ESS,
+    TABLE as TABLE,
+    DirectMethod as DirectMethod,
+    DoublyRobust as DoublyRobust,
+    Estimator as Estimator,
+    InversePropensityScoring as InversePropensityScoring,
+    MarginalizedIPS as MarginalizedIPS,
     OffPolicyEstimate as OffPolicyEstimate,
-    Support as Support,
-    cluster_refusal as cluster_refusal,
-    direct_method as direct_method,
-    doubly_robust as doubly_robust,
-    effective_sample_size as effective_sample_size,
-    ips as ips,
-    model_refusal as model_refusal,
-    r_squared as r_squared,
-    snips as snips,
-    weights_refusal as weights_refusal,
+    SelfNormalizedIPS as SelfNormalizedIPS,
+    Terms as Terms,
+    WeightedEstimator as WeightedEstimator,
 )
 from .evaluator import (
     OffPolicyEvaluation as OffPolicyEvaluation,
     OffPolicyEvaluator as OffPolicyEvaluator,
 )
+from .formulas import (
+    direct_method as direct_method,
+    doubly_robust as doubly_robust,
+    effective_sample_size as effective_sample_size,
+    ips as ips,
+    r_squared as r_squared,
+    snips as snips,
+)
 from .logs import ItemLog as ItemLog, read_item_log as read_item_log
+from .refusals import (
+    MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
+    MAX_MISCALIBRATED as MAX_MISCALIBRATED,
+    MAX_UNSUPPORTED as MAX_UNSUPPORTED,
+    MIN_ESS as MIN_ESS,
+    Support as Support,
+    cluster_refusal as cluster_refusal,
+    model_refusal as model_refusal,
+    weights_refusal as weights_refusal,
+)

@@ -1,61 +1,71 @@
-r"""Off-policy evaluation: how good a policy is, from rounds that another policy logged.
+r"""The estimators of off-policy evaluation: how good a policy is, from what another policy logged.
 
-Round n of a log has a context :math:`x_n`, the item :math:`i_n` that was shown, its propensity
-:math:`p_n = \pi_0(i_n \mid x_n)` and the reward :math:`r_n`. With weights
-:math:`w_n = \pi(i_n \mid x_n) / p_n` and a reward model :math:`\hat q`, the value of π is
-estimated by
-
-=================  ============================================================================
-``ips``            :math:`\frac1n \sum_n w_n r_n` (Horvitz and Thompson, 1952)
-``snips``          :math:`\sum_n w_n r_n / \sum_n w_n` (Swaminathan and Joachims, 2015)
-``dm``             :math:`\frac1n \sum_n \hat q(x_n, \pi)`, with
-                   :math:`\hat q(x, \pi) = \sum_i \pi(i \mid x) \hat q(x, i)`
-``dr``             :math:`\frac1n \sum_n \hat q(x_n, \pi) + w_n (r_n - \hat q(x_n, i_n))` (Dudík,
-                   Langford and Li, 2011)
-``mips``           ``snips`` with the weights :math:`\pi(c_n \mid x_n) / \hat\pi_0(c_n \mid x_n)`
-                   of the clusters :math:`c` of items (after Saito and Joachims, 2022): right where
-                   items of a cluster pay alike; self-normalised, since the clusters' propensities
-                   are estimated
-=================  ============================================================================
-
-Here they are functions of those numbers, whoever computed them; :mod:`recsim_drpo.ope.evaluator`
-computes them for a policy that outputs embeddings.
-
-Intervals are normal ones over rounds at 95 % (for ``snips`` by the delta method), so rounds have to
-be independent. The bootstrap covers as much at a hundred times the cost, and empirical
-Bernstein's needs a bound on the weights, which a log does not tell; docs/off_policy_evaluation.md
-has what they cover. They know nothing of a reward model's error: that of ``dm`` is about contexts
-only.
+Each is a class that reads :class:`Terms`, with its formula and where it comes from, and a line in
+:data:`TABLE`. The notation is that of :mod:`recsim_drpo.ope.formulas`, whose functions of plain
+arrays may be imported from here as well; :class:`recsim_drpo.ope.OffPolicyEvaluator` computes the
+terms of a policy that outputs embeddings.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from recsim_drpo.ope.formulas import (
+    Floats as Floats,
+    direct_method as direct_method,
+    doubly_robust as doubly_robust,
+    effective_sample_size as effective_sample_size,
+    ips as ips,
+    r_squared as r_squared,
+    snips as snips,
+)
+from recsim_drpo.ope.refusals import (
+    MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
+    MAX_MISCALIBRATED as MAX_MISCALIBRATED,
+    MAX_UNSUPPORTED as MAX_UNSUPPORTED,
+    MIN_ESS as MIN_ESS,
+    Support as Support,
+    cluster_refusal as cluster_refusal,
+    model_refusal as model_refusal,
+    weights_refusal as weights_refusal,
+)
+from recsim_drpo.reporting.statistics import Estimate
 
-from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_interval
+_ALL_ITEMS, _ALL_CLUSTERS = Support("item", 0.0), Support("cluster", 0.0)
 
-Floats = NDArray[np.float64]
 
-ESTIMATORS = ("ips", "snips", "dm", "dr", "mips")
-MIN_ESS = 100.0
-"""Below this effective sample size no estimator that weighs rounds answers."""
-MAX_UNSUPPORTED = 0.05
-"""The share of a policy's probability that a log may leave without support."""
-MAX_MISCALIBRATED = 0.5
-"""How far from 1 the mean weight of clusters may be, whose propensities are estimated."""
-MAX_EXTRAPOLATED = 0.5
-"""The share of it on items without a logged round up to which ``dm`` answers."""
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """The numbers that estimators read, of a log and a policy: float64 (n,), one a round.
+
+    Attributes:
+        rewards: r, as they were logged.
+        predicted: q̂(x, i), of the item shown, by a reward model that has not seen the round.
+        expected: q̂(x, π), the same model's mean over the policy's items.
+        weights: w = π(i | x) / p of the item shown; ``None`` of a log without propensities.
+        cluster_weights: π(c | x) / π̂_0(c | x) of the cluster c of the item shown; ``None`` where
+            items are in no clusters.
+        items: how the log supports the policy's items; by default it shows all of them.
+        clusters: how it supports their clusters.
+        nothing_shown: share of actions that decode to no item, which pay nothing.
+    """
+
+    rewards: Floats
+    predicted: Floats
+    expected: Floats
+    weights: Floats | None
+    cluster_weights: Floats | None = None
+    items: Support = _ALL_ITEMS
+    clusters: Support = _ALL_CLUSTERS
+    nothing_shown: float = 0.0
 
 
 @dataclass(frozen=True)
 class OffPolicyEstimate:
-    """What one estimator makes of a log.
+    """The value of a policy by one estimator, or why it is refused.
 
     Attributes:
         estimator: one of :data:`ESTIMATORS`.
@@ -77,218 +87,178 @@ class OffPolicyEstimate:
         return {**vars(self), "value": value}
 
 
-def ips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
-    """Inverse propensity scoring.
+class Estimator(ABC):
+    """An estimator of a policy's value; to add one takes a class and a line in :data:`TABLE`.
 
-    Args:
-        rewards: (n,).
-        weights: (n,), ≥ 0: the policy's probability of what was shown, by the logger's.
-
-    Raises:
-        ValueError: arrays are empty, of different shapes, or hold what is no finite number, or a
-            weight is negative.
-    """
-    r, w = _checked(rewards=rewards, weights=weights)
-    return mean_interval(w * r)
-
-
-def snips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
-    """Self-normalised inverse propensity scoring, with clusters' weights the marginalised kind.
-
-    Arguments and errors as of :func:`ips`; NaN where all weights are 0.
-    """
-    r, w = _checked(rewards=rewards, weights=weights)
-    mean = w.mean()
-    # Scaled to mean 1, so that weights of any size are no rounding.
-    return ratio_interval(w / mean * r, w / mean) if mean > 0 else _NOTHING
-
-
-def direct_method(expected: ArrayLike) -> Estimate:
-    r"""The reward model's word for it; the interval is over contexts and not about the model.
-
-    Args:
-        expected: (n,), :math:`\hat q(x_n, \pi)`.
-
-    Raises:
-        ValueError: as :func:`ips`.
-    """
-    (q,) = _checked(expected=expected)
-    return mean_interval(q)
-
-
-def doubly_robust(
-    rewards: ArrayLike, weights: ArrayLike, predicted: ArrayLike, expected: ArrayLike
-) -> Estimate:
-    r"""The direct method, its error on the rounds that were logged put right by weighting.
-
-    Args:
-        rewards: (n,).
-        weights: (n,), ≥ 0.
-        predicted: (n,), :math:`\hat q(x_n, i_n)`, by a model that has not seen round n.
-        expected: (n,), :math:`\hat q(x_n, \pi)`, by the same model.
-
-    Raises:
-        ValueError: as :func:`ips`.
-    """
-    r, w, logged, target = _checked(
-        rewards=rewards, weights=weights, predicted=predicted, expected=expected
-    )
-    return mean_interval(target + w * (r - logged))
-
-
-def effective_sample_size(weights: ArrayLike) -> float:
-    """(Σw)² / Σw² (Kish, 1965): n where all weights are equal; 0 where all are 0."""
-    (w,) = _checked(weights=weights)
-    largest = w.max()
-    if largest == 0:
-        return 0.0
-    scaled = w / largest  # no square can underflow
-    return float(scaled.sum() ** 2 / np.square(scaled).sum())
-
-
-@dataclass(frozen=True)
-class Support:
-    """What of a policy's probability lies on items, or clusters, that a log never shows.
+    As it is here it weighs all rounds alike; :class:`WeightedEstimator` is the base of those that
+    do not.
 
     Attributes:
-        kind: what is shown, ``"item"`` or ``"cluster"``.
-        missing: the share of the policy's probability on those without a logged round.
-        examples: the worst of them as (name, share of the policy's probability).
-        num_contexts: contexts in which the policy shows only such.
-        contexts: the first of those, as numbers of rounds.
+        name: what results call it.
     """
 
-    kind: str
-    missing: float
-    examples: Sequence[tuple[int | str, float]] = ()
-    num_contexts: int = 0
-    contexts: Sequence[int] = ()
+    name: ClassVar[str]
 
-    def __str__(self) -> str:
-        text = f"{self.missing:.1%} of the policy's probability is on {self.kind}s never logged"
-        if self.examples:
-            listed = ", ".join(f"{name} ({share:.1%})" for name, share in self.examples)
-            text += f", first of all {listed}"
-        if self.num_contexts:
-            rounds = ", ".join(map(str, self.contexts))
-            text += f"; {self.num_contexts:,} contexts get nothing else (rounds {rounds}, …)"
-        return text
+    @abstractmethod
+    def value(self, terms: Terms) -> Estimate | None:
+        """Mean reward of the policy, 95 % interval; ``None`` where the log lacks what it takes."""
 
+    @abstractmethod
+    def refusal(self, terms: Terms) -> str | None:
+        """Why the log cannot support an answer, or ``None``."""
 
-def weights_refusal(
-    weights: ArrayLike, support: Support | None = None, tolerance: float = MAX_UNSUPPORTED
-) -> str | None:
-    """Why weighted rounds cannot answer, or ``None``.
+    def ess(self, terms: Terms) -> float:
+        """Effective number of rounds."""
+        return float(len(terms.rewards))
 
-    Where the logger can show all that the policy does, weights have mean 1. A mean whose interval
-    lies below 1 - ``tolerance`` means that part of the policy's probability is where the logger has
-    none; above 1 + ``tolerance``, that propensities are not those of the logger.
-
-    Args:
-        weights: (n,), ≥ 0.
-        support: what is known of it besides.
-        tolerance: larger for estimated propensities.
-
-    Raises:
-        ValueError: as :func:`ips`.
-    """
-    (w,) = _checked(weights=weights)
-    mean, ess, largest = mean_interval(w), effective_sample_size(w), float(w.max())
-    unseen = "" if support is None or support.missing == 0 else f"; {support}"
-    if support is not None and support.missing > MAX_UNSUPPORTED:
-        return f"{support}; at most {MAX_UNSUPPORTED:.0%} may be"
-    if ess < MIN_ESS:
-        return (
-            f"the effective sample size is {ess:.1f} of {len(w):,} rounds ({(w > 0).sum():,} have "
-            f"weight, at most {largest:,.4g}), at least {MIN_ESS:g} is needed{unseen}"
-        )
-    if mean.high < 1.0 - tolerance:
-        return (
-            f"the mean weight is {mean}, where full support gives 1: about {1 - mean.value:.1%} of "
-            f"the policy's probability is where the logger has none{unseen}"
-        )
-    if mean.low > 1.0 + tolerance:
-        return f"the mean weight is {mean}, where right propensities give 1: these are too small"
-    return None
-
-
-def cluster_refusal(
-    weights: ArrayLike, predicted: ArrayLike, expected: ArrayLike, value: Estimate
-) -> str | None:
-    """Why items of a cluster are too different for ``mips``, or ``None``.
-
-    Were the reward model's predictions the rewards, the direct method would be exact, and what
-    ``mips`` makes of them would differ by its own bias.
-
-    Args:
-        weights: (n,), of clusters.
-        predicted: (n,), as for :func:`doubly_robust`, and so is the next.
-        expected: (n,).
-        value: what ``mips`` says.
-
-    Raises:
-        ValueError: as :func:`ips`.
-    """
-    bias = snips(predicted, weights).value - direct_method(expected).value
-    half = 0.5 * (value.high - value.low)
-    if not abs(bias) > half:
+    def largest_weight(self, terms: Terms) -> float | None:
+        """The largest weight of a round; ``None`` where there are no weights."""
         return None
-    return (
-        "items of a cluster do not pay alike: by the reward model that shifts the estimate by "
-        f"{bias:+.3f}, more than its interval's half-width {half:.3f}"
-    )
 
+    def estimate(self, terms: Terms, *, refuse: bool = True) -> OffPolicyEstimate:
+        """The value, and what it rests on; with ``refuse=False`` it answers in any case.
 
-def model_refusal(
-    rewards: ArrayLike, predicted: ArrayLike, support: Support | None = None
-) -> str | None:
-    """Why a reward model cannot answer alone, or ``None``.
-
-    Args:
-        rewards: (n,).
-        predicted: (n,), by models that have not seen the round.
-        support: of the policy on items.
-
-    Raises:
-        ValueError: as :func:`ips`.
-    """
-    skill = r_squared(rewards, predicted)
-    if not skill > 0.0:
-        return (
-            "on rounds it was not fitted on, the reward model is no better than the mean reward "
-            f"(R² {skill:.4f}): it cannot tell items apart"
+        Raises:
+            ValueError: a column is empty, of another length than the others or not finite.
+        """
+        refusal = self.refusal(terms) if refuse else None
+        value = None if refusal else self.value(terms)
+        return OffPolicyEstimate(
+            self.name, value, self.ess(terms), self.largest_weight(terms), refusal
         )
-    if support is not None and support.missing > MAX_EXTRAPOLATED:
-        return f"{support}; beyond {MAX_EXTRAPOLATED:.0%} the model only extrapolates"
-    return None
 
 
-def r_squared(rewards: ArrayLike, predicted: ArrayLike) -> float:
-    """1 − Σ(r − q̂)² / Σ(r − r̄)²; NaN where all rewards are equal."""
-    r, q = _checked(rewards=rewards, predicted=predicted)
-    total = float(np.square(r - r.mean()).sum())
-    return 1.0 - float(np.square(r - q).sum()) / total if total > 0 else math.nan
+class DirectMethod(Estimator):
+    r"""DM: :math:`\frac1n \sum_n \hat q(x_n, \pi)`, what a reward model expects of the policy.
+
+    Right where the model is. Source: named so by Dudík, Langford and Li, *Doubly Robust Policy
+    Evaluation and Learning*, ICML 2011.
+    """
+
+    name = "dm"
+
+    def value(self, terms: Terms) -> Estimate:
+        """Mean of ``expected`` (n,); its interval is over contexts, not about the model."""
+        return direct_method(terms.expected)
+
+    def refusal(self, terms: Terms) -> str | None:
+        """Refused where the model is no better than the mean, or would extrapolate."""
+        return model_refusal(terms.rewards, terms.predicted, terms.items)
 
 
-_NOTHING = Estimate(math.nan, math.nan, math.nan)
+class WeightedEstimator(Estimator):
+    """An estimator that weighs rounds, by default by their items' propensities."""
+
+    @abstractmethod
+    def weighted(self, terms: Terms, weights: Floats) -> Estimate:
+        """The value by weights (n,), ≥ 0, that the log does have."""
+
+    def weights(self, terms: Terms) -> Floats | None:
+        """The weights (n,), ≥ 0; ``None`` where the log has no propensities."""
+        return terms.weights
+
+    def value(self, terms: Terms) -> Estimate | None:
+        """See :meth:`weighted`; ``None`` without weights."""
+        weights = self.weights(terms)
+        return None if weights is None else self.weighted(terms, weights)
+
+    def refusal(self, terms: Terms) -> str | None:
+        """Refused without support, with few effective rounds, or where the mean weight is not 1."""
+        weights = self.weights(terms)
+        if weights is None:
+            return "the log has no propensities"
+        return weights_refusal(weights, terms.items)
+
+    def ess(self, terms: Terms) -> float:
+        """(Σw)² / Σw²; 0 without weights."""
+        weights = self.weights(terms)
+        return 0.0 if weights is None else effective_sample_size(weights)
+
+    def largest_weight(self, terms: Terms) -> float | None:
+        """The largest weight of a round; ``None`` without weights."""
+        weights = self.weights(terms)
+        return None if weights is None else float(weights.max())
 
 
-def _checked(**columns: ArrayLike) -> list[Floats]:
-    """The columns as float64 (n,), n ≥ 1, finite, weights not negative."""
-    arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
-    shape = next(iter(arrays.values())).shape
-    for name, array in arrays.items():
-        if array.ndim != 1 or array.size == 0 or array.shape != shape:
-            raise ValueError(
-                f"{name} has shape {array.shape}; one number a round is due, here {shape}, and "
-                "at least one round."
-            )
-        wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
-        if wrong:
-            raise ValueError(f"{wrong} of {array.size} {name} are NaN or infinite.")
-        if name == "weights" and array.min() < 0:
-            raise ValueError(
-                f"{int((array < 0).sum())} of {array.size} weights are negative "
-                f"(least: {array.min():.4g}); a weight is a ratio of probabilities."
-            )
-    return list(arrays.values())
+class InversePropensityScoring(WeightedEstimator):
+    r"""IPS: :math:`\frac1n \sum_n w_n r_n`, unbiased where propensities are right.
+
+    Source: Horvitz and Thompson, *A Generalization of Sampling Without Replacement From a Finite
+    Universe*, JASA 1952.
+    """
+
+    name = "ips"
+
+    def weighted(self, terms: Terms, weights: Floats) -> Estimate:
+        """Mean of w r over ``rewards`` and ``weights`` (n,)."""
+        return ips(terms.rewards, weights)
+
+
+class SelfNormalizedIPS(WeightedEstimator):
+    r"""SNIPS: :math:`\sum_n w_n r_n / \sum_n w_n`, less variance for a bias of order 1 / n.
+
+    Source: Swaminathan and Joachims, *The Self-Normalized Estimator for Counterfactual Learning*,
+    NeurIPS 2015.
+    """
+
+    name = "snips"
+
+    def weighted(self, terms: Terms, weights: Floats) -> Estimate:
+        """Mean of ``rewards`` (n,) weighted by ``weights`` (n,)."""
+        return snips(terms.rewards, weights)
+
+
+class DoublyRobust(WeightedEstimator):
+    r"""DR: :math:`\frac1n \sum_n \hat q(x_n, \pi) + w_n (r_n - \hat q(x_n, i_n))`.
+
+    Right where propensities or the reward model are. Source: Dudík, Langford and Li, *Doubly Robust
+    Policy Evaluation and Learning*, ICML 2011.
+    """
+
+    name = "dr"
+
+    def weighted(self, terms: Terms, weights: Floats) -> Estimate:
+        """The formula on ``rewards``, ``weights``, ``predicted`` and ``expected``, each (n,)."""
+        return doubly_robust(terms.rewards, weights, terms.predicted, terms.expected)
+
+
+class MarginalizedIPS(SelfNormalizedIPS):
+    r"""MIPS: SNIPS with clusters' weights :math:`\pi(c_n \mid x_n) / \hat\pi_0(c_n \mid x_n)`.
+
+    Right where items of a cluster c pay alike; self-normalised, since the clusters' propensities
+    are estimated. Source: after Saito and Joachims, *Off-Policy Evaluation for Large Action Spaces
+    via Embeddings*, ICML 2022.
+    """
+
+    name = "mips"
+
+    def weights(self, terms: Terms) -> Floats | None:
+        """The clusters' weights (n,); ``None`` where items are in no clusters."""
+        return terms.cluster_weights
+
+    def refusal(self, terms: Terms) -> str | None:
+        """Refused as other weighted ones, and where items of a cluster seem to pay differently."""
+        weights = self.weights(terms)
+        if weights is None:
+            return "the log's items are in no clusters"
+        refusal = weights_refusal(weights, terms.clusters, MAX_MISCALIBRATED)
+        if refusal is None and r_squared(terms.rewards, terms.predicted) > 0.0:
+            value = self.weighted(terms, weights)
+            refusal = cluster_refusal(weights, terms.predicted, terms.expected, value)
+        return refusal
+
+
+TABLE: Mapping[str, Estimator] = {
+    estimator.name: estimator
+    for estimator in (
+        InversePropensityScoring(),
+        SelfNormalizedIPS(),
+        DirectMethod(),
+        DoublyRobust(),
+        MarginalizedIPS(),
+    )
+}
+"""The estimators by name, in the order of reports."""
+
+ESTIMATORS = tuple(TABLE)
+"""Their names, in that order."""

@@ -1,4 +1,4 @@
-"""What the last rounds of an imported log tell of a policy, which was not trained on them.
+"""The value of a policy by the last rounds of an imported log, which it was not trained on.
 
 No simulator is behind such a log, so all that is known is what was logged. A policy decodes to one
 item for each context; the rounds in which the log happens to show that item, weighted by 1 /
@@ -17,25 +17,22 @@ import torch
 from minari import MinariDataset
 from torch import Tensor
 
-from recsim_drpo.core.policy import Policies, Policy, check_acts, checked_actions
+from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import load_transitions
-from recsim_drpo.ope.estimators import effective_sample_size, snips
+from recsim_drpo.ope.formulas import effective_sample_size, snips
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
 from recsim_drpo.training.config import HELD_OUT_SHARE
 
-_ROWS = 8_192
-"""Of the rounds of an imported log, the last so many are held out where nothing else is said."""
-
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What held-out rounds tell of a policy.
+    """The value of a policy by held-out rounds, and how many of them speak of it.
 
     Attributes:
         value: mean reward, estimated by the rounds that match; its interval, by the delta method,
@@ -56,7 +53,7 @@ class HeldOut:
     num_rounds: int
 
     def headline(self) -> dict[str, float]:
-        """What a learning curve shows: ``held_out_value`` if there is one, and what it rests on."""
+        """The numbers of a learning curve: ``held_out_value`` if there is one, and its basis."""
         row = {
             "held_out_value": self.value.value,
             "held_out_matches": float(self.matches),
@@ -70,7 +67,7 @@ class LogEvaluator:
 
     Args:
         rounds: infos ``item_id`` and, if it is known, ``propensity`` among them.
-        embeddings: float32 (N, d), what actions are decoded against, on the rounds' device.
+        embeddings: float32 (N, d) of the items that actions decode to, on the rounds' device.
     """
 
     def __init__(self, rounds: Batch, embeddings: Tensor) -> None:
@@ -93,16 +90,15 @@ class LogEvaluator:
 
     def _measured(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[HeldOut]:
         check_acts(policy)
-        rows = max(1, _ROWS // math.prod(axes))
+        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
         contexts = torch.split(self._rounds.observations, rows)
-        items = torch.cat([self._items(policy, axes, some) for some in contexts], dim=-1)
+        items = torch.cat([self._items(policy, axes, chunk) for chunk in contexts], dim=-1)
         return [self._summary(each) for each in items.reshape(-1, items.shape[-1])]
 
     def _items(self, policy: Policy | Policies, axes: tuple[int, ...], contexts: Tensor) -> Tensor:
-        expected = (*axes, len(contexts), self._dim)
-        actions = checked_actions(policy.act(contexts.clone()), expected, "rounds")
-        found = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
-        return found.reshape(expected[:-1])
+        actions = actions_of(policy, contexts, self._dim, axes=axes, rows="rounds")
+        items = decode(self._decoder, actions.to(contexts.device).flatten(0, -2))
+        return items.reshape(actions.shape[:-1])
 
     def _summary(self, items: Tensor) -> HeldOut:
         infos = self._rounds.infos
@@ -129,7 +125,7 @@ def load_and_hold_out(
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",
 ) -> tuple[Transitions, LogEvaluator | None]:
-    """An imported log but for its last rounds, and what measures policies on those.
+    """An imported log without its last rounds, and the evaluator of policies on those.
 
     Args:
         dataset: made by ``recsim-drpo import``.

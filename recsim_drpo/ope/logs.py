@@ -1,9 +1,11 @@
-"""Logs as off-policy evaluation wants them: contexts, items, rewards, propensities, compactly."""
+"""Logs as off-policy evaluation reads them: contexts, items, rewards, propensities, compactly."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ class ItemLog:
         rewards: float32 (n,).
         propensities: float64 (n,), in (0, 1]; ``None`` where the log has none.
         embeddings: float32 (N, d) of the items that can be shown, rows of unit length.
-        item_ids: (N,), integers or text, what messages call them.
+        item_ids: (N,), integers or text, by which messages name them.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -100,9 +102,9 @@ def read_item_log(
     Args:
         dataset: a dataset, or the id of a local one.
         embeddings: file of the catalogue, row i is item i, see
-            :func:`recsim_drpo.datasets.items.resolve_items`. ``None``: what that makes of the
-            dataset, else the items that the log shows, with the directions of the actions that it
-            shows them by.
+            :func:`recsim_drpo.datasets.items.resolve_items`. ``None``: the dataset's own,
+            else the items that the log shows, with the directions of the actions that it shows
+            them by.
         normalize: scale that file's rows to unit length.
         device: where the tensors are to be.
 
@@ -115,52 +117,76 @@ def read_item_log(
     resolved = resolve_device(device)
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
-    total = int(dataset.total_steps)
-    rewards = np.empty(total, dtype=np.float32)
-    items = np.empty(total, dtype=np.int64)
-    propensities: NDArray[np.float64] | None = None
-    contexts: NDArray[np.float32] | None = None
     catalogue = _catalogue(dataset, embeddings, normalize)
-    shown: dict[int, NDArray[np.float32]] = {}
-    done = 0
+    columns = _Columns(int(dataset.total_steps))
+    directions: dict[int, NDArray[np.float32]] = {}  # of the items shown, without a catalogue
     for episode in dataset.iterate_episodes():
-        length = len(episode.rewards)
-        here = slice(done, done + length)
-        columns = _columns(dataset.id, episode)
-        observations = np.reshape(episode.observations[:-1], (length, -1))
-        actions = np.reshape(episode.actions, (length, -1)).astype(np.float32, copy=False)
-        if contexts is None:
-            contexts = np.empty((total, observations.shape[1]), dtype=np.float32)
-            propensities = np.empty(total) if "propensity" in columns else None
-        contexts[here], rewards[here] = observations, episode.rewards
-        items[here] = columns["item_id"]
-        if propensities is not None:
-            propensities[here] = columns["propensity"]
+        rounds = _rounds_of(dataset.id, episode)
+        actions = np.reshape(episode.actions, (len(rounds["items"]), -1))
+        actions = actions.astype(np.float32, copy=False)
         if catalogue is None:
-            found, first = np.unique(items[here], return_index=True)
-            for item, row in zip(found.tolist(), first.tolist(), strict=True):
-                shown.setdefault(item, actions[row].copy())
-        elif done == 0:
-            _check_catalogue(dataset.id, catalogue.embeddings, items[here], actions)
-        done += length
-    if contexts is None:
+            shown, first = np.unique(rounds["items"], return_index=True)
+            for item, row in zip(shown.tolist(), first.tolist(), strict=True):
+                directions.setdefault(item, actions[row].copy())
+        elif columns.length == 0:
+            _check_catalogue(dataset.id, catalogue.embeddings, rounds["items"], actions)
+        columns.append(rounds)
+    if columns.length == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
+    arrays = columns.arrays
     if catalogue is None:
-        item_ids = np.array(sorted(shown), dtype=np.int64)
-        vectors = np.stack([shown[item] for item in item_ids.tolist()])
+        item_ids = np.array(sorted(directions), dtype=np.int64)
+        vectors = np.stack([directions[item] for item in item_ids.tolist()])
         catalogue = Catalogue.of_vectors(vectors, item_ids, normalize=True)
-        items = np.searchsorted(item_ids, items)
+        arrays["items"] = np.searchsorted(item_ids, arrays["items"])
+    tensors = {name: torch.from_numpy(array).to(resolved) for name, array in arrays.items()}
     return ItemLog(
-        torch.from_numpy(contexts).to(resolved),
-        torch.from_numpy(items).to(resolved),
-        torch.from_numpy(rewards).to(resolved),
-        None if propensities is None else torch.from_numpy(propensities).to(resolved),
+        tensors["contexts"],
+        tensors["items"],
+        tensors["rewards"],
+        tensors.get("propensities"),
         torch.from_numpy(np.array(catalogue.embeddings)).to(resolved),
         catalogue.item_ids,
     )
 
 
-def _columns(name: str, episode: EpisodeData) -> dict[str, NDArray[np.generic]]:
+class _Columns:
+    """Arrays of so many rows, filled episode by episode, so that nothing is kept twice."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.length = 0
+        self._num_rows = num_rows
+
+    def append(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Add rows to each column; the first ones say which there are."""
+        if self.length == 0:
+            self.arrays = {
+                name: np.empty((self._num_rows, *values.shape[1:]), dtype=values.dtype)
+                for name, values in rows.items()
+            }
+        end = self.length + len(rows["items"])
+        for name, array in self.arrays.items():
+            array[self.length : end] = rows[name]
+        self.length = end
+
+
+def _rounds_of(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
+    """The columns of an :class:`ItemLog` in an episode, their actions left out."""
+    infos = _info_columns(name, episode)
+    length = len(episode.rewards)
+    contexts = np.reshape(episode.observations[:-1], (length, -1))
+    rounds: dict[str, NDArray[Any]] = {
+        "contexts": contexts.astype(np.float32, copy=False),
+        "items": infos["item_id"].astype(np.int64, copy=False),
+        "rewards": np.asarray(episode.rewards).astype(np.float32, copy=False),
+    }
+    if "propensity" in infos:
+        rounds["propensities"] = infos["propensity"].astype(np.float64, copy=False)
+    return rounds
+
+
+def _info_columns(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
     """The info columns of an episode; row t + 1 belongs to action t, as Minari records it."""
     if not np.asarray(episode.terminations).all():
         raise ValueError(
@@ -196,10 +222,10 @@ def _check_catalogue(
             f"The embeddings have {catalogue.shape[1]} dimensions, the actions of dataset {name!r} "
             f"{actions.shape[1]}."
         )
-    there = (items >= 0) & (items < len(catalogue))
-    vectors, given = catalogue[items[there]].astype(np.float64), actions[there].astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(given, axis=1)
-    apart = (vectors * given).sum(axis=1) < _SAME_DIRECTION * lengths
+    known = (items >= 0) & (items < len(catalogue))
+    vectors, logged = catalogue[items[known]].astype(np.float64), actions[known].astype(np.float64)
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(logged, axis=1)
+    apart = (vectors * logged).sum(axis=1) < _SAME_DIRECTION * lengths
     if apart.any():
         raise ValueError(
             f"In {int(apart.sum())} of the first {len(items)} rounds of dataset {name!r} the "

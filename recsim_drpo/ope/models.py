@@ -1,4 +1,4 @@
-"""Small networks fitted on logs: a reward model, and who shows which cluster of items."""
+"""Small networks fitted on logs: of rewards, and of how a logger chooses clusters of items."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.validation import check_integer
 
 MAX_STEPS = 800
-"""Most optimiser steps of a fit where nothing else is said."""
+"""The most optimiser steps of a fit, by default."""
 MAX_PASSES = 20
-"""Most passes over the rounds, likewise: more of them learn a small log by heart."""
+"""The most passes over the rounds, by default: more of them learn a small log by heart."""
 LEARNING_RATE = 3e-3
-"""Of Adam, likewise."""
+"""The learning rate of Adam, by default."""
 
 _BATCH_SIZE = 512
 _WIDTH = 128
@@ -31,8 +31,9 @@ class RewardModel:
         items: int64 (n,), the rows of ``embeddings`` that were shown.
         rewards: float32 (n,).
         seed: of initialisation and order.
-        steps: of the optimiser, Adam; ``None``: :data:`MAX_STEPS`, or :data:`MAX_PASSES` if fewer.
-        learning_rate: its own.
+        steps: of the optimiser, Adam; ``None``: :data:`MAX_STEPS`, or those of
+            :data:`MAX_PASSES` passes if they are fewer.
+        learning_rate: of the optimiser.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RewardModel:
 
 
 class ClusterModel:
-    """A network that tells with what probability a logger shows each cluster in a context.
+    """A network of the probabilities with which a logger shows each cluster in a context.
 
     Args:
         contexts: float32 (n, o), n ≥ 1.
@@ -92,12 +93,15 @@ class ClusterModel:
 
 
 class CrossFitted:
-    """Models each fitted without one fold of the rounds, so that none meets what it has seen.
+    """Models that are each fitted without one fold of the rounds, to predict that fold.
 
     Args:
         fit: from the rounds to fit on, int64 (m,), to a model.
         num_rounds: n.
         folds: from 2 to n; round t is of fold t mod ``folds``.
+
+    Attributes:
+        models: one for each fold, which it has not seen.
     """
 
     def __init__(
@@ -108,17 +112,17 @@ class CrossFitted:
     ) -> None:
         check_integer("folds", folds, 2, num_rounds)
         fold = torch.arange(num_rounds) % folds
-        self._models = [fit((fold != number).nonzero().squeeze(1)) for number in range(folds)]
+        self.models = [fit((fold != number).nonzero().squeeze(1)) for number in range(folds)]
 
-    def predict(self, rounds: Tensor, contexts: Tensor, what: Tensor) -> Tensor:
+    def predict(self, rounds: Tensor, contexts: Tensor, shown: Tensor) -> Tensor:
         """Predictions float32 (B,) for rounds int64 (B,), by the models that have not seen them.
 
-        ``contexts`` and ``what`` (vectors or clusters) are as the models' ``predict`` wants them.
+        ``contexts`` and ``shown`` (vectors or clusters) are as the models' ``predict`` takes them.
         """
         predicted = torch.empty(len(rounds), device=contexts.device)
-        for number, model in enumerate(self._models):
-            mine = rounds % len(self._models) == number
-            predicted[mine] = model.predict(contexts[mine], what[mine])
+        for number, model in enumerate(self.models):
+            fold = rounds % len(self.models) == number
+            predicted[fold] = model.predict(contexts[fold], shown[fold])
         return predicted
 
 
@@ -148,8 +152,8 @@ def _fitted(
     with threads(1):  # networks this small gain nothing from more, and wait for them
         for _ in range(steps):
             rows = torch.randint(len(data), (_BATCH_SIZE,), generator=generator).to(data.device)
-            value = loss(network, rows)
+            error = loss(network, rows)
             optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            error.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return network

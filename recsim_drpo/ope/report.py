@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recsim_drpo.core.files import atomic_dir
+from recsim_drpo.ope.estimators import OffPolicyEstimate
 from recsim_drpo.ope.evaluator import OffPolicyEvaluation
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -17,7 +18,7 @@ Results = Mapping[str, OffPolicyEvaluation]
 
 
 def as_text(results: Results) -> str:
-    """The table in Markdown, what it rests on, and a line for each reason to refuse."""
+    """A table in Markdown, a line about what it rests on, and one for each reason to refuse."""
     first = next(iter(results.values()))
     header = [
         "policy",
@@ -29,17 +30,18 @@ def as_text(results: Results) -> str:
     ]
     rows = [["who logged", "mean", *_interval(first.logged), f"{first.num_rounds:,}", "1"]]
     lines = []
-    for policy, found in results.items():
+    for policy, evaluation in results.items():
         refused: dict[str, list[str]] = {}
-        for one in found.estimates:
-            value = ["refused", ""] if one.value is None else _interval(one.value)
-            largest = "" if one.largest_weight is None else f"{one.largest_weight:,.4g}"
-            rows.append([policy, one.estimator, *value, f"{one.ess:,.0f}", largest])
-            if one.refusal is not None:
-                refused.setdefault(one.refusal, []).append(one.estimator)
-        lines += [f"- {policy}, refused: {', '.join(who)}: {why}." for why, who in refused.items()]
-        if found.nothing_shown:
-            lines.append(f"- {policy} shows no item in {found.nothing_shown:.1%} of contexts.")
+        for estimate in evaluation.estimates:
+            rows.append([policy, estimate.estimator, *_cells(estimate)])
+            if estimate.refusal is not None:
+                refused.setdefault(estimate.refusal, []).append(estimate.estimator)
+        lines += [
+            f"- {policy}, refused: {', '.join(estimators)}: {reason}."
+            for reason, estimators in refused.items()
+        ]
+        if evaluation.nothing_shown:
+            lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
     about = (
         f"{first.num_rounds:,} rounds; observed reward. Intervals are normal over rounds (snips, "
         f"mips: delta method); that of dm knows nothing of its model, whose R² is "
@@ -58,12 +60,12 @@ def save(folder: Path, results: Results) -> str | None:
     Raises:
         FileExistsError, OSError: as :func:`recsim_drpo.core.files.atomic_dir`.
     """
-    plain = {policy: found.as_dict() for policy, found in results.items()}
+    plain = {policy: evaluation.as_dict() for policy, evaluation in results.items()}
     drawn = {"who logged": next(iter(results.values())).logged} | {
-        f"{policy}, {one.estimator}": one.value
-        for policy, found in results.items()
-        for one in found.estimates
-        if one.value is not None
+        f"{policy}, {estimate.estimator}": estimate.value
+        for policy, evaluation in results.items()
+        for estimate in evaluation.estimates
+        if estimate.value is not None
     }
     with atomic_dir(folder) as partial:
         (partial / "ope.md").write_text(as_text(results) + "\n", encoding="utf-8")
@@ -74,6 +76,12 @@ def save(folder: Path, results: Results) -> str | None:
         except plots.PlotsMissingError as error:
             return str(error)
     return None
+
+
+def _cells(estimate: OffPolicyEstimate) -> list[str]:
+    value = ["refused", ""] if estimate.value is None else _interval(estimate.value)
+    largest = "" if estimate.largest_weight is None else f"{estimate.largest_weight:,.4g}"
+    return [*value, f"{estimate.ess:,.0f}", largest]
 
 
 def _interval(value: Estimate) -> list[str]:

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from recsim_drpo.core.config import Config, Count
 
 HELD_OUT_SHARE = 0.1
-"""The share of an imported log, its last rounds, that is measured on and not learnt from."""
+"""The share of an imported log, its last rounds, that is held out of training by default."""
 
 
 @dataclass(frozen=True)

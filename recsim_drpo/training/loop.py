@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,14 +13,14 @@ from tqdm import tqdm
 
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent, check_agent
-from recsim_drpo.core import rng
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.training.order import draw_indices as draw_indices, drawn_ahead as drawn_ahead
 
 Row = dict[str, float]
-_DRAWN_AHEAD = 2**22
+_Step = Callable[[Tensor], Mapping[str, Tensor]]
 
 
 class DivergedError(ArithmeticError):
@@ -40,46 +42,6 @@ def check_row(row: Row, step: int, history: list[Row]) -> None:
     for name, value in row.items():
         if not math.isfinite(value) or (name == "nonfinite_share" and value > 0.0):
             raise DivergedError(step, name, value, history)
-
-
-def draw_indices(
-    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
-) -> Tensor:
-    """Which transitions learners meet: uniform with replacement, on the seeds' device.
-
-    A pure function of seed and step: not of who else is trained, nor of where training stopped.
-
-    Args:
-        seeds: int64 (L,).
-        sizes: int64 (L,), number of transitions of each learner's log, up to 2**31.
-        first_step: number of the first update, from 0.
-        num_steps: T ≥ 1.
-        batch_size: B ≥ 1.
-
-    Returns:
-        int64 (T, L, B) in [0, size).
-    """
-    num_learners = len(seeds)
-    steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)
-    words = rng.philox_4x32(
-        seeds.repeat(num_steps),
-        rng.Stream.TRAINING_ORDER,
-        steps.repeat_interleave(num_learners),
-        batch_size,
-    )
-    return rng.uniform_integers(
-        words.view(num_steps, num_learners, batch_size), sizes.view(1, -1, 1)
-    )
-
-
-def drawn_ahead(
-    seeds: Tensor, sizes: Tensor, first_step: int, num_steps: int, batch_size: int
-) -> Iterator[Tensor]:
-    """:func:`draw_indices` step by step, int64 (L, B), drawn many steps at a time."""
-    ahead = max(1, _DRAWN_AHEAD // (len(seeds) * batch_size))
-    end = first_step + num_steps
-    for start in range(first_step, end, ahead):
-        yield from draw_indices(seeds, sizes, start, min(ahead, end - start), batch_size)
 
 
 def train(
@@ -118,14 +80,14 @@ def train(
     """
     config = TrainingConfig() if config is None else config
     check_agent(agent)
-    check_integer("first_step", first_step, 0, config.steps)
+    schedule = _Schedule(config, first_step, evaluator is not None)
     step = _step_of(agent, transitions, config.batch_size)
     history: list[Row] = []
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
         row: Row = {"step": float(number)}
         row |= {name: float(value) for name, value in metrics.items()}
-        if evaluator is not None and _is_due(number, config):
+        if evaluator is not None and schedule.evaluates_at(number):
             row |= evaluator(agent).headline()
         history.append(row)
         if on_log is not None:
@@ -137,18 +99,8 @@ def train(
 
     seeds = torch.tensor([check_seed(seed)], device=transitions.device)
     sizes = torch.tensor([len(transitions)], device=transitions.device)
-    _loop(
-        lambda indices: step(indices[0]),
-        seeds,
-        sizes,
-        config,
-        log,
-        first_step=first_step,
-        evaluated=evaluator is not None,
-        label=label,
-        unit="update",
-        progress=progress,
-    )
+    with schedule.bar(1, label, "update", progress) as bar:
+        _loop(lambda indices: step(indices[0]), seeds, sizes, schedule, log, bar)
     return history
 
 
@@ -185,104 +137,121 @@ def train_fleet(
         ValueError: another number of logs than of learners, or logs of different shapes.
     """
     config = TrainingConfig() if config is None else config
-    check_integer("first_step", first_step, 0, config.steps)
-    logs = [transitions] * len(fleet) if isinstance(transitions, Transitions) else transitions
-    if len(logs) != len(fleet):
-        raise ValueError(f"{len(logs)} logs for a fleet of {len(fleet)}; give one, or one each.")
-    different = list({id(log): log for log in logs}.values())
-    everything = Transitions.concatenated(different)
-    device = everything.device
-    starts = dict(zip(map(id, different), _starts(different), strict=True))
-    sizes = torch.tensor([len(log) for log in logs], device=device)
-    offsets = torch.tensor([starts[id(log)] for log in logs], device=device).unsqueeze(1)
-    step = fleet.make_train_step(everything, config.batch_size)
+    schedule = _Schedule(config, first_step, evaluator is not None)
+    step, sizes = _fleet_step_of(fleet, transitions, config.batch_size)
     histories: list[list[Row]] = [[] for _ in range(len(fleet))]
-    marked: set[int] = set()
+    reported: set[int] = set()
 
-    def log_rows(number: int, metrics: Mapping[str, Tensor]) -> None:
-        names = list(metrics)
-        columns = [metrics[name].to(torch.float64) for name in names]
-        table = torch.stack([fleet.diverged_at.to(torch.float64), *columns]).cpu().tolist()
-        due = evaluator is not None and _is_due(number, config)
-        found = evaluator.many(fleet) if evaluator is not None and due else None
-        for k, history in enumerate(histories):
-            row: Row = {"step": float(number)}
-            row |= {name: table[1 + i][k] for i, name in enumerate(names)}
-            if found is not None:
-                row |= found[k].headline()
-            history.append(row)
+    def log(number: int, metrics: Mapping[str, Tensor]) -> None:
+        rows, frozen_at = _rows_of(fleet, number, metrics)
+        if evaluator is not None and schedule.evaluates_at(number):
+            for row, measured in zip(rows, evaluator.many(fleet), strict=True):
+                row |= measured.headline()
+        for learner, row in enumerate(rows):
+            histories[learner].append(row)
             if on_log is not None:
-                on_log(k, row)
-            if table[0][k] >= 0 and k not in marked:
-                marked.add(k)
-                member = fleet.members[k]
-                about = f"{fleet.name}, seed {member.seed}" + (
-                    f", {dict(member.overrides)}" if member.overrides else ""
-                )
-                tqdm.write(f"{about}: diverged at step {table[0][k]:.0f}; frozen as it was before.")
+                on_log(learner, row)
+            if frozen_at[learner] >= 0 and learner not in reported:
+                reported.add(learner)
+                _report_frozen(fleet, learner, frozen_at[learner])
 
-    _loop(
-        lambda indices: step(indices + offsets),
-        fleet.seeds,
-        sizes,
-        config,
-        log_rows,
-        first_step=first_step,
-        evaluated=evaluator is not None,
-        label=label,
-        unit="learner-update",
-        progress=progress,
-    )
+    with schedule.bar(len(fleet), label, "learner-update", progress) as bar:
+        _loop(step, fleet.seeds, sizes, schedule, log, bar)
     return histories
 
 
-def _step_of(
-    agent: Agent, transitions: Transitions, batch_size: int
-) -> Callable[[Tensor], Mapping[str, Tensor]]:
+@dataclass(frozen=True)
+class _Schedule:
+    """The updates of a training, and those after which a row of the history is due."""
+
+    config: TrainingConfig
+    first_step: int
+    evaluated: bool
+
+    def __post_init__(self) -> None:
+        check_integer("first_step", self.first_step, 0, self.config.steps)
+
+    def rows(self) -> list[int]:
+        """The numbers of updates after which a row is due, rising; 0 is before the first."""
+        config, first = self.config, self.first_step
+        due = {*range(config.log_every, config.steps, config.log_every), config.steps}
+        if self.evaluated:
+            due |= set(range(0, config.steps, config.evaluate_every))
+        return sorted(row for row in due if row == 0 == first or row > first)
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether the row after so many updates has the value of the policy in it."""
+        config = self.config
+        return self.evaluated and (step % config.evaluate_every == 0 or step == config.steps)
+
+    def bar(self, num_learners: int, label: str, unit: str, progress: bool) -> tqdm:
+        """The progress over all updates of all learners, shown on a terminal if asked for."""
+        total = (self.config.steps - self.first_step) * num_learners
+        return tqdm(total=total, desc=label, unit=unit, disable=None if progress else True)
+
+
+def _loop(
+    step: _Step,
+    seeds: Tensor,
+    sizes: Tensor,
+    schedule: _Schedule,
+    log: Callable[[int, Mapping[str, Tensor]], None],
+    bar: tqdm,
+) -> None:
+    """Call ``step`` with indices (L, B) for every update, and ``log`` whenever a row is due."""
+    metrics: Mapping[str, Tensor] = {}
+    done, batch_size = schedule.first_step, schedule.config.batch_size
+    for row in schedule.rows():
+        for indices in drawn_ahead(seeds, sizes, done, row - done, batch_size):
+            metrics = step(indices)
+            bar.update(len(seeds))
+        done = row
+        log(row, metrics)
+
+
+def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> _Step:
+    """An agent's update on the rows of a log that are named by int64 (B,)."""
     # ``bind`` is what agents from outside may still call it.
     make = getattr(agent, "make_train_step", None) or getattr(agent, "bind", None)
     if make is not None:
-        train_step: Callable[[Tensor], Mapping[str, Tensor]] = make(transitions, batch_size)
+        train_step: _Step = make(transitions, batch_size)
         return train_step
     return lambda indices: agent.update(transitions.take(indices))
 
 
-def _starts(logs: Sequence[Transitions]) -> list[int]:
-    starts, total = [], 0
-    for log in logs:
-        starts.append(total)
-        total += len(log)
-    return starts
+def _fleet_step_of(
+    fleet: Fleet, transitions: Transitions | Sequence[Transitions], batch_size: int
+) -> tuple[_Step, Tensor]:
+    """A fleet's update on the rows of each learner's log, int64 (L, B), and their sizes (L,)."""
+    logs = [transitions] * len(fleet) if isinstance(transitions, Transitions) else transitions
+    if len(logs) != len(fleet):
+        raise ValueError(f"{len(logs)} logs for a fleet of {len(fleet)}; give one, or one each.")
+    different = list({id(log): log for log in logs}.values())
+    joined = Transitions.concatenated(different)
+    starts = itertools.accumulate(map(len, different), initial=0)
+    start_of = dict(zip(map(id, different), starts, strict=False))
+    sizes = torch.tensor([len(log) for log in logs], device=joined.device)
+    offsets = torch.tensor([start_of[id(log)] for log in logs], device=joined.device).unsqueeze(1)
+    step = fleet.make_train_step(joined, batch_size)
+    return lambda indices: step(indices + offsets), sizes
 
 
-def _is_due(step: int, config: TrainingConfig) -> bool:
-    return step % config.evaluate_every == 0 or step == config.steps
+def _rows_of(
+    fleet: Fleet, number: int, metrics: Mapping[str, Tensor]
+) -> tuple[list[Row], list[float]]:
+    """Each learner's row after so many updates, and the update at which it froze, or -1."""
+    columns = [column.to(torch.float64) for column in (fleet.diverged_at, *metrics.values())]
+    frozen_at, *values = torch.stack(columns).cpu().tolist()
+    by_name = dict(zip(metrics, values, strict=True))
+    rows = [
+        {"step": float(number)} | {name: column[learner] for name, column in by_name.items()}
+        for learner in range(len(fleet))
+    ]
+    return rows, frozen_at
 
 
-def _loop(
-    step: Callable[[Tensor], Mapping[str, Tensor]],
-    seeds: Tensor,
-    sizes: Tensor,
-    config: TrainingConfig,
-    log: Callable[[int, Mapping[str, Tensor]], None],
-    *,
-    first_step: int,
-    evaluated: bool,
-    label: str,
-    unit: str,
-    progress: bool,
-) -> None:
-    """Call ``step`` with indices (L, B) for every update, and ``log`` whenever a row is due."""
-    rows = {*range(config.log_every, config.steps, config.log_every), config.steps}
-    if evaluated:
-        rows |= set(range(0, config.steps, config.evaluate_every))
-    metrics: Mapping[str, Tensor] = {}
-    done = first_step
-    total = (config.steps - first_step) * len(seeds)
-    with tqdm(total=total, desc=label, unit=unit, disable=None if progress else True) as bar:
-        for row in sorted(row for row in rows if row == 0 == first_step or row > first_step):
-            for indices in drawn_ahead(seeds, sizes, done, row - done, config.batch_size):
-                metrics = step(indices)
-                bar.update(len(seeds))
-            done = row
-            log(row, metrics)
+def _report_frozen(fleet: Fleet, learner: int, step: float) -> None:
+    member = fleet.members[learner]
+    overrides = f", {dict(member.overrides)}" if member.overrides else ""
+    about = f"{fleet.name}, seed {member.seed}{overrides}"
+    tqdm.write(f"{about}: diverged at step {step:.0f}; frozen as it was before.")

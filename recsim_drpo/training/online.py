@@ -19,11 +19,11 @@ from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, check_row
-from recsim_drpo.training.sweep import Run, Trained
+from recsim_drpo.training.sweep import Callbacks, Run, Trained
 
 
 class OnlineAgent(Agent, Protocol):
-    """What an agent has that learns online, beside what every agent has.
+    """An agent that learns online: what every agent has, and ``num_envs`` and ``learn``.
 
     Its ``update`` may refuse. :func:`train_online` makes it with the hyper-parameter
     ``batch_size``.
@@ -31,7 +31,7 @@ class OnlineAgent(Agent, Protocol):
 
     @property
     def num_envs(self) -> int:
-        """How many environments it learns on at once."""
+        """The number of environments that it learns on at once."""
         ...
 
     def learn(
@@ -65,7 +65,7 @@ def train_online(
     on_done: Callable[[Trained], None] | None = None,
     progress: bool = True,
 ) -> list[Trained]:
-    """Train an agent by what it does: the reference for those that learn from a log alone.
+    """Train an agent online: the reference for those that learn from a log alone.
 
     Args:
         name: of an agent that learns online, such as ``"sb3:SAC"``.
@@ -82,7 +82,7 @@ def train_online(
         progress: show rate and time left on a terminal.
 
     Returns:
-        what became of each run. A history has the mean observed ``reward`` of the users served last
+        the outcome of each run. A history has the mean observed ``reward`` of the users served last
         beside the agent's metrics.
 
     Raises:
@@ -90,33 +90,26 @@ def train_online(
         TypeError: the agent does not learn online.
     """
     config = TrainingConfig() if config is None else config
-    ours = WorldSpec.of(spec)
-    if ours is None:
+    world_spec = WorldSpec.of(spec)
+    if world_spec is None:
         raise ValueError(
             f"{name} learns online, in {ENV_ID} or {SESSION_ENV_ID}, but the log is of "
             f"{'no environment that it names' if spec is None else spec.id}."
         )
     where = resolve_device(device)
-    trained = []
+    callbacks = Callbacks(evaluator, on_log, on_done, progress)
+    outcomes = []
     for seed in check_seeds(list(seeds)):
         run = Run(name, seed, dict(hyperparameters))
-        one = _train_one(run, ours, config, where, evaluator, on_log, progress)
-        trained.append(one)
-        if on_done is not None:
-            on_done(one)
-    return trained
+        outcomes.append(_train_run(run, world_spec, config, where, callbacks))
+        callbacks.done(outcomes[-1])
+    return outcomes
 
 
-def _train_one(
-    run: Run,
-    spec: WorldSpec,
-    config: TrainingConfig,
-    device: torch.device,
-    evaluator: PolicyEvaluator | None,
-    on_log: Callable[[Run, Row], None] | None,
-    progress: bool,
+def _train_run(
+    run: Run, spec: WorldSpec, config: TrainingConfig, device: torch.device, callbacks: Callbacks
 ) -> Trained:
-    # One to read the dimensions off, which the agent needs to be made.
+    # One environment to read the dimensions off, which the agent needs to be made.
     space = spec.make_vec(1, device)
     dims = space.single_observation_space.shape[0], space.single_action_space.shape[0]
     agent = make_agent(
@@ -129,38 +122,50 @@ def _train_one(
     )
     if not learns_online(agent):
         raise TypeError(f"{run.agent!r} does not learn online: it has no method 'learn'.")
-    history: list[Row] = []
-    label, ended = f"{run.agent}, seed {run.seed}", None
-    done = 0
-
-    def log(step: int, metrics: Mapping[str, float], evaluated: bool) -> None:
-        row: Row = {"step": float(step), **metrics}
-        if evaluator is not None and evaluated:
-            row |= evaluator(agent).headline()
-        history.append(row)
-        if on_log is not None:
-            on_log(run, row)
-        check_row(row, step, history)
-
-    hidden = None if progress else True
+    label, diverged_at = f"{run.agent}, seed {run.seed}", None
+    hidden = None if callbacks.progress else True
     with tqdm(total=config.steps, desc=label, unit="step", disable=hidden) as bar:
-
-        def follow(step: int, metrics: Mapping[str, float]) -> None:
-            nonlocal done
-            logged, evaluated = (
-                step // every > done // every for every in (config.log_every, config.evaluate_every)
-            )
-            bar.update(step - done)
-            done = step
-            if step < config.steps and (logged or evaluated):  # the last row is of what it became
-                log(step, metrics, evaluated)
-
+        follower = _Follower(run, agent, config, callbacks, bar)
         try:
-            if evaluator is not None:
-                log(0, {}, True)
-            metrics = agent.learn(spec.make_vec(agent.num_envs, device), config.steps, follow)
-            log(done, metrics, True)
+            if callbacks.evaluator is not None:
+                follower.log(0, {}, evaluated=True)
+            envs = spec.make_vec(agent.num_envs, device)
+            metrics = agent.learn(envs, config.steps, follower.on_step)
+            follower.log(follower.step, metrics, evaluated=True)
         except DivergedError as error:
             tqdm.write(f"{label}: {error}")
-            ended = error.step
-    return Trained(run, dims, {}, agent, history, ended)
+            diverged_at = error.step
+    return Trained(run, dims, {}, agent, follower.history, diverged_at)
+
+
+class _Follower:
+    """The history of a run as it grows: a row whenever one is due."""
+
+    def __init__(
+        self, run: Run, agent: OnlineAgent, config: TrainingConfig, callbacks: Callbacks, bar: tqdm
+    ) -> None:
+        self.history: list[Row] = []
+        self.step = 0
+        self._run, self._agent, self._config = run, agent, config
+        self._callbacks, self._bar = callbacks, bar
+
+    def log(self, step: int, metrics: Mapping[str, float], *, evaluated: bool) -> None:
+        """Add a row; raises :class:`DivergedError` where it is not finite."""
+        row: Row = {"step": float(step), **metrics}
+        if self._callbacks.evaluator is not None and evaluated:
+            row |= self._callbacks.evaluator(self._agent).headline()
+        self.history.append(row)
+        self._callbacks.log(self._run, row)
+        check_row(row, step, self.history)
+
+    def on_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Note that the environments have made so many steps together."""
+        config = self._config
+        logged, evaluated = (
+            step // every > self.step // every
+            for every in (config.log_every, config.evaluate_every)
+        )
+        self._bar.update(step - self.step)
+        self.step = step
+        if step < config.steps and (logged or evaluated):  # the last row is of what it became
+            self.log(step, metrics, evaluated=evaluated)

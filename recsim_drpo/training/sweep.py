@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -20,14 +22,15 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
 
 _Key = tuple[str, int, int]  # agent, number of the variant, seed
+_Logs = Mapping[int, Transitions]  # by seed
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
 
 
 class Run(NamedTuple):
-    """What is to be trained once.
+    """An agent that is trained once.
 
     Attributes:
-        agent: name.
+        agent: its name.
         seed: of initialisation, order of the data and random numbers.
         overrides: hyper-parameters that are not the defaults; ``batch_size`` may be among them.
     """
@@ -39,10 +42,10 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """What became of a run.
+    """A run and its outcome.
 
     Attributes:
-        run: what was asked for.
+        run: as it was asked for.
         dims: of observations and of actions.
         options: dtype, precision and execution, where they were given.
         agent: as it is at the end; if it diverged, as it was before, where it knows how.
@@ -56,6 +59,33 @@ class Trained:
     agent: Agent
     history: list[Row]
     diverged_at: int | None
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Those who follow the training of runs; they change nothing of what is learnt.
+
+    Attributes:
+        evaluator: measures agents as they learn.
+        on_log: called with the run and each row of its history.
+        on_done: called with each run when it, or its fleet, is done.
+        progress: whether to show rate and time left on a terminal.
+    """
+
+    evaluator: PolicyEvaluator | None = None
+    on_log: Callable[[Run, Row], None] | None = None
+    on_done: Callable[[Trained], None] | None = None
+    progress: bool = True
+
+    def log(self, run: Run, row: Row) -> None:
+        """Hand on a row of a history."""
+        if self.on_log is not None:
+            self.on_log(run, row)
+
+    def done(self, trained: Trained) -> None:
+        """Hand on a run that is done."""
+        if self.on_done is not None:
+            self.on_done(trained)
 
 
 def train_many(
@@ -91,160 +121,170 @@ def train_many(
             not have.
 
     Returns:
-        what became of each run: agent by agent, variant by variant, seed by seed.
+        the outcome of each run: agent by agent, variant by variant, seed by seed.
 
     Raises:
         ValueError: an unknown agent or hyper-parameter, or a seed without a log; before anything is
             trained.
     """
     config = TrainingConfig() if config is None else config
+    callbacks = Callbacks(evaluator, on_log, on_done, progress)
     seeds = check_seeds(list(seeds))
     for name, variants in agents.items():
         check_variants(name, variants)
-    log_of = {seed: logs if isinstance(logs, Transitions) else logs.get(seed) for seed in seeds}
-    for seed, log in log_of.items():
-        if log is None:
-            raise ValueError(f"There is no log for seed {seed}.")
-    found_logs = {seed: log for seed, log in log_of.items() if log is not None}
-    device = found_logs[seeds[0]].device
-    size = _FLEET_SIZES.get(device.type, 512) if fleet_size is None else fleet_size
+    by_seed = _by_seed(logs, seeds)
+    first = by_seed[seeds[0]]
+    size = _FLEET_SIZES.get(first.device.type, 512) if fleet_size is None else fleet_size
     check_integer("fleet_size", size, 1)
     shape = {
-        "observation_dim": found_logs[seeds[0]].observation_dim,
-        "action_dim": found_logs[seeds[0]].action_dim,
-        "device": device,
+        "observation_dim": first.observation_dim,
+        "action_dim": first.action_dim,
+        "device": first.device,
         **options,
     }
-    work = [
-        piece
-        for name, variants in agents.items()
-        for piece in _pieces(name, variants, config, shape)
-    ]
-    done: dict[_Key, Trained] = {}
-    for piece in work:
-        for part in _chunks(piece, seeds, size):
-            trainer = _train_plain if piece.algorithm is None else _train_chunk
-            for key, one in trainer(part, found_logs, shape, evaluator, on_log, progress):
-                done[key] = replace(one, options=options)
-                if on_done is not None:
-                    on_done(done[key])
+    jobs = [job for name in agents for job in _jobs(name, agents[name], config, shape)]
+    outcomes: dict[_Key, Trained] = {}
+    for part in (part for job in jobs for part in job.parts(seeds, size)):
+        for key, trained in part.train(by_seed, shape, callbacks):
+            outcomes[key] = replace(trained, options=options)
+            callbacks.done(outcomes[key])
     return [
-        done[name, number, seed]
+        outcomes[name, number, seed]
         for name, variants in agents.items()
         for number in range(len(variants))
         for seed in seeds
     ]
 
 
+def _by_seed(logs: Transitions | Mapping[int, Transitions], seeds: Sequence[int]) -> _Logs:
+    if isinstance(logs, Transitions):
+        return dict.fromkeys(seeds, logs)
+    for seed in seeds:
+        if logs.get(seed) is None:
+            raise ValueError(f"There is no log for seed {seed}.")
+    return logs
+
+
 @dataclass(frozen=True)
-class _Piece:
-    """Variants of an agent that share a structure, with the numbers that they were given by."""
+class Job(ABC):
+    """Variants of an agent that can be trained alike, each with every seed.
+
+    Attributes:
+        name: of the agent.
+        config: how they are trained, their batch size included.
+        variants: hyper-parameters by the number that each variant was given by.
+        seeds: of the runs; empty until the job is cut into parts.
+    """
 
     name: str
-    algorithm: Algorithm | None
     config: TrainingConfig
     variants: dict[int, dict[str, Any]]
     seeds: tuple[int, ...] = ()
 
+    def parts(self, seeds: Sequence[int], size: int) -> Iterator[Job]:
+        """Jobs of at most ``size`` runs: whole variants where they fit."""
+        numbers = list(self.variants)
+        for first in range(0, len(seeds), size):
+            chunk = tuple(seeds[first : first + size])
+            together = max(1, size // len(chunk))
+            for start in range(0, len(numbers), together):
+                variants = {n: self.variants[n] for n in numbers[start : start + together]}
+                yield replace(self, variants=variants, seeds=chunk)
 
-def _pieces(
-    name: str,
-    variants: Sequence[Mapping[str, Any]],
-    config: TrainingConfig,
-    shape: Mapping[str, Any],
-) -> list[_Piece]:
-    found = find_agent(name)
-    algorithm = found if isinstance(found, Algorithm) else None
-    pieces: dict[Any, _Piece] = {}
-    for number, variant in enumerate(variants):
-        overrides = _hyperparameters(variant)
-        own = replace(config, batch_size=variant.get("batch_size", config.batch_size))
-        structure: Any = None
-        if algorithm is None:
-            make_agent(name, **shape, **overrides)
-        else:
-            kind = f"hyper-parameter of {name!r}"
-            structure = static_signature(build_config(algorithm.config, overrides, kind))
-        empty = _Piece(name, algorithm, own, {})
-        pieces.setdefault((own.batch_size, structure), empty).variants[number] = dict(variant)
-    return list(pieces.values())
+    def runs(self) -> dict[_Key, Run]:
+        """The runs by agent, number of the variant and seed, variant by variant."""
+        return {
+            (self.name, number, seed): Run(self.name, seed, variant)
+            for number, variant in self.variants.items()
+            for seed in self.seeds
+        }
 
-
-def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in variant.items() if name != "batch_size"}
+    @abstractmethod
+    def train(
+        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[_Key, Trained]]:
+        """Train every run; logs go by seed, ``shape`` is what :func:`make_agent` takes besides."""
 
 
-def _chunks(piece: _Piece, seeds: Sequence[int], size: int) -> Iterator[_Piece]:
-    """Parts of at most ``size`` learners: whole variants where they fit."""
-    numbers = list(piece.variants)
-    for first in range(0, len(seeds), size):
-        some = tuple(seeds[first : first + size])
-        together = max(1, size // len(some))
-        for start in range(0, len(numbers), together):
-            variants = {n: piece.variants[n] for n in numbers[start : start + together]}
-            yield _Piece(piece.name, piece.algorithm, piece.config, variants, some)
+class FleetJob(Job):
+    """Variants of one of our agents that share a structure: all runs are one computation."""
+
+    def train(
+        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[_Key, Trained]]:
+        """Train the runs as a fleet; they are handed over together when it is done."""
+        runs = self.runs()
+        asked = list(runs.values())
+        overrides = [_hyperparameters(variant) for variant in self.variants.values()]
+        fleet = Fleet(self.name, seeds=self.seeds, overrides=overrides, **shape)
+        histories = train_fleet(
+            fleet,
+            [logs[run.seed] for run in asked],
+            self.config,
+            evaluator=callbacks.evaluator,
+            on_log=lambda number, row: callbacks.log(asked[number], row),
+            progress=callbacks.progress,
+            label=f"{self.name} x {len(fleet)}",
+        )
+        dims = fleet.observation_dim, fleet.action_dim
+        ends = fleet.diverged_at.tolist()
+        for number, (key, run) in enumerate(runs.items()):
+            diverged_at = None if ends[number] < 0 else ends[number]
+            agent, history = fleet.learner(number), histories[number]
+            yield key, Trained(run, dims, {}, agent, history, diverged_at)
 
 
-def _train_chunk(
-    part: _Piece,
-    logs: Mapping[int, Transitions],
-    shape: Mapping[str, Any],
-    evaluator: PolicyEvaluator | None,
-    on_log: Callable[[Run, Row], None] | None,
-    progress: bool,
-) -> Iterator[tuple[_Key, Trained]]:
-    variants = [_hyperparameters(variant) for variant in part.variants.values()]
-    assert part.algorithm is not None
-    fleet = Fleet(part.algorithm, seeds=part.seeds, overrides=variants, **shape)
-    keys = [(part.name, number, seed) for number in part.variants for seed in part.seeds]
-    runs = [Run(part.name, seed, part.variants[number]) for _, number, seed in keys]
-    histories = train_fleet(
-        fleet,
-        [logs[run.seed] for run in runs],
-        part.config,
-        evaluator=evaluator,
-        on_log=None if on_log is None else lambda k, row: on_log(runs[k], row),
-        progress=progress,
-        label=f"{part.name} x {len(fleet)}",
-    )
-    ends = fleet.diverged_at.tolist()
-    dims = fleet.observation_dim, fleet.action_dim
-    for k, key in enumerate(keys):
-        ended = None if ends[k] < 0 else ends[k]
-        yield key, Trained(runs[k], dims, {}, fleet.learner(k), histories[k], ended)
+class SingleJob(Job):
+    """Variants of an agent from outside, whose runs are trained one by one."""
 
-
-def _train_plain(
-    part: _Piece,
-    logs: Mapping[int, Transitions],
-    shape: Mapping[str, Any],
-    evaluator: PolicyEvaluator | None,
-    on_log: Callable[[Run, Row], None] | None,
-    progress: bool,
-) -> Iterator[tuple[_Key, Trained]]:
-    for number, variant in part.variants.items():
-        for seed in part.seeds:
-            run = Run(part.name, seed, variant)
-            agent = make_agent(part.name, seed=seed, **shape, **_hyperparameters(variant))
-            label, ended = f"{part.name}, seed {seed}", None
-
-            def follow(row: Row, run: Run = run) -> None:
-                if on_log is not None:
-                    on_log(run, row)
-
+    def train(
+        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[_Key, Trained]]:
+        """Train the runs one after the other; each is handed over when it is done."""
+        dims = shape["observation_dim"], shape["action_dim"]
+        for key, run in self.runs().items():
+            agent = make_agent(self.name, seed=run.seed, **shape, **_hyperparameters(run.overrides))
+            label, diverged_at = f"{self.name}, seed {run.seed}", None
             try:
                 history = train(
                     agent,
-                    logs[seed],
-                    part.config,
-                    seed=seed,
-                    evaluator=evaluator,
-                    on_log=follow,
-                    progress=progress,
+                    logs[run.seed],
+                    self.config,
+                    seed=run.seed,
+                    evaluator=callbacks.evaluator,
+                    on_log=partial(callbacks.log, run),
+                    progress=callbacks.progress,
                     label=label,
                 )
             except DivergedError as error:
                 tqdm.write(f"{label}: {error}")
-                history, ended = error.history, error.step
-            dims = shape["observation_dim"], shape["action_dim"]
-            yield (part.name, number, seed), Trained(run, dims, {}, agent, history, ended)
+                history, diverged_at = error.history, error.step
+            yield key, Trained(run, dims, {}, agent, history, diverged_at)
+
+
+def _jobs(
+    name: str,
+    variants: Sequence[Mapping[str, Any]],
+    config: TrainingConfig,
+    shape: Mapping[str, Any],
+) -> list[Job]:
+    """The variants of an agent sorted into jobs, each checked as far as that goes untrained."""
+    agent = find_agent(name)
+    kind = FleetJob if isinstance(agent, Algorithm) else SingleJob
+    jobs: dict[Any, Job] = {}
+    for number, variant in enumerate(variants):
+        overrides = _hyperparameters(variant)
+        own = replace(config, batch_size=variant.get("batch_size", config.batch_size))
+        structure: Any = None
+        if isinstance(agent, Algorithm):
+            full = build_config(agent.config, overrides, f"hyper-parameter of {name!r}")
+            structure = static_signature(full)
+        else:
+            make_agent(name, **shape, **overrides)
+        job = jobs.setdefault((own.batch_size, structure), kind(name, own, {}))
+        job.variants[number] = dict(variant)
+    return list(jobs.values())
+
+
+def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in variant.items() if name != "batch_size"}

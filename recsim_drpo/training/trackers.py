@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 
 OnLog = Callable[["Run", "Row"], None]
 _Write = Callable[[dict[str, float], int], None]
+_OpenWriter = Callable[[ExitStack, Path, "Run", Mapping[str, Any]], _Write]
 
 
 @contextmanager
 def tracker(name: str, folder: Path, about: Mapping[str, Any]) -> Iterator[OnLog]:
-    """What writes rows of training histories to a tracker, for ``on_log`` of ``train_many``.
+    """Open a tracker; gives the function that writes a row to it, for ``on_log`` of ``train_many``.
 
     Args:
         name: ``"tensorboard"``, into ``folder/tensorboard/seed-N``; or ``"wandb"``, into
             ``folder/wandb``, offline unless the environment variable ``WANDB_MODE`` says otherwise:
             without network and account, to be sent later by ``wandb sync``.
         folder: of the runs.
-        about: what is the same for all runs; Weights & Biases keeps it as their configuration.
+        about: values that all runs share; Weights & Biases keeps them as their configuration.
 
     Raises:
         ValueError: an unknown name, or its package is missing.
@@ -56,7 +57,7 @@ def tracker(name: str, folder: Path, about: Mapping[str, Any]) -> Iterator[OnLog
         yield log
 
 
-def _tensorboard() -> Callable[[ExitStack, Path, Run, Mapping[str, Any]], _Write]:
+def _tensorboard() -> _OpenWriter:
     from torch.utils.tensorboard import SummaryWriter
 
     def open_writer(stack: ExitStack, folder: Path, run: Run, about: Mapping[str, Any]) -> _Write:
@@ -72,7 +73,7 @@ def _tensorboard() -> Callable[[ExitStack, Path, Run, Mapping[str, Any]], _Write
     return open_writer
 
 
-def _wandb() -> Callable[[ExitStack, Path, Run, Mapping[str, Any]], _Write]:
+def _wandb() -> _OpenWriter:
     import wandb
 
     def open_writer(stack: ExitStack, folder: Path, run: Run, about: Mapping[str, Any]) -> _Write:
@@ -95,4 +96,4 @@ def _wandb() -> Callable[[ExitStack, Path, Run, Mapping[str, Any]], _Write]:
 
 
 TRACKERS = {"tensorboard": _tensorboard, "wandb": _wandb}
-"""What may follow training, by name."""
+"""The trackers by name: functions that import one and return what opens a run's writer."""

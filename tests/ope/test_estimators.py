@@ -1,213 +1,101 @@
 from __future__ import annotations
 
-import math
-import warnings
-from pathlib import Path
+import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
 
-from recsim_drpo.benchmarks import ope_open_bandit
-from recsim_drpo.ope import estimators as ope
-from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.ope import ESTIMATORS, TABLE, OffPolicyEstimate, Support, Terms, estimators
 
-OBD = Path(__file__).resolve().parents[2] / ".." / "shared/data/obd"
-needs_obd = pytest.mark.skipif(not OBD.is_dir(), reason=f"no Open Bandit Dataset at {OBD}")
-
-
-@st.composite
-def logs(draw):
-    """Rewards, weights, predictions on what was logged, and expected ones of the policy."""
-    n = draw(st.integers(2, 40))
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    rewards = generator.uniform(size=n)
-    weights = generator.exponential(size=n) * (generator.uniform(size=n) < 0.7)
-    weights[0] += 0.1
-    return rewards, weights, generator.uniform(size=n), generator.uniform(size=n)
+BY_HAND = {
+    "ips": (2 * 1.0 + 1 * 0.0 + 0 * 1.0 + 1 * 0.5) / 4,
+    "snips": (2 * 1.0 + 1 * 0.0 + 0 * 1.0 + 1 * 0.5) / (2 + 1 + 0 + 1),
+    "dm": (0.25 + 0.5 + 0.75 + 0.75) / 4,
+    "dr": (0.25 + 2 * (1.0 - 0.5) + 0.5 + 1 * (0.0 - 0.5) + 0.75 + 0.75 + 1 * (0.5 - 0.25)) / 4,
+    "mips": (0 * 1.0 + 3 * 0.0 + 1 * 1.0 + 2 * 0.5) / (0 + 3 + 1 + 2),
+}
 
 
-def close(a, b):
-    return list(a) == pytest.approx(list(b), rel=1e-9, abs=1e-12)
-
-
-@given(logs())
-def test_a_policy_that_is_the_logger_is_worth_the_mean_reward(log):
-    rewards = log[0]
-    same = np.ones_like(rewards)
-    assert close(ope.ips(rewards, same), mean_interval(rewards))
-    assert close(ope.snips(rewards, same), mean_interval(rewards))
-    assert ope.effective_sample_size(same) == pytest.approx(len(rewards))
-
-
-@given(logs(), st.floats(1e-6, 1e6))
-def test_snips_knows_neither_the_size_of_weights_nor_the_origin_of_rewards(log, factor):
-    rewards, weights, *_ = log
-    found = ope.snips(rewards, weights)
-    assert close(ope.snips(rewards, factor * weights), found)
-    assert close(ope.snips(rewards + 2.0, weights), Estimate(*(x + 2.0 for x in found)))
-    shown = rewards[weights > 0]
-    assert shown.min() - 1e-12 <= found.value <= shown.max() + 1e-12
-
-
-@given(logs(), st.floats(0.01, 100.0))
-def test_ips_is_linear_in_the_rewards(log, factor):
-    rewards, weights, *_ = log
-    assert close(ope.ips(factor * rewards, weights), ope.ips(rewards, weights).scaled(factor))
-
-
-@given(logs())
-def test_doubly_robust_with_a_model_that_says_0_is_ips(log):
-    rewards, weights, *_ = log
-    nothing = np.zeros_like(rewards)
-    assert close(ope.doubly_robust(rewards, weights, nothing, nothing), ope.ips(rewards, weights))
-
-
-@given(logs())
-def test_doubly_robust_with_an_exact_model_has_no_variance_but_the_contexts(log):
-    rewards, weights, _, expected = log
-    assert close(
-        ope.doubly_robust(rewards, weights, rewards, expected), ope.direct_method(expected)
+@pytest.fixture
+def terms() -> Terms:
+    """Four rounds."""
+    return Terms(
+        rewards=np.array([1.0, 0.0, 1.0, 0.5]),
+        predicted=np.array([0.5, 0.5, 1.0, 0.25]),
+        expected=np.array([0.25, 0.5, 0.75, 0.75]),
+        weights=np.array([2.0, 1.0, 0.0, 1.0]),
+        cluster_weights=np.array([0.0, 3.0, 1.0, 2.0]),
     )
-    constant = np.full_like(rewards, 0.3)
-    found = ope.doubly_robust(rewards, weights, rewards, constant)
-    assert close(found, [0.3, 0.3, 0.3])
 
 
-@given(logs())
-def test_the_effective_sample_size_is_between_1_and_the_rounds_with_weight(log):
-    weights = log[1]
-    size = ope.effective_sample_size(weights)
-    assert 1.0 - 1e-9 <= size <= (weights > 0).sum() + 1e-9
-    assert ope.effective_sample_size(weights / 1e200) == pytest.approx(size)
+def many(terms: Terms, copies: int = 250) -> Terms:
+    """The same rounds again and again, so that no estimator refuses for want of them."""
+    columns = ("rewards", "predicted", "expected", "weights")
+    repeated = {name: np.tile(getattr(terms, name), copies) for name in columns}
+    return dataclasses.replace(terms, **repeated, cluster_weights=np.ones(4 * copies))
 
 
-@settings(max_examples=25)
-@given(st.integers(0, 2**32))
-def test_ips_is_unbiased_by_enumeration(seed):
-    """A log in which every item is shown exactly as often as its propensity says."""
-    generator = np.random.default_rng(seed)
-    counts = generator.integers(1, 6, size=5)
-    items = np.repeat(np.arange(5), counts)
-    policy, pays = generator.dirichlet(np.ones(5)), generator.uniform(size=5)
-    weights = policy[items] / (counts / counts.sum())[items]
-    truth = policy @ pays
-    assert weights.mean() == pytest.approx(1.0)
-    assert ope.ips(pays[items], weights).value == pytest.approx(truth)
-    assert ope.snips(pays[items], weights).value == pytest.approx(truth)
-    wrong = generator.uniform(size=5)
-    expected = np.full(len(items), policy @ wrong)
-    doubly = ope.doubly_robust(pays[items], weights, wrong[items], expected)
-    assert doubly.value == pytest.approx(truth)
-
-
-def test_values_by_hand():
-    rewards, weights = [1.0, 0.0, 1.0, 0.5], [2.0, 1.0, 0.0, 1.0]
-    assert ope.ips(rewards, weights).value == pytest.approx(2.5 / 4)
-    assert ope.snips(rewards, weights).value == pytest.approx(2.5 / 4)
-    assert ope.effective_sample_size(weights) == pytest.approx(16 / 6)
-    terms = np.array([2.0, 0.0, 0.0, 0.5])
-    half = 1.959964 * terms.std(ddof=1) / 2
-    assert ope.ips(rewards, weights).high == pytest.approx(terms.mean() + half, rel=1e-6)
-    # Delta method: terms w (r - v) / mean(w).
-    residuals = np.array([2 * 0.375, -0.625, 0.0, -0.125])
-    half = 1.959964 * residuals.std(ddof=1) / 2
-    assert ope.snips(rewards, weights).high == pytest.approx(0.625 + half, rel=1e-6)
-    doubly = ope.doubly_robust(rewards, weights, [0.5] * 4, [0.25] * 4)
-    assert doubly.value == pytest.approx(0.25 + (2 * 0.5 - 0.5 + 0.0 + 0.0) / 4)
-    assert ope.r_squared([0.0, 1.0], [0.25, 0.75]) == pytest.approx(1 - 0.125 / 0.5)
-
-
-def test_no_weight_is_no_answer():
-    assert ope.ips([1.0, 0.5], [0.0, 0.0]) == Estimate(0.0, 0.0, 0.0)
-    assert math.isnan(ope.snips([1.0, 0.5], [0.0, 0.0]).value)
-    assert ope.effective_sample_size([0.0, 0.0]) == 0.0
-    assert "effective sample size is 0.0 of 2 rounds" in ope.weights_refusal([0.0, 0.0])
-
-
-def test_refusals():
-    rounds = np.arange(10_000)
-    assert ope.weights_refusal(np.ones(10_000)) is None
-    half = np.where(rounds % 2, 1.0, 0.0)  # weights that leave half of the probability out
-    assert "about 50.0% of the policy's probability is where" in ope.weights_refusal(half)
-    assert "mean weight is 1.500" in ope.weights_refusal(np.full(10_000, 1.5))
-    assert ope.weights_refusal(np.full(10_000, 1.4), None, 0.5) is None
-    few = np.where(rounds < 99, 10_000 / 99, 0.0)
-    assert "is 99.0 of 10,000 rounds (99 have weight, at most 101)" in ope.weights_refusal(few)
-    unlogged = ope.Support("item", 0.06, [(17, 0.04), (3, 0.02)], 600, [1, 5])
-    assert ope.weights_refusal(np.ones(10_000), unlogged) == (
-        "6.0% of the policy's probability is on items never logged, first of all 17 (4.0%), "
-        "3 (2.0%); 600 contexts get nothing else (rounds 1, 5, …); at most 5% may be"
-    )
-    rewards = (rounds % 2).astype(float)
-    assert ope.model_refusal(rewards, 0.8 * rewards) is None
-    assert "no better than the mean" in ope.model_refusal(rewards, 1.0 - rewards)
-    assert "no better than the mean" in ope.model_refusal(np.ones(3), np.ones(3))
-    beyond = ope.Support("item", 0.51)
-    assert "51.0% of the policy's" in ope.model_refusal(rewards, 0.8 * rewards, beyond)
-    alike = Estimate(0.5, 0.4, 0.6)
-    assert ope.cluster_refusal(np.ones(10_000), rewards, np.full(10_000, 0.45), alike) is None
-    apart = ope.cluster_refusal(np.ones(10_000), rewards, np.full(10_000, 0.3), alike)
-    assert "+0.200, more than its interval's half-width 0.100" in apart
-
-
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"rewards": [1.0], "weights": [1.0, 2.0]}, r"weights has shape \(2,\)"),
-        ({"rewards": [], "weights": []}, "at least one round"),
-        ({"rewards": [[1.0]], "weights": [[1.0]]}, r"shape \(1, 1\)"),
-        ({"rewards": [math.nan, 1.0], "weights": [1.0, 1.0]}, "1 of 2 rewards are NaN"),
-        ({"rewards": [0.0, 1.0], "weights": [1.0, -2.0]}, "1 of 2 weights are negative"),
-    ],
-)
-def test_bad_input_is_one_error(columns, message):
-    for estimator in (ope.ips, ope.snips):
-        with pytest.raises(ValueError, match=message):
-            estimator(**columns)
-
-
-def test_numbers_are_those_of_open_bandit_pipeline():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        peer = pytest.importorskip(
-            "obp.ope", reason="Open Bandit Pipeline (obp) is absent", exc_type=ImportError
-        )
-    generator = np.random.default_rng(0)
-    n, num_items = 500, 7
-    items = generator.integers(num_items, size=n)
-    rewards = generator.uniform(size=n)
-    logger, policy = (generator.dirichlet(np.ones(num_items), size=n) for _ in range(2))
-    model = generator.uniform(size=(n, num_items))
-    rows = np.arange(n)
-    weights = policy[rows, items] / logger[rows, items]
-    expected, predicted = (policy * model).sum(axis=1), model[rows, items]
-    given = {
-        "reward": rewards,
-        "action": items,
-        "position": np.zeros(n, dtype=int),
-        "pscore": logger[rows, items],
-        "action_dist": policy[:, :, None],
-        "estimated_rewards_by_reg_model": model[:, :, None],
+def test_every_estimator_is_in_the_table_by_its_name():
+    assert ESTIMATORS == tuple(TABLE) == ("ips", "snips", "dm", "dr", "mips")
+    assert all(name == estimator.name for name, estimator in TABLE.items())
+    classes = {
+        thing
+        for thing in vars(estimators).values()
+        if isinstance(thing, type) and issubclass(thing, estimators.Estimator)
+        if not thing.__abstractmethods__
     }
-    for theirs, ours in (
-        (peer.InverseProbabilityWeighting(), ope.ips(rewards, weights)),
-        (peer.SelfNormalizedInverseProbabilityWeighting(), ope.snips(rewards, weights)),
-        (peer.DirectMethod(), ope.direct_method(expected)),
-        (peer.DoublyRobust(), ope.doubly_robust(rewards, weights, predicted, expected)),
-    ):
-        assert ours.value == pytest.approx(theirs.estimate_policy_value(**given), rel=1e-12)
+    assert {type(estimator) for estimator in TABLE.values()} == classes
 
 
-@needs_obd
-def test_the_other_policys_log_agrees_with_its_own_on_the_open_bandit_dataset():
-    found = ope_open_bandit.classic_check(OBD)
-    assert [own.value for own, _ in found.values()] == pytest.approx([0.0069, 0.0046])
-    for own, estimates in found.values():
-        for name in ("ips", "snips", "dr"):
-            one = estimates[name]
-            apart = ope_open_bandit.difference(one.value, own)
-            assert apart.low < 0.0 < apart.high
-            assert one.ess > 500
-        # 46 and 69 clicks in 10,000 rounds tell a reward model nothing.
-        assert "cannot tell items apart" in estimates["dm"].refusal
+@pytest.mark.parametrize("name", TABLE)
+def test_values_of_a_tiny_log_by_hand(terms, name):
+    estimate = TABLE[name].estimate(terms, refuse=False)
+    assert (estimate.estimator, estimate.refusal) == (name, None)
+    assert estimate.value.value == pytest.approx(BY_HAND[name])
+
+
+def test_what_values_rest_on_by_hand(terms):
+    rests_on = {
+        name: (estimator.ess(terms), estimator.largest_weight(terms))
+        for name, estimator in TABLE.items()
+    }
+    item = (pytest.approx(4**2 / (4 + 1 + 1)), 2.0)
+    cluster = (pytest.approx(6**2 / (9 + 1 + 4)), 3.0)
+    assert rests_on == {
+        "ips": item,
+        "snips": item,
+        "dm": (4.0, None),
+        "dr": item,
+        "mips": cluster,
+    }
+
+
+def test_refused_estimates_have_no_value(terms):
+    for name, estimator in TABLE.items():
+        assert estimator.estimate(many(terms)).refusal is None, name
+    few = {name: estimator.estimate(terms) for name, estimator in TABLE.items()}
+    for name in ("ips", "snips", "dr", "mips"):
+        assert few[name].value is None
+        assert "effective sample size is 2." in few[name].refusal
+    unlogged = dataclasses.replace(
+        many(terms), items=Support("item", 0.6), clusters=Support("cluster", 0.1)
+    )
+    refused = {name: estimator.estimate(unlogged) for name, estimator in TABLE.items()}
+    assert all(estimate.value is None for estimate in refused.values())
+    assert refused["ips"].refusal.startswith("60.0% of the policy's probability is on items")
+    assert refused["mips"].refusal.startswith("10.0% of the policy's probability is on clusters")
+
+
+def test_mips_is_refused_where_items_of_a_cluster_pay_differently(terms):
+    apart = dataclasses.replace(many(terms), expected=np.full(1_000, 0.1))
+    assert "do not pay alike" in TABLE["mips"].estimate(apart).refusal
+    assert TABLE["mips"].estimate(apart, refuse=False).value is not None
+
+
+def test_without_weights_there_is_no_value_even_where_nothing_is_refused(terms):
+    bare = dataclasses.replace(many(terms), weights=None, cluster_weights=None)
+    for name in ("ips", "snips", "dr", "mips"):
+        assert TABLE[name].estimate(bare, refuse=False) == OffPolicyEstimate(name, None, 0.0, None)
+    assert TABLE["dr"].estimate(bare).refusal == "the log has no propensities"
+    assert TABLE["mips"].estimate(bare).refusal == "the log's items are in no clusters"
+    assert TABLE["dm"].estimate(bare).refusal is None

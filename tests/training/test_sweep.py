@@ -5,145 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
-from torch.profiler import ProfilerActivity, profile
 
-from recsim_drpo import Evaluator, Fleet, generate_dataset, load_transitions, make_agent
-from recsim_drpo.core.transitions import Transitions
+from recsim_drpo import make_agent, register_agent
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import DivergedError, draw_indices, train, train_fleet
+from recsim_drpo.training.loop import train
 from recsim_drpo.training.sweep import train_many
 
 CONFIG = TrainingConfig(steps=30, batch_size=32, log_every=10, evaluate_every=15)
-
-
-@pytest.fixture(scope="module")
-def logs(tmp_path_factory, small_kwargs):
-    """Two logs of different length by seed."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("MINARI_DATASETS_PATH", str(tmp_path_factory.mktemp("minari")))
-    found = {
-        seed: load_transitions(
-            generate_dataset(
-                f"t{seed}-v0",
-                scenario="medium",
-                num_rounds=2_000 + 500 * seed,
-                seed=seed,
-                env_kwargs=small_kwargs,
-                card=False,
-                progress=False,
-            )
-        )
-        for seed in (0, 1)
-    }
-    patch.undo()
-    return found
-
-
-def fleet_of(name="drpo", seeds=(0, 1), overrides=({"hidden_dim": 8},), **options):
-    return Fleet(
-        name, observation_dim=10, action_dim=16, seeds=seeds, overrides=overrides, **options
-    )
-
-
-@given(
-    st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4, unique=True),
-    st.integers(1, 2**31),
-    st.integers(0, 10_000),
-    st.integers(1, 7),
-    st.integers(1, 9),
-)
-@settings(max_examples=50, deadline=None)
-def test_indices_depend_on_seed_and_step_alone(seeds, size, first, steps, batch):
-    sizes = torch.full((len(seeds),), size)
-    found = draw_indices(torch.tensor(seeds), sizes, first, steps, batch)
-    assert found.shape == (steps, len(seeds), batch)
-    assert found.dtype == torch.int64
-    assert 0 <= int(found.min()) <= int(found.max()) < size
-    for t in (0, steps - 1):
-        for k in (0, len(seeds) - 1):
-            one = draw_indices(torch.tensor(seeds[k : k + 1]), sizes[:1], first + t, 1, batch)
-            assert torch.equal(found[t, k], one[0, 0])
-
-
-def test_indices_are_uniform():
-    found = draw_indices(torch.tensor([4]), torch.tensor([7]), 0, 1_000, 70).flatten()
-    counts = torch.bincount(found, minlength=7).numpy()
-    # χ² with 6 degrees of freedom: 22.5 is its 99.9 % quantile.
-    assert ((counts - 10_000) ** 2 / 10_000).sum() < 22.5
-
-
-@pytest.mark.parametrize("name", ["drpo", "crr", "iql"])
-def test_a_fleet_trains_as_its_learners_alone(logs, small_world, name):
-    evaluator = Evaluator(small_world, 300, split="validation")
-    fleet = fleet_of(name, overrides=[{"hidden_dim": 8}, {"hidden_dim": 8, "learning_rate": 0.01}])
-    own = [logs[member.seed] for member in fleet.members]
-    rows = []
-    histories = train_fleet(
-        fleet,
-        own,
-        CONFIG,
-        evaluator=evaluator,
-        on_log=lambda k, row: rows.append((k, row)),
-        progress=False,
-    )
-    assert [row for k, row in rows if k == 2] == histories[2]
-    for k, member in enumerate(fleet.members):
-        agent = make_agent(
-            name, observation_dim=10, action_dim=16, seed=member.seed, **member.overrides
-        )
-        alone = train(
-            agent, logs[member.seed], CONFIG, seed=member.seed, evaluator=evaluator, progress=False
-        )
-        assert [row["step"] for row in alone] == [0, 10, 15, 20, 30]
-        for one, two in zip(alone, histories[k], strict=True):
-            assert one.keys() == two.keys()
-            for key, value in one.items():
-                assert two[key] == pytest.approx(value, rel=1e-3, abs=1e-4), key
-        observations = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
-        torch.testing.assert_close(
-            fleet.learner(k).act(observations), agent.act(observations), rtol=0, atol=1e-4
-        )
-
-
-def test_training_in_two_halves_is_training_at_once(logs):
-    """The order of the data goes by the step that a learner is at."""
-    whole = TrainingConfig(steps=20, batch_size=32, log_every=5)
-    half = TrainingConfig(steps=10, batch_size=32, log_every=5)
-    through, stopped, resumed = (fleet_of(seeds=[seed]) for seed in (3, 3, 9))
-    history = train_fleet(through, logs[0], whole, progress=False)[0]
-    first = train_fleet(stopped, logs[0], half, progress=False)[0]
-    resumed.load_state_dict(stopped.state_dict())
-    second = train_fleet(resumed, logs[0], whole, first_step=10, progress=False)[0]
-    assert [*first, *second] == history
-    for key, value in through.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[key]), key
-    alone = fleet_of(seeds=[3]).learner(0)
-    rows = train(alone, logs[0], half, seed=3, progress=False)
-    rows += train(alone, logs[0], whole, seed=3, first_step=10, progress=False)
-    assert [row["step"] for row in rows] == [5, 10, 15, 20]
-    torch.testing.assert_close(
-        alone.act(torch.ones(2, 10)), through.act(torch.ones(2, 10))[0], rtol=0, atol=1e-5
-    )
-
-
-def test_a_learner_that_froze_on_a_bad_batch_is_reported_though_later_ones_are_harmless(logs):
-    full = logs[0].as_batch()
-    actions = full.actions.clone()
-    actions[17] = 1e30
-    log = Transitions(
-        torch.stack([full.observations, full.next_observations], dim=1).flatten(0, 1),
-        torch.arange(len(logs[0])) * 2,
-        actions,
-        full.rewards,
-        full.terminations,
-        {},
-    )
-    agent = fleet_of("bc", seeds=[0]).learner(0)
-    config = TrainingConfig(steps=400, batch_size=32, log_every=100)
-    with pytest.raises(DivergedError) as caught:
-        train(agent, log, config, progress=False)
-    assert caught.value.step == agent.diverged_at < 400
 
 
 def test_what_is_done_is_handed_over_before_the_rest_is_trained(logs):
@@ -167,81 +35,7 @@ def test_what_is_done_is_handed_over_before_the_rest_is_trained(logs):
             on_log=follow,
             progress=False,
         )
-    assert [one.run.seed for one in done] == [0, 1]
-
-
-def test_nothing_is_brought_to_the_host_between_logged_steps(logs):
-    def waits(steps, log_every):
-        config = TrainingConfig(steps=steps, batch_size=32, log_every=log_every)
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            train_fleet(fleet_of(), logs[0], config, progress=False)
-        counted = {event.key: event.count for event in profiled.key_averages()}
-        return sum(
-            counted.get(name, 0)
-            for name in (
-                "aten::item",
-                "aten::_local_scalar_dense",
-                "aten::is_nonzero",
-                "aten::nonzero",
-            )
-        )
-
-    assert waits(40, 40) == waits(10, 10)
-
-
-def test_every_learner_may_have_its_own_log(logs):
-    """Shifted rewards in one log are seen by the learner of that log alone."""
-    shared = fleet_of(seeds=[0, 1])
-    own = fleet_of(seeds=[0, 1])
-    full = logs[0].as_batch()
-    turned = Transitions(
-        torch.stack([full.observations, full.next_observations], dim=1).flatten(0, 1),
-        torch.arange(len(logs[0])) * 2,
-        full.actions.roll(1, dims=0),
-        full.rewards,
-        full.terminations,
-        {},
-    )
-    train_fleet(shared, logs[0], CONFIG, progress=False)
-    train_fleet(own, [logs[0], turned], CONFIG, progress=False)
-    first, second = shared.state_dict(), own.state_dict()
-    key = "parameters.policy.weight_0"
-    assert torch.equal(first[key][0], second[key][0])
-    assert not torch.equal(first[key][1], second[key][1])
-
-
-def test_a_diverged_learner_is_reported_and_the_rest_goes_on(logs, small_world, capsys):
-    fleet = fleet_of(
-        "apg", seeds=[0], overrides=[{"hidden_dim": 8}, {"hidden_dim": 8, "learning_rate": 1e7}]
-    )
-    evaluator = Evaluator(small_world, 100, split="validation")
-    histories = train_fleet(fleet, logs[0], CONFIG, evaluator=evaluator, progress=False)
-    healthy, frozen = fleet.diverged_at.tolist()
-    assert healthy == -1
-    assert 1 < frozen <= 30
-    printed = capsys.readouterr().out
-    assert "apg, seed 0, {'hidden_dim': 8, 'learning_rate': 10000000.0}" in printed
-    assert f"diverged at step {frozen}; frozen as it was before" in printed
-    assert all(math.isfinite(row["loss"]) for row in histories[0] if "loss" in row)
-    assert not math.isfinite(histories[1][-1]["loss"])
-    # Its frozen policy still has a value.
-    assert math.isfinite(histories[1][-1]["ecpm"])
-    assert histories[1][-1]["nonfinite_share"] == 0.0
-
-
-def test_a_fleet_is_evaluated_at_once_and_as_one_by_one(small_world):
-    fleet = fleet_of(seeds=[0, 1, 2])
-    evaluator = Evaluator(small_world, 400)
-    together = evaluator.many(fleet)
-    assert len(together) == 3
-    for k, found in enumerate(together):
-        alone = evaluator(fleet.learner(k)).as_dict()
-        for key, value in found.as_dict().items():
-            if isinstance(value, dict):
-                for part in value:
-                    assert value[part] == pytest.approx(alone[key][part], rel=1e-5), key
-            else:
-                assert value == pytest.approx(alone[key]), key
+    assert [trained.run.seed for trained in done] == [0, 1]
 
 
 def test_many_runs_come_back_in_order_and_as_each_alone(logs, small_world):
@@ -260,16 +54,16 @@ def test_many_runs_come_back_in_order_and_as_each_alone(logs, small_world):
         progress=False,
     )
     asked = [(n, s, v) for n, variants in agents.items() for v in variants for s in (0, 1)]
-    for one, (name, seed, variant) in zip(trained, asked, strict=True):
-        run = one.run
+    for outcome, (name, seed, variant) in zip(trained, asked, strict=True):
+        run = outcome.run
         overrides = {k: v for k, v in variant.items() if k != "batch_size"}
         assert (run.agent, run.seed, run.overrides) == (name, seed, variant)
-        assert [row for other, row in rows if other is run] == one.history
-        assert one.diverged_at is None
+        assert [row for other, row in rows if other is run] == outcome.history
+        assert outcome.diverged_at is None
         agent = make_agent(name, observation_dim=10, action_dim=16, seed=seed, **overrides)
         config = TrainingConfig(steps=30, batch_size=variant.get("batch_size", 32), log_every=10)
         train(agent, logs[seed], config, seed=seed, progress=False)
-        state = one.agent.state_dict()
+        state = outcome.agent.state_dict()
         for key, value in agent.state_dict().items():
             np.testing.assert_allclose(state[key], value, atol=1e-4, err_msg=key)
 
@@ -296,26 +90,45 @@ def test_mistakes_are_found_before_anything_is_trained(logs):
     assert "no log for seed 7" in attempt(seeds=[0, 7])
     assert "fleet_size=0" in attempt(fleet_size=0)
     assert "makes no learner" in attempt({"bc": []})
-    with pytest.raises(ValueError, match="3 logs for a fleet of 2"):
-        train_fleet(fleet_of(), [logs[0]] * 3, CONFIG, progress=False)
 
 
-def test_logs_join_in_order_and_only_where_they_fit(logs):
-    both = Transitions.concatenated([logs[0], logs[1]])
-    assert len(both) == len(logs[0]) + len(logs[1])
-    indices = torch.tensor([0, 5, len(logs[0]) - 1])
-    for start, log in ((0, logs[0]), (len(logs[0]), logs[1])):
-        for one, two in zip(log.take(indices), both.take(indices + start), strict=True):
-            if isinstance(one, torch.Tensor):
-                assert torch.equal(one, two)
-    full = logs[0].as_batch()
-    narrow = Transitions(
-        torch.zeros(4, 3),
-        torch.arange(3),
-        full.actions[:3],
-        full.rewards[:3],
-        full.terminations[:3],
-        {},
+class Constant:
+    """An agent from outside, which diverges at the third update if it is told to."""
+
+    def __init__(self, *, observation_dim, action_dim, seed, device, diverges=False):
+        del observation_dim, device
+        self.seed, self.updates, self._dim, self._diverges = seed, 0, action_dim, diverges
+
+    def update(self, batch):
+        self.batch_size = len(batch.rewards)
+        self.updates += 1
+        loss = math.nan if self._diverges and self.updates >= 3 else 1.0
+        return {"loss": torch.tensor(loss)}
+
+    def act(self, observations):
+        return torch.ones(len(observations), self._dim)
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def test_agents_from_outside_are_trained_one_by_one(logs, clean_registry, capsys):
+    register_agent("constant")(Constant)
+    config = TrainingConfig(steps=4, batch_size=8, log_every=1)
+    done = []
+    trained = train_many(
+        {"constant": [{}, {"diverges": True, "batch_size": 4}]},
+        logs,
+        config,
+        seeds=[0, 1],
+        on_done=done.append,
+        progress=False,
     )
-    with pytest.raises(ValueError, match="different observation_dim cannot be joined: 10, 3"):
-        Transitions.concatenated([logs[0], narrow])
+    assert done == trained
+    ends = [(outcome.run.seed, outcome.diverged_at, len(outcome.history)) for outcome in trained]
+    assert ends == [(0, None, 4), (1, None, 4), (0, 3, 3), (1, 3, 3)]
+    assert [outcome.agent.batch_size for outcome in trained] == [8, 8, 4, 4]
+    assert "constant, seed 1: Diverged at step 3" in capsys.readouterr().out

@@ -1,0 +1,142 @@
+r"""The formulas of off-policy evaluation, on arrays with one number a round, whoever computed them.
+
+Round n of a log has a context :math:`x_n`, the item :math:`i_n` that was shown, its propensity
+:math:`p_n = \pi_0(i_n \mid x_n)` and the reward :math:`r_n`. A policy π gives it the weight
+:math:`w_n = \pi(i_n \mid x_n) / p_n`; a reward model :math:`\hat q` expects
+:math:`\hat q(x_n, \pi) = \sum_i \pi(i \mid x_n) \hat q(x_n, i)` of π.
+
+Intervals are normal ones over rounds at 95 % (for :func:`snips` by the delta method), so rounds
+have to be independent. The bootstrap covers as much at a hundred times the cost, and empirical
+Bernstein's needs a bound on the weights, which a log does not tell; docs/off_policy_evaluation.md
+has what they cover. They know nothing of a reward model's error: that of :func:`direct_method` is
+about contexts only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_interval
+
+Floats = NDArray[np.float64]
+
+_NO_ANSWER = Estimate(math.nan, math.nan, math.nan)
+
+
+def ips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
+    r"""Inverse propensity scoring, :math:`\frac1n \sum_n w_n r_n`.
+
+    Source: Horvitz and Thompson, 1952.
+
+    Args:
+        rewards: (n,).
+        weights: (n,), ≥ 0: the policy's probability of what was shown, by the logger's.
+
+    Raises:
+        ValueError: arrays are empty, of different shapes, or hold what is no finite number, or a
+            weight is negative.
+    """
+    r, w = _checked(rewards=rewards, weights=weights)
+    return mean_interval(w * r)
+
+
+def snips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
+    r"""Self-normalised inverse propensity scoring, :math:`\sum_n w_n r_n / \sum_n w_n`.
+
+    With weights of clusters it is the marginalised kind. Arguments and errors as of :func:`ips`;
+    NaN where all weights are 0. Source: Swaminathan and Joachims, 2015.
+    """
+    r, w = _checked(rewards=rewards, weights=weights)
+    mean = w.mean()
+    # Scaled to mean 1, so that weights of any size are no rounding.
+    return ratio_interval(w / mean * r, w / mean) if mean > 0 else _NO_ANSWER
+
+
+def direct_method(expected: ArrayLike) -> Estimate:
+    r"""The mean of what the reward model expects, :math:`\frac1n \sum_n \hat q(x_n, \pi)`.
+
+    The interval is over contexts and not about the model.
+
+    Args:
+        expected: (n,), :math:`\hat q(x_n, \pi)`.
+
+    Raises:
+        ValueError: as :func:`ips`.
+    """
+    (q,) = _checked(expected=expected)
+    return mean_interval(q)
+
+
+def doubly_robust(
+    rewards: ArrayLike, weights: ArrayLike, predicted: ArrayLike, expected: ArrayLike
+) -> Estimate:
+    r"""The direct method, its error on the rounds that were logged put right by weighting.
+
+    :math:`\frac1n \sum_n \hat q(x_n, \pi) + w_n (r_n - \hat q(x_n, i_n))`. Source: Dudík, Langford
+    and Li, 2011.
+
+    Args:
+        rewards: (n,).
+        weights: (n,), ≥ 0.
+        predicted: (n,), :math:`\hat q(x_n, i_n)`, by a model that has not seen round n.
+        expected: (n,), :math:`\hat q(x_n, \pi)`, by the same model.
+
+    Raises:
+        ValueError: as :func:`ips`.
+    """
+    r, w, logged, target = _checked(
+        rewards=rewards, weights=weights, predicted=predicted, expected=expected
+    )
+    return mean_interval(target + w * (r - logged))
+
+
+def effective_sample_size(weights: ArrayLike) -> float:
+    """(Σw)² / Σw² (Kish, 1965): n where all weights are equal; 0 where all are 0.
+
+    Args:
+        weights: (n,), ≥ 0.
+
+    Raises:
+        ValueError: as :func:`ips`.
+    """
+    (w,) = _checked(weights=weights)
+    largest = w.max()
+    if largest == 0:
+        return 0.0
+    scaled = w / largest  # no square can underflow
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+
+def r_squared(rewards: ArrayLike, predicted: ArrayLike) -> float:
+    """1 − Σ(r − q̂)² / Σ(r − r̄)² of predictions (n,) of rewards (n,); NaN where these are equal.
+
+    Raises:
+        ValueError: as :func:`ips`.
+    """
+    r, q = _checked(rewards=rewards, predicted=predicted)
+    total = float(np.square(r - r.mean()).sum())
+    return 1.0 - float(np.square(r - q).sum()) / total if total > 0 else math.nan
+
+
+def _checked(**columns: ArrayLike) -> list[Floats]:
+    """The columns as float64 (n,), n ≥ 1, finite, weights not negative."""
+    arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    shape = next(iter(arrays.values())).shape
+    for name, array in arrays.items():
+        if array.ndim != 1 or array.size == 0 or array.shape != shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}; one number a round is due, here {shape}, and "
+                "at least one round."
+            )
+        wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+        if wrong:
+            raise ValueError(f"{wrong} of {array.size} {name} are NaN or infinite.")
+        if name == "weights" and array.min() < 0:
+            raise ValueError(
+                f"{int((array < 0).sum())} of {array.size} weights are negative "
+                f"(least: {array.min():.4g}); a weight is a ratio of probabilities."
+            )
+    return list(arrays.values())

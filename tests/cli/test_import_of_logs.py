@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recsim_drpo.cli.app import main
+
+pytest.importorskip("pyarrow")
+
+ITEMS = torch.eye(3)
+
+
+@pytest.fixture
+def log(tmp_path) -> Path:
+    generator = np.random.default_rng(0)
+    lines = ["item_id,reward,propensity,x"]
+    lines += [f"{generator.integers(3)},{k % 2},0.333,{k}" for k in range(200)]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n")
+    np.save(tmp_path / "items.npy", ITEMS.numpy())
+    return tmp_path / "log.csv"
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--items is needed"),
+        (["--items", "ITEMS"], "A context is needed"),
+        (["--items", "ITEMS", "--numbers", "y"], "Unknown column of 'log.csv' 'y'"),
+        (["--items", "ITEMS", "--numbers", "x", "--reward", "rewrd"], "Did you mean 'reward'"),
+        (
+            ["--items", "ITEMS", "--numbers", "x", "--propensity", "p", "--no-propensity"],
+            "exclude each other",
+        ),
+        (["--items", "nowhere.npy", "--numbers", "x"], "no embeddings file"),
+        (["--items", "ITEMS", "--columns", "nowhere.json"], "nowhere.json"),
+        (["--preset", "open-bandi"], "Did you mean 'open-bandit'"),
+        (["--preset", "open-bandit", "--numbers", "x"], "leave out --numbers"),
+        (["--preset", "open-bandit"], "no item context at"),
+    ],
+)
+def test_bad_input_of_import_is_one_line(minari_root, log, capsys, arguments, message):
+    given = [log.with_name("items.npy") if one == "ITEMS" else one for one in arguments]
+    assert run("import", "own/log-v0", log, *given) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("recsim-drpo: error: ")
+    assert message in line
+    assert not (minari_root / "own").exists()
+
+
+def test_columns_come_from_a_file_and_options_go_before_it(minari_root, log, tmp_path):
+    columns = tmp_path / "columns.json"
+    columns.write_text('{"numbers": ["x"], "reward": "nothing", "propensity": null}')
+    items = log.with_name("items.npy")
+    command = ["import", "own/log-v0", log, "--items", items, "--columns", columns]
+    assert run(*command, "--reward", "reward", "--clip-rewards", "--reward-range", 0, 0.5) == 0
+    card = (minari_root / "own/log-v0/README.md").read_text()
+    assert "Propensities are not known" in card
+    assert "others are clipped" in card
