@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.benchmarks.reproduce.experiments import (
     figure1,
@@ -30,6 +30,9 @@ from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 RESULT = "result.json"
 TABLES = "tables.md"
 PANELS = "panels"
@@ -43,13 +46,13 @@ class Experiment:
     Attributes:
         about: one line.
         run: trains and measures; the dictionary that is kept as JSON.
-        draw: writes the pictures of such a dictionary into a folder.
+        draw: writes the pictures of such a dictionary into a folder; their figures by file name.
         seeded: whether it has seeds, of which there can be more or fewer.
     """
 
     about: str
     run: Callable[[Settings], dict[str, Any]]
-    draw: Callable[[dict[str, Any], Path], object]
+    draw: Callable[[dict[str, Any], Path], Mapping[str, Figure]]
     seeded: bool = True
 
 
@@ -132,8 +135,7 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
 def draw(name: str, result: dict[str, Any], folder: Path) -> None:
     """The pictures of a result, and their lines as numbers, where matplotlib is installed."""
     try:
-        with plots.recorded() as figures:
-            EXPERIMENTS[name].draw(result, folder)
+        figures = EXPERIMENTS[name].draw(result, folder)
     except plots.PlotsMissingError as error:
         print(error)
     else:

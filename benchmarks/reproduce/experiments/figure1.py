@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -45,6 +45,9 @@ from recsim_drpo.reporting import paper, paper_figures
 from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES, LoggingConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.world import make_world
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "figure1"
 COMMAND = "recsim-drpo reproduce figure1"
@@ -329,7 +332,7 @@ def _at_least(scores: Floats, bound: float) -> str:
     return answer(interval(scores - bound))
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> None:
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
     """eCPM at shares of the rounds: true and logged, and of the logging agent's components."""
     found = result["data"]
     curves = {
@@ -337,11 +340,11 @@ def draw(result: Mapping[str, Any], folder: Path) -> None:
         for name, logs in found.items()
         for reading in (READINGS[0], READINGS[2])
     }
-    paper_figures.deciles(folder / NAME, curves, ylabel="eCPM, relative to 10 %")
-    components = {
+    of_components = {
         name: over_seeds(found["medium"], "components", name, "curve").mean(axis=0)
         for name in POLICIES
     }
-    paper_figures.deciles(
-        folder / f"{NAME}-components", components, ylabel="eCPM, relative to 10 %"
-    )
+    return {
+        name: paper_figures.deciles(folder / name, lines, ylabel="eCPM, relative to 10 %")
+        for name, lines in ((NAME, curves), (f"{NAME}-components", of_components))
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "figure3"
 COMMAND = "recsim-drpo reproduce figure3"
@@ -202,10 +205,11 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
     )
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """eCPM against the noise ratio, a line for each agent."""
     records = result["records"]
     known = {record["condition"] for record in records}
+    figures = {}
     for number, base in enumerate(_bases()):
         if noise_injected(base, 0.0).label not in known:
             continue
@@ -213,5 +217,7 @@ def draw(result: dict[str, Any], folder: Path) -> None:
             agent: [interval(scores(records, base, ratio, agent)) for ratio in RATIOS]
             for agent in _agents(records)
         }
-        name = folder / (NAME if number == 0 else f"{NAME}-uniform")
-        plots.sweep(name, 100 * np.array(RATIOS), lines, "noise ratio (%)", "eCPM")
+        name = NAME if number == 0 else f"{NAME}-uniform"
+        shares = 100 * np.array(RATIOS)
+        figures[name] = plots.sweep(folder / name, shares, lines, "noise ratio (%)", "eCPM")
+    return figures

@@ -22,7 +22,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -56,6 +56,9 @@ from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
 from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES, SCENARIOS, LoggingConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.world import World, make_world
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "figure6"
 COMMAND = "recsim-drpo reproduce figure6"
@@ -448,10 +451,12 @@ def _zipf_verdict(found: Sequence[Measured], scenario: str) -> Verdict:
     )
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> None:
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
     """Value by rank, and the item space in 128 dimensions and in 3."""
     curve = over_seeds(result["data"]["seeds"], "drawn").mean(axis=0)
-    paper_figures.value_by_rank(folder / f"{NAME}-value", curve, _EVEN, TYPES)
-    for name, changes in result["plans"][0]["worlds"].items():
-        slug = name.replace(" = ", "-")
-        draw_map(folder / f"{NAME}-map-{slug}", LoggingAgent(make_world(**changes), "medium"))
+    value = f"{NAME}-value"
+    figures = {value: paper_figures.value_by_rank(folder / value, curve, _EVEN, TYPES)}
+    for label, changes in result["plans"][0]["worlds"].items():
+        name = f"{NAME}-map-{label.replace(' = ', '-')}"
+        figures[name] = draw_map(folder / name, LoggingAgent(make_world(**changes), "medium"))
+    return figures

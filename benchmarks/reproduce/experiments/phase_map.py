@@ -24,7 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,9 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import seed_interval
 from recsim_drpo.training.sweep import Trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "phase-map"
 COMMAND = "recsim-drpo reproduce phase-map"
@@ -303,21 +306,24 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
     return found
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """A map for every pair of axes that were varied, for each difference."""
     points = result["data"]["points"]
-    for name in points[0]["leads"]:
-        leads = np.array([point["leads"][name] for point in points])
+    figures = {}
+    for pair in points[0]["leads"]:
+        leads = np.array([point["leads"][pair] for point in points])
         for x, y in itertools.combinations(_varied(points), 2):
             xs, ys, means, significant = cells(points, leads, x, y)
-            plots.heatmap(
-                folder / f"{NAME}-{name}-{x}-{y}".replace("_", "-"),
+            name = f"{NAME}-{pair}-{x}-{y}".replace("_", "-")
+            figures[name] = plots.heatmap(
+                folder / name,
                 means,
                 significant,
                 xs,
                 ys,
                 xlabel=LABELS[x],
                 ylabel=LABELS[y],
-                label=f"eCPM, {_title(name)}",
+                label=f"eCPM, {_title(pair)}",
                 mark="differs from 0 (moderated t, Holm, 5 %)",
             )
+    return figures

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_pr
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table1"
 COMMAND = "recsim-drpo reproduce table1"
@@ -195,10 +198,14 @@ def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
     return [*found, *performance_claims.verdicts(ecpm, COMMAND)]
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """Bars for both scenarios, and performance profiles of the six best."""
     records = result["records"]
     agents = agents_of(records)
     bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}
-    plots.interval_bars(folder / NAME, agents, bars, "eCPM on test users, 95 % interval over seeds")
-    draw_profiles(folder / f"{NAME}-profiles", records)
+    label = "eCPM on test users, 95 % interval over seeds"
+    profiles = f"{NAME}-profiles"
+    return {
+        NAME: plots.interval_bars(folder / NAME, agents, bars, label),
+        profiles: draw_profiles(folder / profiles, records),
+    }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
@@ -21,6 +21,9 @@ from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table2"
 COMMAND = "recsim-drpo reproduce table2"
@@ -124,10 +127,9 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
     return found
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """Bars for both scenarios."""
     records = result["records"]
     bars = {c: [interval(scores(records, c, row)) for row in ROWS] for c in SCENARIOS}
-    plots.interval_bars(
-        folder / NAME, list(ROWS), bars, "eCPM on test users, 95 % interval over seeds"
-    )
+    label = "eCPM on test users, 95 % interval over seeds"
+    return {NAME: plots.interval_bars(folder / NAME, list(ROWS), bars, label)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign, earns_more
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table3"
 COMMAND = "recsim-drpo reproduce table3"
@@ -277,21 +280,23 @@ def _steps(estimate: Estimate) -> str:
     return f"{estimate.value:,.0f} [{estimate.low:,.0f}, {estimate.high:,.0f}]"
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """Learning curves, and what the filter admits."""
     records = result["records"]
     steps = curves(records, "drpo")[0]
     lines = {name: _band(curves(records, name)[1]) for name in AGENTS}
-    plots.sweep(folder / NAME, steps, lines, "training steps", "eCPM on validation users")
-    pictures = {
+    label = "eCPM on validation users"
+    figures = {NAME: plots.sweep(folder / NAME, steps, lines, "training steps", label)}
+    followed_shares = {
         "admitted": "share of online samples admitted",
         "online_share": "online share of what is admitted",
     }
-    for name, label in pictures.items():
-        steps = followed(records, "drpo", name)[0]
-        lines = {agent: _band(followed(records, agent, name)[1]) for agent in FILTERING}
-        path = folder / f"figure4-{name}".replace("_", "-")
-        plots.sweep(path, steps, lines, "training steps", label)
+    for column, label in followed_shares.items():
+        steps = followed(records, "drpo", column)[0]
+        lines = {agent: _band(followed(records, agent, column)[1]) for agent in FILTERING}
+        name = f"figure4-{column}".replace("_", "-")
+        figures[name] = plots.sweep(folder / name, steps, lines, "training steps", label)
+    return figures
 
 
 def _band(runs: Floats) -> list[Estimate]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +44,9 @@ from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
     earns_more,
 )
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table6"
 COMMAND = "recsim-drpo reproduce table6"
@@ -250,20 +253,24 @@ def _against_policy_noise(
     return replace(verdict, verdict="undecided", because=because)
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """eCPM against reward noise, a line for each ratio, for both bases and policy noises."""
     known = {record["condition"] for record in result["records"]}
+    figures = {}
     for base in _bases():
         if _condition(base, REWARD_NOISES[0], POLICY_NOISES[0]).label not in known:
             continue
         for policy in POLICY_NOISES:
-            names = [*(f"top {ratio:.0%}" for ratio in RATIOS), "adaptive"]
+            filters = [*(f"top {ratio:.0%}" for ratio in RATIOS), "adaptive"]
             lines = {
-                name: [
+                label: [
                     interval(scores(result["records"], base, noise, policy, variant))
                     for noise in REWARD_NOISES
                 ]
-                for variant, name in enumerate(names)
+                for variant, label in enumerate(filters)
             }
-            slug = f"{NAME}-{base.label.split()[0]}-policy-noise-{round(100 * policy)}"
-            plots.sweep(folder / slug, np.array(REWARD_NOISES), lines, "reward noise σ", "eCPM")
+            name = f"{NAME}-{base.label.split()[0]}-policy-noise-{round(100 * policy)}"
+            figures[name] = plots.sweep(
+                folder / name, np.array(REWARD_NOISES), lines, "reward noise σ", "eCPM"
+            )
+    return figures

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_profiles, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "worlds"
 COMMAND = "recsim-drpo reproduce worlds"
@@ -211,6 +214,7 @@ def _soft_share(records: Sequence[Record], world: str) -> float:
     return float(theirs / ours)
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """Performance profiles of the six best."""
-    draw_profiles(folder / f"{NAME}-profiles", result["records"])
+    name = f"{NAME}-profiles"
+    return {name: draw_profiles(folder / name, result["records"])}

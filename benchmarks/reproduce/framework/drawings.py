@@ -7,7 +7,7 @@ out; the report makes those from records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,18 +23,18 @@ _GREY = "#888888"  # can be seen on white and on black
 _DIGITS = 5
 
 
-def drawings(figures: Sequence[tuple[str, Figure]]) -> list[dict[str, Any]]:
+def drawings(figures: Mapping[str, Figure]) -> list[dict[str, Any]]:
     """The panels of an experiment's pictures, in the order in which they were drawn.
 
     Args:
-        figures: by name, as :func:`recsim_drpo.reporting.plots.recorded` keeps them.
+        figures: by the name of their files, as an experiment's ``draw`` returns them.
 
     Returns:
         for each panel ``title``; ``x`` and ``y`` with ``label``, ``log`` and ``range``; ``lines``,
         each with ``name``, ``colour``, ``dash``, ``drawn`` (whether points are joined),
         ``markers``, ``x``, ``y`` and ``band``, the corners of what is shaded around it.
     """
-    return [panel for name, figure in figures for panel in _panels(name, figure)]
+    return [panel for name, figure in figures.items() for panel in _panels(name, figure)]
 
 
 def _panels(name: str, figure: Figure) -> Iterator[dict[str, Any]]:

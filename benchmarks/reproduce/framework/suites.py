@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, val
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
@@ -68,7 +72,7 @@ def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
     return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
 
 
-def draw_profiles(path: Path, records: Sequence[Record]) -> None:
+def draw_profiles(path: Path, records: Sequence[Record]) -> Figure:
     """Performance profiles of the six best of a suite."""
     thresholds = np.linspace(0.0, 1.0, 101)
     scores = suite_scores(records)
@@ -77,4 +81,4 @@ def draw_profiles(path: Path, records: Sequence[Record]) -> None:
         agent: comparison.performance_profile(scores[agent], thresholds, shared_seeds=True)
         for agent in best
     }
-    plots.profiles(path, thresholds, profiles, "share of the optimum")
+    return plots.profiles(path, thresholds, profiles, "share of the optimum")

@@ -39,6 +39,7 @@ from recsim_drpo.simulator.world import make_world
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COMMAND = "recsim-drpo reproduce figure2"
 KAPPAS = (0.5, 0.05)
@@ -303,13 +304,11 @@ def _bands(values: Floats) -> dict[str, list[float]]:
     }
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """A picture for each filter in an existing folder, as PNG and SVG."""
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture for each filter in an existing folder, as PNG and SVG; the figures by name."""
     data = result["data"]["figure-2"]
-    paths: list[Path] = []
-    for kappa in KAPPAS:
-        paths += _draw_filter(data, kappa, folder, f"figure-2-kappa-{kappa:g}")
-    return paths
+    names = {kappa: f"figure-2-kappa-{kappa:g}" for kappa in KAPPAS}
+    return {name: _draw_filter(data, kappa, folder / name) for kappa, name in names.items()}
 
 
 def _at_least_a_decade(axes: Axes) -> None:
@@ -320,7 +319,7 @@ def _at_least_a_decade(axes: Axes) -> None:
     axes.set_ylim(10.0 ** (low - missing), 10.0 ** (high + missing))
 
 
-def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str) -> list[Path]:
+def _draw_filter(data: Mapping[str, Any], kappa: float, path: Path) -> Figure:
     rows = {
         "total": "‖∇‖, all parameters",
         "mu": "‖∇‖, means",
@@ -362,4 +361,5 @@ def _draw_filter(data: Mapping[str, Any], kappa: float, folder: Path, name: str)
         f" ({data['num_seeds']} seeds, bands from least to largest)",
         fontsize=11,
     )
-    return plots.save(figure, folder / name)
+    plots.save(figure, path)
+    return figure

@@ -21,6 +21,7 @@ from recsim_drpo.reporting import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NUM_INSTANCES = 1_000
 QUICK_INSTANCES = 200
@@ -47,8 +48,8 @@ def run(settings: Settings) -> dict[str, Any]:
         return result("theory", settings.quick, {name: one(num) for name, one in bar})
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """A picture of each experiment in an existing folder, as PNG and SVG."""
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture of each experiment in an existing folder, as PNG and SVG; the figures by name."""
     pictures: dict[str, Callable[[Axes, Mapping[str, Any]], None]] = {
         "proposition-3.1": _draw_hessian,
         "theorem-3.2": _draw_dynamics,
@@ -60,13 +61,14 @@ def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
         "appendix-F.2": _draw_dual,
         "appendix-F.3": _draw_weights,
     }
-    paths: list[Path] = []
+    figures = {}
     for name, picture in pictures.items():
         figure, axes = plots.new_figure()
         picture(axes, result["data"][name])
         axes.legend(frameon=False, fontsize=8)
-        paths += plots.save(figure, folder / name)
-    return paths
+        plots.save(figure, folder / name)
+        figures[name] = figure
+    return figures
 
 
 def _draw_hessian(axes: Axes, data: Mapping[str, Any]) -> None:

@@ -204,18 +204,16 @@ def test_pictures_are_read_as_numbers(tmp_path):
     """What is drawn is what the report's figure has: lines, bands and the scale of axes."""
     pytest.importorskip("matplotlib")
     rows = {"a": [[1.0, 0.5, 1.5], [2.0, 1.5, 2.5]], "b": [[3.0, 2.9, 3.1], [4.0, 3.9, 4.1]]}
-    with plots.recorded() as figures:
-        plots.sweep(tmp_path / "sweep", [0, 1], rows, "x", "y")
-        figure, panels = plots.new_panels(2, 1, 6.0, 4.0)
-        panels[0][0].set_title("a title")
-        panels[0][0].loglog([1.0, 10.0], [2.0, 3.0], "--", color="black", label="line")
-        panels[0][0].axhline(2.5, color="red", label="level")
-        panels[0][0].set(xlim=(100.0, 1.0), ylabel="force")
-        panels[1][0].scatter([2.0, 3.0], [4.0, 5.0], color="blue", label="points")
-        panels[1][0].set(xlabel="steps")
-        plots.save(figure, tmp_path / "two.svg")
-    assert (tmp_path / "two.svg").exists()
-    sweep, above, below = drawings(figures)
+    figure, panels = plots.new_panels(2, 1, 6.0, 4.0)
+    panels[0][0].set_title("a title")
+    panels[0][0].loglog([1.0, 10.0], [2.0, 3.0], "--", color="black", label="line")
+    panels[0][0].axhline(2.5, color="red", label="level")
+    panels[0][0].set(xlim=(100.0, 1.0), ylabel="force")
+    panels[1][0].scatter([2.0, 3.0], [4.0, 5.0], color="blue", label="points")
+    panels[1][0].set(xlabel="steps")
+    plots.save(figure, tmp_path / "two.svg")
+    drawn = plots.sweep(tmp_path / "sweep", [0, 1], rows, "x", "y")
+    sweep, above, below = drawings({"sweep": drawn, "two.svg": figure})
     assert [line["name"] for line in sweep["lines"]] == ["a", "b"]
     for line, given in zip(sweep["lines"], rows.values(), strict=True):
         assert line["y"] == [row[0] for row in given]
