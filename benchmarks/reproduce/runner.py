@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.experiments import (
     figure1,
@@ -23,6 +23,7 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems as theory
 from recsim_drpo.core.files import write_aside
@@ -30,36 +31,16 @@ from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 RESULT = "result.json"
 TABLES = "tables.md"
 PANELS = "panels"
 """File, and key of a loaded result: the lines of its pictures, for the report."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What a name stands for.
-
-    Attributes:
-        about: one line.
-        run: trains and measures; the dictionary that is kept as JSON.
-        draw: writes the pictures of such a dictionary into a folder; their figures by file name.
-        seeded: whether it has seeds, of which there can be more or fewer.
-    """
-
-    about: str
-    run: Callable[[Settings], dict[str, Any]]
-    draw: Callable[[dict[str, Any], Path], Mapping[str, Figure]]
-    seeded: bool = True
-
-
-def _without_agents(run: Callable[[Settings], dict[str, Any]]) -> Callable[[Settings], Any]:
+def _without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:
     """An experiment that compares no agents, and so has no tables and records of theirs."""
 
-    def with_settings(settings: Settings) -> dict[str, Any]:
+    def with_settings(settings: Settings) -> Result:
         started = time.monotonic()
         found = run(settings)
         seconds = time.monotonic() - started
@@ -70,30 +51,39 @@ def _without_agents(run: Callable[[Settings], dict[str, Any]]) -> Callable[[Sett
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "figure1": Experiment("how eCPM is spread over logged rounds", figure1.run, figure1.draw),
-    "figure6": Experiment(
-        "items, what they are worth, who is shown them", figure6.run, figure6.draw
-    ),
-    "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
-    "worlds": Experiment("Table 1's headlines on eight other worlds", worlds.run, worlds.draw),
-    "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
-    "table3": Experiment("offline to online, with Figure 4", table3.run, table3.draw),
-    "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),
-    "figure3": Experiment("noise injection, 0 to 80 %", figure3.run, figure3.draw),
-    "figure2": Experiment(
-        "phantom gradients of rejected samples", _without_agents(figure2.run), figure2.draw
-    ),
-    "theory": Experiment(
-        "the propositions and theorems as experiments",
-        _without_agents(theory.run),
-        theory.draw,
-        seeded=False,
-    ),
-    "phase-map": Experiment("where hard filtering wins", phase_map.run, phase_map.draw),
+    experiment.name: experiment
+    for experiment in (
+        figure1.EXPERIMENT,
+        figure6.EXPERIMENT,
+        table1.EXPERIMENT,
+        worlds.EXPERIMENT,
+        table2.EXPERIMENT,
+        table3.EXPERIMENT,
+        table6.EXPERIMENT,
+        figure3.EXPERIMENT,
+        Experiment(
+            "figure2",
+            "phantom gradients of rejected samples",
+            _without_agents(figure2.run),
+            figure2.draw,
+        ),
+        Experiment(
+            "theory",
+            "the propositions and theorems as experiments",
+            _without_agents(theory.run),
+            theory.draw,
+            seeded=False,
+        ),
+        phase_map.EXPERIMENT,
+    )
 }
 
 
-def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+def reproduce(
+    names: Sequence[str],
+    settings: Settings,
+    experiments: Mapping[str, Experiment] = EXPERIMENTS,
+) -> list[Result]:
     """Run experiments, each into a folder of its name below ``settings.folder``.
 
     A run that was stopped goes on where it was. The folder of an experiment has ``result.json``
@@ -101,8 +91,9 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     as PNG and SVG.
 
     Args:
-        names: of :data:`EXPERIMENTS`, or ``["all"]``.
+        names: of experiments, or ``["all"]``.
         settings: how.
+        experiments: those that there are, by name.
 
     Raises:
         ValueError: an unknown name, a number of seeds for an experiment that has none, or a folder
@@ -111,11 +102,11 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     check_integer("processes", settings.processes, 1)
     if settings.num_seeds is not None:
         check_integer("seeds", settings.num_seeds, 1)
-    wanted = list(EXPERIMENTS) if list(names) == ["all"] else list(names)
+    wanted = list(experiments) if list(names) == ["all"] else list(names)
     for name in wanted:
-        if name not in EXPERIMENTS:
-            raise unknown_name("experiment", name, [*EXPERIMENTS, "all"])
-        if name in names and settings.num_seeds is not None and not EXPERIMENTS[name].seeded:
+        if name not in experiments:
+            raise unknown_name("experiment", name, [*experiments, "all"])
+        if name in names and settings.num_seeds is not None and not experiments[name].seeded:
             raise ValueError(
                 f"seeds={settings.num_seeds}: {name} has none, its instances are fixed; leave the "
                 "number of seeds out. (With all, it counts for the others.)"
@@ -124,25 +115,25 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     for name in wanted:
         folder = settings.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        result = EXPERIMENTS[name].run(replace(settings, folder=folder))
+        result = experiments[name].run(replace(settings, folder=folder))
         write_aside(folder / RESULT, json.dumps(result, indent=1) + "\n")
         write_aside(folder / TABLES, as_markdown(result))
-        draw(name, result, folder)
+        draw(experiments[name], result, folder)
         results.append(result)
     return results
 
 
-def draw(name: str, result: dict[str, Any], folder: Path) -> None:
+def draw(experiment: Experiment, result: Result, folder: Path) -> None:
     """The pictures of a result, and their lines as numbers, where matplotlib is installed."""
     try:
-        figures = EXPERIMENTS[name].draw(result, folder)
+        figures = experiment.draw(result, folder)
     except plots.PlotsMissingError as error:
         print(error)
     else:
         write_aside(folder / f"{PANELS}.json", json.dumps(drawings(figures)) + "\n")
 
 
-def load_results(folder: Path) -> list[dict[str, Any]]:
+def load_results(folder: Path) -> list[Result]:
     """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
 
     Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``.
@@ -188,4 +179,4 @@ def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Claims with the paper's numbers, ours, and what became of them."""
     header = ["claim", "the paper says", "paper", "ours", "verdict", "because"]
     keys = ("claim", "statement", "paper", "ours", "verdict", "because")
-    return markdown_table(header, [[str(one[key]) for key in keys] for one in verdicts])
+    return markdown_table(header, [[str(verdict[key]) for key in keys] for verdict in verdicts])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -27,9 +28,10 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
@@ -69,7 +71,8 @@ _NEAR = 0.9  # share of the optimum
 _LINEAR = 0.9  # of the variance
 
 
-def _bases() -> tuple[Condition, Condition]:
+def readings() -> tuple[Condition, Condition]:
+    """The log without noise, by both readings of how π_rand draws: by popularity, uniformly."""
     popular = scenario("medium")
     uniform = replace(popular, label="medium, uniform noise", logging={"random_exponent": 0.0})
     return popular, uniform
@@ -77,16 +80,19 @@ def _bases() -> tuple[Condition, Condition]:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    bases = _bases()[:1] if settings.quick else _bases()
+    bases = readings()[:1] if settings.quick else readings()
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
     some = ("bc", "awr", "asymre", "drpo") if settings.quick else AGENTS
     agents = {name: UNTUNED[name] for name in some}
-    study = settings.study(NAME, conditions, agents, full=20, quick=2, curves=False)
-    return report_of_study(
-        settings,
-        study,
-        lambda records: [_table(records, base) for base in bases],
-        lambda records: [one for base in bases for one in _verdicts(records, base)],
+    study = Study.of(settings, NAME, conditions, agents, full=20, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, bases=bases))
+
+
+def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
+    """eCPM at each share of noise and what becomes of the claims, on the logs of each reading."""
+    return Findings(
+        [_table(records, base) for base in bases],
+        [verdict for base in bases for verdict in _verdicts(records, base)],
     )
 
 
@@ -95,13 +101,9 @@ def scores(records: Sequence[Record], base: Condition, ratio: float, agent: str)
     return values(records, condition=noise_injected(base, ratio).label, agent=agent)
 
 
-def _agents(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(record["agent"] for record in records))
-
-
 def _table(records: Sequence[Record], base: Condition) -> Table:
     rows = []
-    for agent in _agents(records):
+    for agent in distinct(records, "agent"):
         paper = " / ".join(f"{x:.2f}" for x in PAPER[agent]) if agent in PAPER else ""
         cells = [mean_of(scores(records, base, ratio, agent)) for ratio in RATIOS]
         rows.append([agent, *cells, paper])
@@ -110,7 +112,7 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
 
 
 def _verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    there = _agents(records)
+    there = distinct(records, "agent")
     return [
         *_drpo_verdicts(records, base),
         *(v for a in ("awr", "asymre") for v in _degradation_verdicts(records, base, a)),
@@ -208,16 +210,19 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """eCPM against the noise ratio, a line for each agent."""
     records = result["records"]
-    known = {record["condition"] for record in records}
+    known = distinct(records, "condition")
     figures = {}
-    for number, base in enumerate(_bases()):
+    for number, base in enumerate(readings()):
         if noise_injected(base, 0.0).label not in known:
             continue
         lines = {
             agent: [interval(scores(records, base, ratio, agent)) for ratio in RATIOS]
-            for agent in _agents(records)
+            for agent in distinct(records, "agent")
         }
         name = NAME if number == 0 else f"{NAME}-uniform"
         shares = 100 * np.array(RATIOS)
         figures[name] = plots.sweep(folder / name, shares, lines, "noise ratio (%)", "eCPM")
     return figures
+
+
+EXPERIMENT = Experiment(NAME, "noise injection, 0 to 80 %", run, draw)

@@ -20,9 +20,9 @@ and no p-value by flipping signs is below 0.25.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +47,9 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, signed
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import select
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
@@ -102,7 +103,6 @@ def condition_at(point: Mapping[str, float]) -> Condition:
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    started = time.monotonic()
     axes = QUICK_AXES if settings.quick else AXES
     points: list[Point] = [
         dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
@@ -110,18 +110,17 @@ def run(settings: Settings) -> dict[str, Any]:
     some = QUICK_AGENTS if settings.quick else AGENTS
     agents = {name: UNTUNED[name] for name in some}
     conditions = [condition_at(point) for point in points]
-    study = settings.study(NAME, conditions, agents, full=3, quick=2, curves=False, kind=LogStudy)
-    records = settings.run(study)
-    labels = [condition.label for condition in conditions]
+    study = LogStudy.of(settings, NAME, conditions, agents, full=3, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, points=points))
+
+
+def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
+    """Who wins where, rules of thumb, what becomes of the claims, and the map for pictures."""
+    labels = [condition_at(point).label for point in points]
     rivals, leads = compared(records, labels)
     measured = [_measured(records, label) for label in labels]
-    found = places(labels, rivals, leads, measured)
-    data = {"points": [point | place for point, place in zip(points, found, strict=True)]}
-    return report_of(
-        NAME,
-        settings,
-        [study.plan()],
-        records,
+    told = places(labels, rivals, leads, measured)
+    return Findings(
         [
             single_methods(records, labels),
             _counts(leads),
@@ -130,8 +129,7 @@ def run(settings: Settings) -> dict[str, Any]:
             _rules(points, measured, leads),
         ],
         _verdicts(points, leads),
-        time.monotonic() - started,
-        data,
+        {"points": [point | place for point, place in zip(points, told, strict=True)]},
     )
 
 
@@ -192,8 +190,8 @@ def _counts(leads: Mapping[str, Floats]) -> Table:
     rows = []
     for name, lead in leads.items():
         mean, sure = lead.mean(axis=1), _sure(lead)
-        found = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
-        rows.append([_title(name), str(len(lead)), *(str(int(one.sum())) for one in found)])
+        kinds = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
+        rows.append([_title(name), str(len(lead)), *(str(int(kind.sum())) for kind in kinds)])
     seeds = next(iter(leads.values())).shape[1]
     note = f"Sure: moderated t on {seeds} seeds, Holm over conditions, 5 %."
     return Table("Conditions won and lost", header, rows, note)
@@ -327,3 +325,6 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
                 mark="differs from 0 (moderated t, Holm, 5 %)",
             )
     return figures
+
+
+EXPERIMENT = Experiment(NAME, "where hard filtering wins", run, draw)

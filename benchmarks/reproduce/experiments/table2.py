@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
@@ -59,8 +60,13 @@ AGENTS: Variants = {
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
     conditions = [scenario(name) for name in SCENARIOS]
-    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2)
-    return report_of_study(settings, study, lambda r: [_table(r), _readings(r)], _verdicts)
+    study = Study.of(settings, NAME, conditions, AGENTS, full=20, quick=2)
+    return run_study(settings, study, findings)
+
+
+def findings(records: Sequence[Record]) -> Findings:
+    """The paper's table, one of other fixed shares, and what becomes of the claims."""
+    return Findings([_table(records), _readings(records)], _verdicts(records))
 
 
 def scores(records: Sequence[Record], condition: str, row: str) -> Floats:
@@ -133,3 +139,6 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     bars = {c: [interval(scores(records, c, row)) for row in ROWS] for c in SCENARIOS}
     label = "eCPM on test users, 95 % interval over seeds"
     return {NAME: plots.interval_bars(folder / NAME, list(ROWS), bars, label)}
+
+
+EXPERIMENT = Experiment(NAME, "what each part of DRPO contributes", run, draw)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     brief,
@@ -23,6 +23,7 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     interval,
     mean_of,
 )
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
 from recsim_drpo.benchmarks.reproduce.framework.records import select, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
@@ -56,10 +57,14 @@ _NONE_ADMITTED, _ALL_ADMITTED = 0.05, 0.95
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    study = settings.study(
-        NAME, [scenario("medium")], AGENTS, full=20, quick=2, steps=STEPS, kind=OnlineStudy
-    )
-    return report_of_study(settings, study, lambda r: [_table(r), _filter_table(r)], _verdicts)
+    conditions = [scenario("medium")]
+    study = OnlineStudy.of(settings, NAME, conditions, AGENTS, full=20, quick=2, steps=STEPS)
+    return run_study(settings, study, findings)
+
+
+def findings(records: Sequence[Record]) -> Findings:
+    """The paper's table, what the filter of Figure 4 admits, and what becomes of the claims."""
+    return Findings([_table(records), _filter_table(records)], _verdicts(records))
 
 
 def curves(records: Sequence[Record], agent: str) -> tuple[Floats, Floats]:
@@ -156,7 +161,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
         *found,
         _dip_verdict(records),
         *_admission_verdicts(records),
-        *_curriculum_verdicts(records),
+        *curriculum_verdicts(records),
         *_speed_verdicts(records),
     ]
 
@@ -210,7 +215,7 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
     ]
 
 
-def _curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
+def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
     """The "self-paced curriculum": what the filter does at first, and what it does in the end."""
     claims = (
         (
@@ -301,3 +306,6 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
 
 def _band(runs: Floats) -> list[Estimate]:
     return [interval(column) for column in runs.T]
+
+
+EXPERIMENT = Experiment(NAME, "offline to online, with Figure 4", run, draw)

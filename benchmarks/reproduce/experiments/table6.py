@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     expert_degraded,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -33,9 +34,10 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
     Verdict,
     answer,
@@ -75,29 +77,29 @@ _SAME = 0.05
 _MUCH = 0.05  # share of the eCPM
 
 
-def _bases() -> tuple[Condition, Condition]:
+def readings() -> tuple[Condition, Condition]:
+    """The log that is degraded, by both readings: the expert's alone, and the ``medium`` one."""
     return EXPERT_ONLY, scenario("medium")
-
-
-def _condition(base: Condition, reward_noise: float, policy_noise: float) -> Condition:
-    return expert_degraded(base, policy_noise, reward_noise)
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Train, measure, judge."""
-    bases = _bases()[:1] if settings.quick else _bases()
+    bases = readings()[:1] if settings.quick else readings()
     conditions = [
-        _condition(base, noise, policy)
+        expert_degraded(base, policy, noise)
         for base in bases
         for noise in REWARD_NOISES
         for policy in POLICY_NOISES
     ]
-    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2, curves=False)
-    return report_of_study(
-        settings,
-        study,
-        lambda records: [_table(records, base) for base in bases],
-        lambda records: [one for base in bases for one in _verdicts(records, base)],
+    study = Study.of(settings, NAME, conditions, AGENTS, full=20, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, bases=bases))
+
+
+def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
+    """The paper's table and what becomes of its claims, on the logs of each reading."""
+    return Findings(
+        [_table(records, base) for base in bases],
+        [verdict for base in bases for verdict in _verdicts(records, base)],
     )
 
 
@@ -105,7 +107,7 @@ def scores(
     records: Sequence[Record], base: Condition, noise: float, policy: float, variant: int
 ) -> Floats:
     """eCPM over seeds at one cell."""
-    label = _condition(base, noise, policy).label
+    label = expert_degraded(base, policy, noise).label
     return values(records, condition=label, agent="drpo", variant=variant)
 
 
@@ -255,10 +257,10 @@ def _against_policy_noise(
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     """eCPM against reward noise, a line for each ratio, for both bases and policy noises."""
-    known = {record["condition"] for record in result["records"]}
+    known = distinct(result["records"], "condition")
     figures = {}
-    for base in _bases():
-        if _condition(base, REWARD_NOISES[0], POLICY_NOISES[0]).label not in known:
+    for base in readings():
+        if expert_degraded(base, POLICY_NOISES[0], REWARD_NOISES[0]).label not in known:
             continue
         for policy in POLICY_NOISES:
             filters = [*(f"top {ratio:.0%}" for ratio in RATIOS), "adaptive"]
@@ -274,3 +276,6 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
                 folder / name, np.array(REWARD_NOISES), lines, "reward noise σ", "eCPM"
             )
     return figures
+
+
+EXPERIMENT = Experiment(NAME, "fixed filters under two kinds of noise", run, draw)

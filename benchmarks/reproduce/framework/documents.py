@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.speed.measuring import where
 from recsim_drpo.core.provenance import revision, versions
@@ -72,26 +71,6 @@ def report_of(
         "data": dict(data or {}),
         "records": list(records),
     }
-
-
-def report_of_study(
-    settings: Settings,
-    study: Study,
-    tables: Callable[[Sequence[Record]], Sequence[Table]],
-    verdicts: Callable[[Sequence[Record]], Sequence[Verdict]],
-) -> dict[str, Any]:
-    """Run an experiment that is one study; its tables and verdicts follow from its records."""
-    started = time.monotonic()
-    records = settings.run(study)
-    return report_of(
-        study.name,
-        settings,
-        [study.plan()],
-        records,
-        tables(records),
-        verdicts(records),
-        time.monotonic() - started,
-    )
 
 
 def rounded(value: Any, digits: int) -> Any:

@@ -19,7 +19,9 @@ from recsim_drpo.simulator.world import World
 NUM_ROUNDS = 40_000
 """Rounds of the held-out log: half to fit on, half to evaluate on."""
 
-_STEPS = 2_000
+STEPS = 2_000
+"""Updates of the reward model."""
+
 _LEARNING_RATE = 1e-3
 
 
@@ -29,14 +31,15 @@ class RewardModel:
     Args:
         log: rounds that no agent was trained on.
         seed: of initialisation and order.
+        steps: updates.
     """
 
-    def __init__(self, log: Transitions, seed: int) -> None:
+    def __init__(self, log: Transitions, seed: int, steps: int = STEPS) -> None:
         half = len(log) // 2
         rows = torch.arange(half, device=log.device)
         contexts, self._contexts = log.observations().tensor_split([half])
         self._model = ope_models.RewardModel(
-            contexts, log.actions, rows, log.rewards[:half], seed, _STEPS, _LEARNING_RATE
+            contexts, log.actions, rows, log.rewards[:half], seed, steps, _LEARNING_RATE
         )
 
     def value(self, policy: Policy, world: World) -> float:

@@ -10,13 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework import offline
 from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
+from recsim_drpo.benchmarks.reproduce.framework.offline import (
+    NUM_ROUNDS as HELD_OUT_ROUNDS,
+    STEPS as REWARD_MODEL_STEPS,
+    RewardModel,
+)
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
@@ -50,6 +55,7 @@ class Study:
         device: where everything is computed.
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
         full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
+        reward_model_steps: updates of the held-out log's reward model.
     """
 
     name: str
@@ -64,15 +70,65 @@ class Study:
     device: str = "cpu"
     seeds_at_once: int = 4
     full_seeds: int | None = None
+    reward_model_steps: int = REWARD_MODEL_STEPS
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        name: str,
+        conditions: Sequence[Condition],
+        agents: Variants,
+        *,
+        full: int,
+        quick: int,
+        offline: bool = False,
+        steps: int = TrainingConfig.steps,
+        curves: bool = True,
+    ) -> Self:
+        """A study as settings ask for it.
+
+        Args:
+            settings: of the experiment.
+            name: see :class:`Study`, as for ``conditions``, ``agents`` and ``offline``.
+            conditions: in full size.
+            agents: hyper-parameters to try.
+            full: how many seeds there are in the full setting.
+            quick: how many there are in the quick one.
+            offline: also choose by a held-out log.
+            steps: of training in the full setting.
+            curves: follow the learning on validation users, a quarter of the time; without, they
+                see the start and the end.
+        """
+        size = settings.size
+        steps = steps if size.steps is None else size.steps
+        return cls(
+            name,
+            [size.condition(condition) for condition in conditions],
+            agents,
+            settings.seeds(full, quick),
+            TrainingConfig(
+                steps=steps,
+                batch_size=size.batch_size,
+                evaluate_every=size.evaluate_every if curves else steps,
+            ),
+            num_test_users=size.num_test_users,
+            num_validation_users=size.num_validation_users,
+            offline=offline,
+            execution=settings.execution,
+            device=settings.device,
+            full_seeds=full,
+            reward_model_steps=size.reward_model_steps,
+        )
 
     def plan(self) -> dict[str, Any]:
         """What was run, for readers: the settings, and how many seeds the full setting has."""
         full = len(self.seeds) if self.full_seeds is None else self.full_seeds
-        return {**self.settings(), "seeds": list(self.seeds), "full_seeds": full}
+        return {**self.configuration(), "seeds": list(self.seeds), "full_seeds": full}
 
-    def settings(self) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """Everything that the numbers of a run depend on, besides its own seed."""
-        return {
+        plan = {
             "name": self.name,
             "conditions": [condition.as_dict() for condition in self.conditions],
             "agents": {name: [dict(v) for v in variants] for name, variants in self.agents.items()},
@@ -84,6 +140,9 @@ class Study:
             "device": torch.device(self.device).type,
             "seeds_at_once": self.seeds_at_once,
         }
+        if self.reward_model_steps != REWARD_MODEL_STEPS:  # which folders of before do not name
+            plan["reward_model_steps"] = self.reward_model_steps
+        return plan
 
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
         """Train and measure what is not finished yet.
@@ -105,7 +164,7 @@ class Study:
         Raises:
             ValueError: the folder holds pieces of another plan.
         """
-        store = Store(folder, self.settings())
+        store = Store(folder, self.configuration())
         pieces = list(self._pieces())
         missing = [piece for piece in pieces if not store.has(piece.key)]
         jobs: dict[tuple[int, tuple[int, ...]], list[_Piece]] = {}
@@ -210,7 +269,7 @@ def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> li
 def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
     """Finish the pieces of one condition and some seeds, which share their logs."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    store = Store(folder, study.settings())
+    store = Store(folder, study.configuration())
     world = make_world(study.device, **condition.world)
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
@@ -230,13 +289,13 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
             yield piece.key
 
 
-def _reward_model(condition: Condition, seed: int, study: Study) -> offline.RewardModel | None:
+def _reward_model(condition: Condition, seed: int, study: Study) -> RewardModel | None:
     if not study.offline:
         return None
     log: Transitions = condition.log(
-        seed + HELD_OUT, num_rounds=offline.NUM_ROUNDS, device=study.device
+        seed + HELD_OUT, num_rounds=HELD_OUT_ROUNDS, device=study.device
     )
-    return offline.RewardModel(log, seed)
+    return RewardModel(log, seed, study.reward_model_steps)
 
 
 def _record(
@@ -245,7 +304,7 @@ def _record(
     condition: Condition,
     world: World,
     test: Evaluator,
-    models: Mapping[int, offline.RewardModel | None],
+    models: Mapping[int, RewardModel | None],
 ) -> Record:
     run = trained.run
     model = models[run.seed]

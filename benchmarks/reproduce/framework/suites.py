@@ -1,4 +1,4 @@
-"""Agents over all conditions of an experiment together: tuned scores, suites and profiles."""
+"""Agents over all conditions of an experiment together: suites of scores, and profiles."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.agent_suite import GRIDS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, brief
-from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, values
+from recsim_drpo.benchmarks.reproduce.framework.records import agents_of, distinct, tuned
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -20,20 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
-    """A test metric over seeds of the variant chosen on validation users."""
-    variant = best_variant(records, condition, agent)
-    return values(records, metric, condition=condition, agent=agent, variant=variant)
-
-
-def agents_of(records: Sequence[Record]) -> list[str]:
-    """Those that were run, in the order of :data:`.agent_suite.GRIDS`."""
-    return [name for name in GRIDS if any(record["agent"] == name for record in records)]
-
-
 def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
     """(num_seeds, conditions) by agent: share of the optimum, 0 for random items, 1 for oracles."""
-    conditions = dict.fromkeys(record["condition"] for record in records)
+    conditions = distinct(records, "condition")
     return {
         agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
         for agent in agents_of(records)
