@@ -75,6 +75,13 @@ def test_page_holds_every_verdict_table_and_number():
     assert "abc1234" in text
 
 
+def test_every_script_of_the_page_is_in_it():
+    folder = Path(report.__file__).parent / "page"
+    assert sorted(report.SCRIPTS) == sorted(path.name for path in folder.glob("*.js"))
+    page = report.page([])
+    assert all((folder / name).read_text(encoding="utf-8") in page for name in report.SCRIPTS)
+
+
 def test_quick_results_are_marked():
     text = "".join(Reader(report.page([result("table1"), result("table2", quick=True)])).text)
     assert text.count("Only the full run is evidence") == 2  # above all, and at table2
