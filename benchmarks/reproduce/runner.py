@@ -42,10 +42,10 @@ def _without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], R
 
     def with_settings(settings: Settings) -> Result:
         started = time.monotonic()
-        found = run(settings)
+        result = run(settings)
         seconds = time.monotonic() - started
-        frame = report_of(found["experiment"], settings, [], [], [], [], seconds, found["data"])
-        return frame | {"verdicts": found["verdicts"]}
+        frame = report_of(result["experiment"], settings, [], [], [], [], seconds, result["data"])
+        return frame | {"verdicts": result["verdicts"]}
 
     return with_settings
 

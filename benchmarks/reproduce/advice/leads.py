@@ -64,7 +64,7 @@ def compared(
         "hard": list(zip(filters, rivals, strict=True)),
     }
     leads = {
-        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
+        name: np.array([_lead(records, *pair) for pair in zip(labels, pairs, strict=True)])
         for name, pairs in against.items()
     }
     return rivals, leads
@@ -114,7 +114,7 @@ def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
             f"{regret[:, k].max():.2f}",
             str(int((regret[:, k] == 0).sum())),
         ]
-        for k, agent in sorted(enumerate(agents), key=lambda one: regret[:, one[0]].mean())
+        for k, agent in sorted(enumerate(agents), key=lambda place: regret[:, place[0]].mean())
     ]
     header = ["method", "eCPM", "it loses", "at most", "best on logs"]
     note = (

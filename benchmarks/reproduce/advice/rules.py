@@ -116,8 +116,7 @@ def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
     both = (says * gains) @ says.T.astype(np.float64)
     either = each[:, None] + each - both
     most = gains[alone(x)].sum() + 1e-9 * np.abs(gains).sum()
-    found = max(both.max(), either.max())
-    if found <= most:
+    if max(both.max(), either.max()) <= most:
         return alone
     is_either = bool(either.max() > both.max())
     i, j = np.unravel_index((either if is_either else both).argmax(), both.shape)
@@ -126,12 +125,13 @@ def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
 
 def _all_stumps(x: NDArray[np.float64]) -> list[Stump]:
     """A stump between any two neighbouring values of any feature, in both directions."""
-    found = []
-    for feature in range(x.shape[1]):
-        known = np.unique(x[:, feature])
-        for threshold in (known[1:] + known[:-1]) / 2:
-            found += [Stump(feature, float(threshold), above) for above in (True, False)]
-    return found
+    return [
+        Stump(feature, float(threshold), above)
+        for feature in range(x.shape[1])
+        for known in [np.unique(x[:, feature])]
+        for threshold in (known[1:] + known[:-1]) / 2
+        for above in (True, False)
+    ]
 
 
 def leave_out(
@@ -195,7 +195,7 @@ def judge(
         name: of the lead.
     """
     x, gains = _seen(points, name)
-    found = []
+    judged = []
     for fit in FITS:
         rule = fit(x, gains)
         others, chosen = [float("nan")] * 3, (0, 0)
@@ -204,13 +204,13 @@ def judge(
             says = rule(there)
             others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
         left_out = losses(gains, leave_out(x, gains, groups, fit))
-        found.append(Judged(rule, left_out, others, chosen))
-    return found
+        judged.append(Judged(rule, left_out, others, chosen))
+    return judged
 
 
-def best_judged(found: Sequence[Judged]) -> Judged:
+def best_judged(rules: Sequence[Judged]) -> Judged:
     """The rule that loses least where it was not fitted, on the map and elsewhere alike."""
-    return min(found, key=lambda one: float(np.nanmean([one.on_the_map[0], one.elsewhere[0]])))
+    return min(rules, key=lambda rule: float(np.nanmean([rule.on_the_map[0], rule.elsewhere[0]])))
 
 
 def _seen(points: Sequence[Point], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -151,7 +151,7 @@ def _drpo_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
 
 def _degradation_verdicts(records: Sequence[Record], base: Condition, agent: str) -> list[Verdict]:
     runs = [scores(records, base, ratio, agent) for ratio in RATIOS]
-    curve = np.array([one.mean() for one in runs])
+    curve = np.array([ecpm.mean() for ecpm in runs])
     slope, level = np.polyfit(RATIOS, curve, 1)
     left = curve - (level + slope * np.array(RATIOS))
     explained = 1.0 - float((left**2).sum() / max(((curve - curve.mean()) ** 2).sum(), 1e-12))
@@ -195,7 +195,7 @@ def _ahead_verdict(records: Sequence[Record], base: Condition, agent: str) -> Ve
 
 def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
     runs = [scores(records, base, ratio, "apg") for ratio in RATIOS]
-    best = max(runs, key=lambda one: float(one.mean()))
+    best = max(runs, key=lambda ecpm: float(ecpm.mean()))
     return Verdict(
         f"Figure 3, {base.label}: vanilla AsymRe",
         "Unweighted advantages collapse at every noise ratio.",

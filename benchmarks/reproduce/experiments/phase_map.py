@@ -273,7 +273,7 @@ def _rules(
 
 
 def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
-    found = []
+    verdicts = []
     for name, lead in leads.items():
         who, rival = PAIRS[name]
         for axis, about in (("noise_share", "random rounds"), ("reward_noise", "reward noise")):
@@ -282,7 +282,7 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
             place = np.array([point[axis] for point in points])
             low, high = (lead[place == end].mean(axis=0) for end in (place.min(), place.max()))
             where = f"Section 7 on the map, {about}, {_title(name)}"
-            found += [
+            verdicts += [
                 by_sign(
                     seed_interval(high),
                     f"{where}: the noisiest logs",
@@ -301,7 +301,7 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
                     COMMAND,
                 ),
             ]
-    return found
+    return verdicts
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:

@@ -88,11 +88,11 @@ def _readings(records: Sequence[Record]) -> Table:
     rows = []
     for offset, name in ((0, "filter alone"), (len(KAPPAS), "both, fixed")):
         for number, kappa in enumerate(KAPPAS):
-            found = [
+            cells = [
                 mean_of(values(records, condition=c, agent="drpo", variant=offset + number))
                 for c in SCENARIOS
             ]
-            rows.append([name, f"{kappa:g}", *found])
+            rows.append([name, f"{kappa:g}", *cells])
     return Table("Table 2, other fixed shares", ["configuration", "κ", *SCENARIOS], rows)
 
 
@@ -103,11 +103,11 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
         ("the adaptive mechanism adds to a fixed filter", 2, 3),
     )
     names = list(ROWS)
-    found = []
+    verdicts = []
     for condition in SCENARIOS:
         for statement, before, after in steps:
             low, high = (scores(records, condition, names[k]) for k in (before, after))
-            found.append(
+            verdicts.append(
                 earns_more(
                     high,
                     low,
@@ -118,7 +118,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 )
             )
         alone = scores(records, condition, names[0])
-        found.append(
+        verdicts.append(
             Verdict(
                 f"Table 2, {condition}: row 1",
                 "Hard filtering without a soft base collapses.",
@@ -130,7 +130,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 COMMAND,
             )
         )
-    return found
+    return verdicts
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:

@@ -69,15 +69,14 @@ def findings(records: Sequence[Record]) -> Findings:
 
 def curves(records: Sequence[Record], agent: str) -> tuple[Floats, Floats]:
     """Steps (T,) and eCPM on validation users (num_seeds, T)."""
-    found = [record["curve"] for record in _runs(records, agent)]
-    both = np.array(found, dtype=np.float64)
+    both = np.array([run["curve"] for run in _runs(records, agent)], dtype=np.float64)
     return both[0, :, 0], both[:, :, 1]
 
 
 def followed(records: Sequence[Record], agent: str, name: str) -> tuple[Floats, Floats]:
     """Steps (T,) and a followed column (num_seeds, T)."""
-    found = [[[row["step"], row[name]] for row in r["followed"]] for r in _runs(records, agent)]
-    both = np.array(found, dtype=np.float64)
+    rows = [[[row["step"], row[name]] for row in run["followed"]] for run in _runs(records, agent)]
+    both = np.array(rows, dtype=np.float64)
     return both[0, :, 0], both[:, :, 1]
 
 
@@ -144,10 +143,10 @@ def _filter_table(records: Sequence[Record]) -> Table:
 
 
 def _verdicts(records: Sequence[Record]) -> list[Verdict]:
-    found = []
+    verdicts = []
     for agent in FILTERING:
         for other in ("iql", "awr", "asymre"):
-            found.append(
+            verdicts.append(
                 earns_more(
                     _final(records, agent),
                     _final(records, other),
@@ -158,7 +157,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 )
             )
     return [
-        *found,
+        *verdicts,
         _dip_verdict(records),
         *_admission_verdicts(records),
         *curriculum_verdicts(records),
@@ -229,10 +228,10 @@ def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
             "As the policy improves, the filter admits more online samples.",
         ),
     )
-    found = []
+    verdicts = []
     for name, claim, statement in claims:
         first, last = (followed(records, "drpo", name)[1][:, k] for k in (0, -1))
-        found.append(
+        verdicts.append(
             by_sign(
                 difference(last, first),
                 claim,
@@ -242,7 +241,7 @@ def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
                 COMMAND,
             )
         )
-    return found
+    return verdicts
 
 
 def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
@@ -252,7 +251,7 @@ def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
     further; against IQL, the strongest, also to 90 % of its own.
     """
     drpo = curves(records, "drpo")
-    found = [
+    verdicts = [
         _faster(
             "iql",
             "90 % of its own final eCPM",
@@ -264,8 +263,8 @@ def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
         theirs = curves(records, other)
         common = _NEAR * np.minimum(drpo[1][:, -1], theirs[1][:, -1])
         goal = "90 % of the smaller of both final eCPMs"
-        found.append(_faster(other, goal, steps_to(*drpo, common), steps_to(*theirs, common)))
-    return found
+        verdicts.append(_faster(other, goal, steps_to(*drpo, common), steps_to(*theirs, common)))
+    return verdicts
 
 
 def _faster(other: str, goal: str, ours: Floats, theirs: Floats) -> Verdict:

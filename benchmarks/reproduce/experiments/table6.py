@@ -72,7 +72,9 @@ AGENTS: Variants = {
     ]
 }
 ADAPTIVE = len(RATIOS)
+"""The variant whose κ is guided by variance; the others are those of :data:`RATIOS`."""
 
+_TOP_5, _ALL = 0, len(RATIOS) - 1
 _SAME = 0.05
 _MUCH = 0.05  # share of the eCPM
 
@@ -132,63 +134,72 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
 
 
 def _verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    def cell(noise: float, policy: float, variant: int) -> Floats:
-        return scores(records, base, noise, policy, variant)
+    return [
+        *(
+            verdict
+            for policy in POLICY_NOISES
+            for verdict in (
+                _aggressive_wins(records, base, policy),
+                _trend_reverses(records, base, policy),
+                _no_single_ratio(records, base, policy),
+            )
+        ),
+        _unfiltered_suffers(records, base),
+        *_filter_verdicts(records, base),
+    ]
 
-    where = f"Table 6, {base.label}"
-    all_of_it = len(RATIOS) - 1
-    found = []
-    for policy in POLICY_NOISES:
-        calm, stormy = (
-            difference(cell(noise, policy, 0), cell(noise, policy, all_of_it))
-            for noise in (REWARD_NOISES[0], REWARD_NOISES[-1])
-        )
-        found.append(
-            earns_more(
-                cell(0.0, policy, 0),
-                cell(0.0, policy, all_of_it),
-                f"{where}: no reward noise, policy noise {policy:g}",
-                "Without reward noise aggressive filtering (top 5 %) beats no filtering.",
-                "{0:.2f} against {2:.2f}".format(*PAPER[0.0, policy]),
-                COMMAND,
-            )
-        )
-        found.append(
-            earns_more(
-                cell(1.0, policy, all_of_it),
-                cell(1.0, policy, 0),
-                f"{where}: reward noise 1, policy noise {policy:g}",
-                "Under high reward noise the trend reverses: no filtering beats the top 5 %.",
-                "{2:.2f} against {0:.2f}".format(*PAPER[1.0, policy]),
-                COMMAND,
-            )
-        )
-        reverses = calm.low > 0.0 and stormy.high < 0.0
-        same = min(calm.low, stormy.low) > 0.0 or max(calm.high, stormy.high) < 0.0
-        found.append(
-            Verdict(
-                f"{where}: no single ratio, policy noise {policy:g}",
-                "No single fixed ratio is best at every reward noise.",
-                "top 5 % at noise 0, 100 % at noise 1",
-                f"top 5 % minus 100 %: {signed(calm)} at noise 0, {signed(stormy)} at noise 1",
-                "holds" if reverses else "does not hold" if same else "undecided",
-                "the sign of the difference between top 5 % and no filter decides",
-                COMMAND,
-            )
-        )
-    before, after = (cell(0.5, policy, all_of_it) for policy in POLICY_NOISES)
-    found.append(
-        Verdict(
-            f"{where}: policy noise without a filter",
-            "Without a filter, policy noise 0.5 in place of 0.1 costs much (reward noise 0.5).",
-            "1.20 to 1.04",
-            f"{mean_of(before)} to {mean_of(after)}, {signed(difference(after, before))}",
-            answer(interval((1.0 - _MUCH) * before - after)),
-            f"much is {_MUCH:.0%} or more",
-            COMMAND,
-        )
+
+def _aggressive_wins(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    return earns_more(
+        scores(records, base, 0.0, policy, _TOP_5),
+        scores(records, base, 0.0, policy, _ALL),
+        f"Table 6, {base.label}: no reward noise, policy noise {policy:g}",
+        "Without reward noise aggressive filtering (top 5 %) beats no filtering.",
+        "{0:.2f} against {2:.2f}".format(*PAPER[0.0, policy]),
+        COMMAND,
     )
-    return [*found, *_filter_verdicts(records, base)]
+
+
+def _trend_reverses(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    return earns_more(
+        scores(records, base, 1.0, policy, _ALL),
+        scores(records, base, 1.0, policy, _TOP_5),
+        f"Table 6, {base.label}: reward noise 1, policy noise {policy:g}",
+        "Under high reward noise the trend reverses: no filtering beats the top 5 %.",
+        "{2:.2f} against {0:.2f}".format(*PAPER[1.0, policy]),
+        COMMAND,
+    )
+
+
+def _no_single_ratio(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    calm, stormy = (
+        difference(*(scores(records, base, noise, policy, ratio) for ratio in (_TOP_5, _ALL)))
+        for noise in (REWARD_NOISES[0], REWARD_NOISES[-1])
+    )
+    reverses = calm.low > 0.0 and stormy.high < 0.0
+    same = min(calm.low, stormy.low) > 0.0 or max(calm.high, stormy.high) < 0.0
+    return Verdict(
+        f"Table 6, {base.label}: no single ratio, policy noise {policy:g}",
+        "No single fixed ratio is best at every reward noise.",
+        "top 5 % at noise 0, 100 % at noise 1",
+        f"top 5 % minus 100 %: {signed(calm)} at noise 0, {signed(stormy)} at noise 1",
+        "holds" if reverses else "does not hold" if same else "undecided",
+        "the sign of the difference between top 5 % and no filter decides",
+        COMMAND,
+    )
+
+
+def _unfiltered_suffers(records: Sequence[Record], base: Condition) -> Verdict:
+    before, after = (scores(records, base, 0.5, policy, _ALL) for policy in POLICY_NOISES)
+    return Verdict(
+        f"Table 6, {base.label}: policy noise without a filter",
+        "Without a filter, policy noise 0.5 in place of 0.1 costs much (reward noise 0.5).",
+        "1.20 to 1.04",
+        f"{mean_of(before)} to {mean_of(after)}, {signed(difference(after, before))}",
+        answer(interval((1.0 - _MUCH) * before - after)),
+        f"much is {_MUCH:.0%} or more",
+        COMMAND,
+    )
 
 
 def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:

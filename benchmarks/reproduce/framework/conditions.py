@@ -155,9 +155,9 @@ def other_worlds(count: int = 8) -> tuple[OtherWorld, ...]:
     and τ_p are solved for the optimum, the expert and the teacher as in docs/calibration.md, and
     the first ``count`` candidates that meet the facts there are the set.
     """
-    found: list[OtherWorld] = []
+    admitted: list[OtherWorld] = []
     number = 0
-    while len(found) < count:
+    while len(admitted) < count:
         number += 1
         generator = np.random.default_rng(number)
         world: dict[str, Any] = {
@@ -174,5 +174,5 @@ def other_worlds(count: int = 8) -> tuple[OtherWorld, ...]:
                 "popularity_temperature": logging.popularity_temperature,
             }
             world["delta"] = config.delta
-            found.append(OtherWorld(number, world, temperatures, num_rounds, facts))
-    return tuple(found)
+            admitted.append(OtherWorld(number, world, temperatures, num_rounds, facts))
+    return tuple(admitted)

@@ -68,14 +68,14 @@ def run_study(
     records = study.run(
         settings.folder / study.name, processes=settings.processes, progress=settings.progress
     )
-    found = findings(records)
+    judged = findings(records)
     return report_of(
         study.name,
         settings,
         [study.plan()],
         records,
-        found.tables,
-        found.verdicts,
+        judged.tables,
+        judged.verdicts,
         time.monotonic() - started,
-        found.data,
+        judged.data,
     )

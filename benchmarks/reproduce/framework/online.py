@@ -127,7 +127,7 @@ class OnlineStudy(Study):
         everything = Transitions.concatenated(logs)
         sizes = torch.tensor([len(log) for log in logs], device=world.device)
         offsets = (sizes.cumsum(0) - sizes).unsqueeze(1)
-        histories = [[_row(0, one.headline())] for one in validation.many(fleet)]
+        histories = [[_row(0, start.headline())] for start in validation.many(fleet)]
         drawn = drawn_ahead(fleet.seeds, sizes, 0, config.steps, num_offline)
         for number, indices in enumerate(drawn, start=1):
             fresh = online_rounds(world, fleet, number - 1, num_online)
@@ -142,9 +142,9 @@ class OnlineStudy(Study):
                     batch.rewards, metrics["kappa"], num_online
                 )
             table = {name: column.cpu().tolist() for name, column in columns.items()}
-            for k, one in enumerate(validation.many(fleet)):
-                found = {name: column[k] for name, column in table.items()}
-                histories[k].append(_row(number, one.headline() | found))
+            for k, evaluation in enumerate(validation.many(fleet)):
+                followed = {name: column[k] for name, column in table.items()}
+                histories[k].append(_row(number, evaluation.headline() | followed))
         return histories
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:

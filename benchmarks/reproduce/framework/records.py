@@ -5,7 +5,7 @@ A record is of one run: an agent's variant, trained on a seed's log of a conditi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
     return [r for r in records if all(r[key] == value for key, value in wanted.items())]
 
 
-def distinct(records: Sequence[Record], key: str) -> list[Any]:
+def distinct(records: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """The values of a field, each once, in the order in which they first occur."""
     return list(dict.fromkeys(record[key] for record in records))
 

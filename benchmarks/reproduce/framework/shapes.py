@@ -43,14 +43,14 @@ def zipf_fit(x: ArrayLike, values: ArrayLike) -> ZipfFit:
     from scipy.optimize import minimize_scalar
 
     q, y = np.asarray(x, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda s: -explained(y, scaled(q**-s, y)), bounds=(0.0, 10.0), method="bounded"
     )
     if y.min() <= 0.0:
-        return ZipfFit(float(found.x), -float(found.fun), math.nan, math.nan)
+        return ZipfFit(float(best.x), -float(best.fun), math.nan, math.nan)
     slope, level = np.polyfit(np.log(q), np.log(y), 1)
     on_log_axes = explained(np.log(y), level + slope * np.log(q))
-    return ZipfFit(float(found.x), -float(found.fun), -float(slope), on_log_axes)
+    return ZipfFit(float(best.x), -float(best.fun), -float(slope), on_log_axes)
 
 
 def over_seeds(logs: Sequence[Measured], *path: str) -> Floats:

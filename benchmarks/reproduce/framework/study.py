@@ -280,9 +280,9 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
             started = time.monotonic()
             trained = study.train(piece.agent, logs, seeds, validation)
             records = [
-                _record(one, index // len(seeds), condition, world, test, models)
-                | study.details(one, logs[one.run.seed])
-                for index, one in enumerate(trained)
+                _record(run, index // len(seeds), condition, world, test, models)
+                | study.details(run, logs[run.run.seed])
+                for index, run in enumerate(trained)
             ]
             seconds = time.monotonic() - started
             store.put(piece.key, {"seconds": seconds, "records": records})

@@ -81,7 +81,7 @@ def _in_the_papers_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[s
 def _summary(results: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for result in results:
-        counts = Counter(one["verdict"] for one in result["verdicts"])
+        counts = Counter(verdict["verdict"] for verdict in result["verdicts"])
         name = result["experiment"]
         row = [f"[{name}](#{name})", PLACES.get(name, "")]
         rows.append([*row, *(str(counts[verdict]) for verdict in VERDICTS)])
@@ -160,7 +160,7 @@ def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return readme
     ordered = _in_the_papers_order(results)
-    verdicts = [one["verdict"] for result in ordered for one in result["verdicts"]]
+    verdicts = [verdict["verdict"] for result in ordered for verdict in result["verdicts"]]
     counts = Counter(verdicts)
     shown = ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS)
     parts = [
