@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from tqdm import tqdm
 
 from recsim_drpo.reporting import paper
-from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent
+from recsim_drpo.reporting.statistics import counts_by_rank, monotone_root, zipf_exponent
 from recsim_drpo.simulator.config import (
     ECPM_PER_REWARD,
     POLICIES,
@@ -41,12 +42,13 @@ GRID: dict[str, list[Any]] = {
 }
 
 
-def bisect(function: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """The x in [low, high], searched geometrically, where a rising ``function`` is ``target``."""
-    for _ in range(30):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if function(middle) < target else (low, middle)
-    return float((low * high) ** 0.5)
+def solve_for(function: Callable[[float], float], target: float, low: float, high: float) -> float:
+    """The x in [low, high] at which a rising ``function`` is ``target``, else the nearer end."""
+    # On a logarithmic scale, as the ends lie powers of ten apart; float32 gives no more digits.
+    root = monotone_root(
+        lambda log: function(math.exp(log)) - target, math.log(low), math.log(high), 1e-8
+    )
+    return math.exp(root)
 
 
 def random_network_reward(world: World, contexts: torch.Tensor, interests: torch.Tensor) -> float:
@@ -87,7 +89,7 @@ def solve(config: WorldConfig, num_users: int) -> tuple[WorldConfig, LoggingConf
         return float(torch.exp((best - 1.0) / (2.0 * delta**2)).mean())
 
     target = paper.OPTIMUM_ECPM / ECPM_PER_REWARD
-    config = replace(config, delta=round(bisect(optimum, target, 0.02, 3.0), 3))
+    config = replace(config, delta=round(solve_for(optimum, target, 0.02, 3.0), 3))
     values = World(config, catalogue=world.catalogue).latent_reward(cosines)
     bias = world.popularity.log()
 
@@ -95,7 +97,7 @@ def solve(config: WorldConfig, num_users: int) -> tuple[WorldConfig, LoggingConf
         return float((torch.softmax(cosines / temperature + bias, dim=1) * values).sum(1).mean())
 
     none = torch.zeros_like(bias)
-    expert_temperature = 1.0 / bisect(
+    expert_temperature = 1.0 / solve_for(
         lambda inverse: soft_mean(1.0 / inverse, none), EXPERT_SHARE * target, 1.0, 1000.0
     )
     weights = SCENARIOS["medium"]
@@ -103,7 +105,7 @@ def solve(config: WorldConfig, num_users: int) -> tuple[WorldConfig, LoggingConf
         (values @ world.popularity).mean()
     )
     popularity_target = (paper.TEACHER_ECPM / ECPM_PER_REWARD - rest) / weights["popularity"]
-    popularity_temperature = 1.0 / bisect(
+    popularity_temperature = 1.0 / solve_for(
         lambda inverse: soft_mean(1.0 / inverse, bias), popularity_target, 0.5, 1000.0
     )
     return config, LoggingConfig(

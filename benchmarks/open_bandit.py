@@ -29,7 +29,7 @@ from recsim_drpo.datasets.imported import imported_items
 from recsim_drpo.datasets.importing.open_bandit import open_bandit
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.held_out import HeldOut, LogEvaluator
-from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate, monotone_root
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
@@ -38,7 +38,6 @@ DEFAULT_OUT = Path("benchmarks/results/open_bandit.json")
 AGENTS = ("bc", "awr", "iql", "drpo")
 LOGS = {"random": "uniformly random", "bts": "Thompson sampling"}
 _INFOS = ("item_id", "propensity")
-_BISECTIONS = 20
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,9 @@ def judged(found: HeldOut, log_rate: Estimate) -> tuple[Estimate, str, float]:
 
 def _decidable_from(rounds: float, log_rate: Estimate) -> float:
     """The smallest click rate of which so many rounds would show that it is better; 1 if none."""
-    low, high = log_rate.high, 1.0
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        if click_rate(middle * rounds, rounds).low > log_rate.high:
-            high = middle
-        else:
-            low = middle
-    return high
+    return monotone_root(
+        lambda rate: click_rate(rate * rounds, rounds).low - log_rate.high, log_rate.high, 1.0
+    )
 
 
 class _Always:

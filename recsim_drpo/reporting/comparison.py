@@ -35,14 +35,13 @@ NUM_RESAMPLES = 10_000
 """An end of an interval then has a Monte-Carlo error of 2.7 % of the standard error."""
 
 _ENDS = (2.5, 97.5)
-_VALUES_AT_ONCE = 2**20
-_EXACT_FLIPS = 12  # seeds up to which all sign flips are tried
+_VALUES_AT_ONCE = 2**20  # what fits into a cache
 _RANDOM_FLIPS = 20_000
 _LEAST_VARIANCE = 1e-5  # by the median one
 _LEAST_EXCESS = 1e-6  # of the variance of log s²: d_0 is then 2,000,000 or more
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From scores (..., num_seeds, num_tasks) to values (...)."""
+"""A function of scores (..., num_seeds, num_tasks) that gives values (...)."""
 
 
 def mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,6 +86,7 @@ def stratified_bootstrap(
     shared_seeds: bool = False,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    values_at_once: int = _VALUES_AT_ONCE,
 ) -> Estimate:
     """A statistic of an agent's scores with a 95 % interval over seeds, the tasks being fixed.
 
@@ -97,12 +97,14 @@ def stratified_bootstrap(
             of each task on their own (see the top of this module).
         num_resamples: of the bootstrap.
         seed: of the bootstrap's own generator.
+        values_at_once: scores that are resampled at once; changes nothing but memory and speed.
 
     Raises:
         ValueError: scores are not finite, empty, or of another shape.
     """
-    found = _intervals(statistic, [_checked("scores", scores)], shared_seeds, num_resamples, seed)
-    return Estimate(*found.tolist())
+    samples = [_checked("scores", scores)]
+    interval = _intervals(statistic, samples, shared_seeds, num_resamples, seed, values_at_once)
+    return Estimate(*interval.tolist())
 
 
 def paired_difference(
@@ -127,25 +129,26 @@ def paired_difference(
     )
 
 
-def sign_flip_p_value(a: ArrayLike, b: ArrayLike) -> float:
+def sign_flip_p_value(a: ArrayLike, b: ArrayLike, *, exact_up_to: int = 12) -> float:
     """Two-sided p-value of the mean of a - b, paired by seed, by flipping signs of whole seeds.
 
     Where the agents are alike, swapping them within a seed changes nothing, so that the observed
-    difference is one of 2^n equally likely ones. Exact up to 12 seeds; from 13 on of 20,000 random
+    difference is one of 2^n equally likely ones. Exact for few seeds; for more of 20,000 random
     flips and the observed one, as (1 + hits) / 20,001, which is never too small (Phipson and Smyth,
-    2010). No p-value is below 2 / 2^n: five seeds give 0.0625 at best, six 0.031, and m comparisons
-    under :func:`holm` need n > log2(2 m / 0.05).
+    *Permutation P-values Should Never Be Zero*, 2010). No p-value is below 2 / 2^n: five seeds give
+    0.0625 at best, six 0.031, and m comparisons under :func:`holm` need n > log2(2 m / 0.05).
 
     Args:
         a: (num_seeds, num_tasks) or (num_seeds,).
         b: of the same shape, rows in the same order.
+        exact_up_to: seeds up to which all 2^n flips are tried.
 
     Raises:
         ValueError: scores are not finite, empty, or of different shapes.
     """
     by_seed = _differences(a, b).mean(axis=1)
     count = len(by_seed)
-    if count <= _EXACT_FLIPS:
+    if count <= exact_up_to:
         signs = np.array(list(itertools.product((1.0, -1.0), repeat=count)))
     else:
         signs = np.random.default_rng(0).choice((1.0, -1.0), size=(_RANDOM_FLIPS, count))
@@ -156,11 +159,13 @@ def sign_flip_p_value(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def moderated_p_values(differences: ArrayLike) -> NDArray[np.float64]:
-    r"""Two-sided p-values of the means of many rows of few seeds, by Smyth's moderated t (2004).
+    r"""Two-sided p-values of the means of many rows of few seeds, by a moderated t statistic.
 
-    A variance of three values is hardly known. Rows are taken to have variances from a common
-    scaled inverse χ² law of :math:`d_0` degrees of freedom and scale :math:`s_0^2`, fitted to the
-    mean and variance of :math:`\log s_i^2`; then :math:`\bar x_i \sqrt n / \tilde s_i` with
+    After Smyth, *Linear Models and Empirical Bayes Methods for Assessing Differential Expression in
+    Microarray Experiments* (2004), which Python has no library for. A variance of three values is
+    hardly known. Rows are taken to have variances from a common scaled inverse χ² law of
+    :math:`d_0` degrees of freedom and scale :math:`s_0^2`, fitted to the mean and variance of
+    :math:`\log s_i^2`; then :math:`\bar x_i \sqrt n / \tilde s_i` with
     :math:`\tilde s_i^2 = (d_0 s_0^2 + d s_i^2) / (d_0 + d)`, :math:`d = n - 1`, has a t
     distribution of :math:`d_0 + d` degrees of freedom, at most the :math:`m d` that all rows have
     together, where the mean is 0. Rows of equal variances are pooled (:math:`d_0 = \infty`), and a
@@ -193,8 +198,7 @@ def moderated_p_values(differences: ArrayLike) -> NDArray[np.float64]:
     else:
         moderated = (prior * scale + freedom * variances) / (prior + freedom)
     t = mean * np.sqrt(rows.shape[1] / moderated)
-    found: NDArray[np.float64] = 2.0 * stats.t.sf(t, min(prior + freedom, freedom * len(rows)))
-    return found
+    return np.asarray(2.0 * stats.t.sf(t, min(prior + freedom, freedom * len(rows))))
 
 
 def _variance_prior(variances: NDArray[np.float64], freedom: int) -> tuple[float, float]:
@@ -218,8 +222,9 @@ def _variance_prior(variances: NDArray[np.float64], freedom: int) -> tuple[float
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values of many comparisons, adjusted to bound the chance of any false positive.
 
-    Holm (1979): the i-th smallest of m is multiplied by m - i + 1, made monotone and cut at 1. No
-    assumption about how the comparisons depend on one another.
+    The i-th smallest of m is multiplied by m - i + 1, made monotone and cut at 1 (Holm, *A Simple
+    Sequentially Rejective Multiple Test Procedure*, 1979). No assumption about how the comparisons
+    depend on one another. SciPy does not have it, and statsmodels would bring pandas along.
 
     Args:
         p_values: any shape, in [0, 1].
@@ -230,15 +235,15 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: a value is NaN or outside of [0, 1].
     """
-    given = np.asarray(p_values, dtype=np.float64)
-    outside = int((~((given >= 0) & (given <= 1))).sum())
+    raw = np.asarray(p_values, dtype=np.float64)
+    outside = int((~((raw >= 0) & (raw <= 1))).sum())
     if outside:
-        raise ValueError(f"p_values: {outside} of {given.size} values are not in [0, 1].")
-    order = np.argsort(given, axis=None)
-    stepped = given.ravel()[order] * np.arange(given.size, 0, -1)
-    adjusted = np.empty(given.size)
+        raise ValueError(f"p_values: {outside} of {raw.size} values are not in [0, 1].")
+    order = np.argsort(raw, axis=None)
+    stepped = raw.ravel()[order] * np.arange(raw.size, 0, -1)
+    adjusted = np.empty(raw.size)
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
-    return adjusted.reshape(given.shape)
+    return adjusted.reshape(raw.shape)
 
 
 def probability_of_improvement(
@@ -248,6 +253,7 @@ def probability_of_improvement(
     shared_seeds: bool = False,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
+    values_at_once: int = _VALUES_AT_ONCE,
 ) -> Estimate:
     """P(X > Y) + P(X = Y) / 2 for runs X of a and Y of b in one task, averaged over tasks.
 
@@ -261,6 +267,7 @@ def probability_of_improvement(
         shared_seeds: as in :func:`stratified_bootstrap`.
         num_resamples: of the bootstrap.
         seed: of the bootstrap's own generator.
+        values_at_once: pairs of scores that are resampled at once.
 
     Raises:
         ValueError: scores are not finite, empty, or of different tasks.
@@ -268,7 +275,8 @@ def probability_of_improvement(
     both = [_checked("a", a), _checked("b", b)]
     if both[0].shape[1] != both[1].shape[1]:
         raise ValueError(f"a has {both[0].shape[1]} tasks, b has {both[1].shape[1]}.")
-    return Estimate(*_intervals(_wins, both, shared_seeds, num_resamples, seed).tolist())
+    interval = _intervals(_wins, both, shared_seeds, num_resamples, seed, values_at_once)
+    return Estimate(*interval.tolist())
 
 
 def performance_profile(
@@ -310,18 +318,18 @@ def performance_profile(
 
 def _checked(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Finite float64 values as (num_seeds, num_tasks)."""
-    given = np.asarray(values, dtype=np.float64)
-    if given.ndim not in (1, 2) or given.size == 0:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim not in (1, 2) or scores.size == 0:
         raise ValueError(
-            f"{name} has shape {given.shape}, not (num_seeds, num_tasks) or (num_seeds,)."
+            f"{name} has shape {scores.shape}, not (num_seeds, num_tasks) or (num_seeds,)."
         )
-    missing = int((~np.isfinite(given)).sum())
+    missing = int((~np.isfinite(scores)).sum())
     if missing:
         raise ValueError(
-            f"{name}: {missing} of {given.size} values are not finite. Give runs that diverged a "
+            f"{name}: {missing} of {scores.size} values are not finite. Give runs that diverged a "
             "score of their own, or leave their seeds out of every agent."
         )
-    return given.reshape(len(given), -1)
+    return scores.reshape(len(scores), -1)
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
@@ -343,6 +351,7 @@ def _intervals(
     shared_seeds: bool,
     num_resamples: int,
     seed: int,
+    values_at_once: int = _VALUES_AT_ONCE,
 ) -> NDArray[np.float64]:
     """Value, low and high along the last axis, the samples being resampled independently."""
     check_integer("num_resamples", num_resamples, 1)
@@ -352,7 +361,7 @@ def _intervals(
         low = high = np.full_like(value, math.nan)
     else:
         generator = np.random.default_rng(seed)
-        resampled = _resamples(generator, samples, shared_seeds, num_resamples)
+        resampled = _resamples(generator, samples, shared_seeds, num_resamples, values_at_once)
         values = np.concatenate([statistic(*drawn) for drawn in resampled])
         low, high = np.percentile(values, _ENDS, axis=0)
     return np.stack([value, low, high], axis=-1)
@@ -363,12 +372,13 @@ def _resamples(
     samples: list[NDArray[np.float64]],
     shared_seeds: bool,
     num_resamples: int,
+    values_at_once: int,
 ) -> Iterator[list[NDArray[np.float64]]]:
-    """Resamples (chunk, num_seeds, num_tasks) of each sample, in chunks that fit into a cache."""
+    """Resamples (chunk, num_seeds, num_tasks) of each sample, in chunks of so many values."""
     num_tasks = samples[0].shape[1]
     # Two samples are compared run by run.
     size = num_tasks * math.prod(len(sample) for sample in samples)
-    chunk = max(1, _VALUES_AT_ONCE // size)
+    chunk = max(1, values_at_once // size)
     tasks = np.arange(num_tasks)
     for start in range(0, num_resamples, chunk):
         count = min(chunk, num_resamples - start)

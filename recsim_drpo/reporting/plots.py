@@ -1,8 +1,8 @@
 """Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG.
 
-Those that a benchmark draws are written as PNG and SVG where the path has no suffix. They are
-legible at a width of 600 pixels; their functions return the figure as well, for those who read the
-drawn lines off it. Estimates come as rows of value, low and high.
+Pictures of a benchmark are written as PNG and SVG where the path has no suffix. They are legible at
+a width of 600 pixels; their functions return the figure as well, for those who read the drawn lines
+off it. Estimates come as rows of value, low and high.
 """
 
 from __future__ import annotations
@@ -74,9 +74,9 @@ def save(figure: Figure, path: Path) -> list[Path]:
     both = [path.with_name(path.name + ending) for ending in endings]
     paths = [path] if path.suffix in endings else both
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
-        for one in paths:
-            metadata = {"Date": None} if one.suffix == ".svg" else {}
-            figure.savefig(one, dpi=120, metadata=metadata)
+        for target in paths:
+            metadata = {"Date": None} if target.suffix == ".svg" else {}
+            figure.savefig(target, dpi=120, metadata=metadata)
     return paths
 
 
@@ -153,8 +153,8 @@ def interval_bars(
     figure, by_row = new_panels(rows, columns, 6.0, height, share="y")
     grid = [axes for row in by_row for axes in row]
     places = np.arange(len(names))
-    for axes, (title, given) in zip(grid, panels.items(), strict=False):
-        value, low, high = np.asarray(given, dtype=np.float64).T
+    for axes, (title, estimates) in zip(grid, panels.items(), strict=False):
+        value, low, high = np.asarray(estimates, dtype=np.float64).T
         axes.barh(places, high - low, left=low, height=0.66, color=COLOURS[5])
         axes.vlines(value, places - 0.33, places + 0.33, color="black", lw=2)
         axes.set_title(title, fontsize=10)
@@ -242,8 +242,7 @@ def heatmap(
     """
     figure, axes = new_figure(6.0, 4.5)
     shown = np.asarray(values, dtype=np.float64)
-    found = np.abs(shown[np.isfinite(shown)])
-    limit = float(found.max(initial=0.0)) or 1.0
+    limit = float(np.abs(shown[np.isfinite(shown)]).max(initial=0.0)) or 1.0
     axes.grid(visible=False)
     axes.set_facecolor("0.8")
     # Brown to violet, which colour-blind readers can tell apart.
@@ -272,8 +271,8 @@ def _bands(
     styles = tuple(itertools.product(("-o", "--s", ":^"), COLOURS))
     if len(curves) > len(styles):
         raise ValueError(f"{len(curves)} lines: no more than {len(styles)} can be told apart.")
-    for (style, colour), (name, given) in zip(styles, curves.items(), strict=False):
-        value, low, high = np.asarray(given, dtype=np.float64).T
+    for (style, colour), (name, estimates) in zip(styles, curves.items(), strict=False):
+        value, low, high = np.asarray(estimates, dtype=np.float64).T
         axes.plot(x, value, style, ms=4 if markers else 0, color=colour, label=name)
         axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
     figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=4, handlelength=2.8)

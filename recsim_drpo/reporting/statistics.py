@@ -1,15 +1,15 @@
-"""Statistics of the benchmark: intervals, Zipf exponents, concentration."""
+"""Statistics of the benchmark: intervals, Zipf exponents, concentration, roots."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _NORMAL_975 = 1.959963984540054
-_BISECTIONS = 60
 _NOTHING = 1e-7  # below it a mean of float32 rewards is rounding
 
 
@@ -93,8 +93,8 @@ def gini(counts: ArrayLike) -> float:
 def zipf_exponent(counts_by_rank: ArrayLike) -> float:
     """Maximum-likelihood exponent s of p(r) ∝ r^-s on the finite support r = 1, …, N.
 
-    The likelihood depends on the counts through the mean log rank alone, which falls in s: solved
-    by bisection of E_s[log r] = mean log r on [-5, 20].
+    The likelihood depends on the counts through the mean log rank alone: solved is
+    E_s[log r] = mean log r, whose left side falls in s, on [-5, 20].
 
     Args:
         counts_by_rank: (N,) non-negative counts or probabilities, entry r - 1 for rank r, where
@@ -108,16 +108,29 @@ def zipf_exponent(counts_by_rank: ArrayLike) -> float:
         return math.nan
     log_ranks = np.log(np.arange(1, counts.size + 1))
     target = float(counts @ log_ranks / counts.sum())
-    low, high = -5.0, 20.0
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (low + high)
-        logits = -middle * log_ranks
+
+    def excess(exponent: float) -> float:
+        logits = -exponent * log_ranks
         weights = np.exp(logits - logits.max())
-        if weights @ log_ranks / weights.sum() > target:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+        return float(weights @ log_ranks / weights.sum() - target)
+
+    return monotone_root(excess, -5.0, 20.0)
+
+
+def monotone_root(
+    function: Callable[[float], float], low: float, high: float, tolerance: float = 1e-14
+) -> float:
+    """The root in [low, high] of a function that rises or falls throughout, to ``tolerance``.
+
+    By Brent's method (:func:`scipy.optimize.brentq`). Where the function does not change its sign,
+    the end at which it is nearer to 0, or ``high`` where both are alike.
+    """
+    from scipy.optimize import brentq
+
+    at_low, at_high = function(low), function(high)
+    if (at_low < 0.0 < at_high) or (at_high < 0.0 < at_low):
+        return float(brentq(function, low, high, xtol=tolerance))
+    return low if abs(at_low) < abs(at_high) else high
 
 
 def zipf_interval(

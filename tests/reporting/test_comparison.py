@@ -1,4 +1,4 @@
-"""Comparisons by hand, against SciPy and rliable, by invariants and by how often they cover."""
+"""Comparisons by hand, against SciPy, by invariants and by how often they cover."""
 
 import itertools
 import math
@@ -10,13 +10,10 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from recsim_drpo.reporting import comparison
 from recsim_drpo.reporting.comparison import (
-    holm,
     interquartile_mean,
     mean,
     median,
-    moderated_p_values,
     optimality_gap,
     paired_difference,
     performance_profile,
@@ -104,14 +101,14 @@ def test_resamples_stay_within_their_task():
     assert all(row in scores.tolist() for row in np.concatenate(seen[1:]).reshape(-1, 3).tolist())
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_chunks_change_nothing():
     scores, other = draw((5, 3)), draw((4, 3), 1)
     whole = stratified_bootstrap(scores, mean, num_resamples=500)
     won = probability_of_improvement(scores, other, num_resamples=500)
-    monkeypatch.setattr(comparison, "_VALUES_AT_ONCE", 1000)
-    assert stratified_bootstrap(scores, mean, num_resamples=500) == pytest.approx(whole, abs=1e-14)
+    chunked = stratified_bootstrap(scores, mean, num_resamples=500, values_at_once=1000)
+    assert chunked == pytest.approx(whole, abs=1e-14)
     # Two samples take turns in the stream, so that here only the law is the same.
-    chunked = probability_of_improvement(scores, other, num_resamples=500)
+    chunked = probability_of_improvement(scores, other, num_resamples=500, values_at_once=1000)
     assert chunked == pytest.approx(won, abs=0.06)
 
 
@@ -247,168 +244,6 @@ def test_paired_difference_is_antisymmetric(scores):
     assert sign_flip_p_value(scores, other) == sign_flip_p_value(other, scores)
 
 
-# Sign flips
-
-
-def test_sign_flips_by_hand():
-    assert sign_flip_p_value([1.0], [0.0]) == 1.0
-    # Of the eight sums of ±1 ±2 ±3 only ±6 are as large; of ±1 ±2 -3 (0 in all) each one is.
-    assert sign_flip_p_value([1.0, 2.0, 3.0], [0.0] * 3) == 2 / 8
-    assert sign_flip_p_value([1.0, 2.0, -3.0], [0.0] * 3) == 1.0
-    assert sign_flip_p_value([2.0, 3.0, -1.0], [0.0] * 3) == 4 / 8
-
-
-@pytest.mark.parametrize("count", [5, 6, 12])
-def test_the_least_p_value(count):
-    assert sign_flip_p_value(np.arange(1.0, count + 1), np.zeros(count)) == 2 / 2**count
-
-
-@pytest.mark.parametrize("count", [4, 9, 12])
-def test_sign_flips_are_scipys(count):
-    a, b = draw((count, 3), 1) + 0.3, draw((count, 3), 2)
-    found = stats.permutation_test(
-        ((a - b).mean(axis=1), np.zeros(count)),
-        lambda x, y: (x - y).mean(),
-        permutation_type="samples",
-        n_resamples=np.inf,
-    )
-    assert sign_flip_p_value(a, b) == pytest.approx(found.pvalue, abs=1e-12)
-
-
-def test_random_flips_approximate_the_exact_ones(monkeypatch):
-    a, b = draw(12, 3) + 0.4, draw(12, 4)
-    exact = sign_flip_p_value(a, b)
-    monkeypatch.setattr(comparison, "_EXACT_FLIPS", 11)
-    assert 0.01 < exact < 0.9
-    assert sign_flip_p_value(a, b) == pytest.approx(exact, abs=4 * math.sqrt(0.25 / 20_000))
-    assert sign_flip_p_value(a, b) == sign_flip_p_value(a, b)
-
-
-def test_random_flips_never_give_zero():
-    assert sign_flip_p_value(np.arange(1.0, 41.0), np.zeros(40)) == 1 / 20_001
-
-
-def test_equal_differences_are_counted_in_spite_of_rounding():
-    # 0.1 + 0.2 - 0.3 is not 0 in floating point; every flip with the same |sum| has to count.
-    differences = np.array([0.1, 0.2, 0.3, 0.1, 0.2, 0.3])
-    exact = sign_flip_p_value([1, 2, -3, 1, 2, 3], np.zeros(6))
-    flipped = differences * [1, 1, -1, 1, 1, 1]
-    assert sign_flip_p_value(flipped, np.zeros(6)) == exact
-
-
-def test_p_values_of_equal_agents_are_not_too_small():
-    hits = [
-        sign_flip_p_value(*np.random.default_rng(repeat).exponential(size=(2, 8, 2))) <= 0.05
-        for repeat in range(600)
-    ]
-    assert 0.02 <= np.mean(hits) <= 0.075
-
-
-# Holm
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
-    assert holm([0.02]) == pytest.approx([0.02])
-    assert holm([]).shape == (0,)
-    assert holm([[0.01, 0.04], [0.03, 0.2]]) == pytest.approx(np.array([[0.04, 0.09], [0.09, 0.2]]))
-
-
-def test_moderated_p_values_of_one_row_are_students():
-    row = [[0.1, 0.2, 0.4]]
-    expected = stats.ttest_1samp(row[0], 0.0).pvalue
-    assert moderated_p_values(row) == pytest.approx([expected])
-
-
-def test_moderated_p_values_pool_rows_of_equal_variances():
-    rows = np.array([[-0.1, 0.0, 0.1], [0.9, 1.0, 1.1], [0.1, 0.2, 0.3], [0.3, 0.4, 0.5]])
-    # Four variances of two degrees of freedom each, all 0.01.
-    expected = 2 * stats.t.sf(rows.mean(axis=1) * math.sqrt(3) / 0.1, 8)
-    np.testing.assert_allclose(moderated_p_values(rows), expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("excess", [1e-12, 1e-9, 3e-8, 1e-7, 2e-6, 1e-4])
-def test_moderated_p_values_where_variances_hardly_exceed_chance(excess):
-    w = math.sqrt((math.pi**2 / 6 + excess) / 2)  # log s² at ±w have the variance ψ'(1) + excess
-    rows = 0.5 + np.array([-1.0, 0.0, 1.0]) * np.exp(np.array([[-w], [w]]) / 2)
-    assert ((moderated_p_values(rows) > 0) & (moderated_p_values(rows) < 1)).all()
-
-
-def test_moderated_p_values_by_the_closed_forms_of_smyth():
-    """With d = 2, ψ'(1) = π²/6 and ψ(1) = -γ; ψ'(1/2) = π²/2 makes d_0 = 1 and ψ(1/2) known."""
-    # log s² of two rows at ±w have the sample variance 2 w², here π²/6 + π²/2.
-    w = math.pi / math.sqrt(3)
-    variances = np.exp([-w, w])
-    unit = np.array([-1.0, 0.0, 1.0])  # of variance 1
-    rows = 0.7 + unit * np.sqrt(variances)[:, None]
-    # log s_0² = mean + γ + ψ(1/2) - log(1/2) = γ + (-γ - 2 log 2) + log 2 = -log 2
-    moderated = (1 * 0.5 + 2 * variances) / 3
-    expected = 2 * stats.t.sf(0.7 * np.sqrt(3 / moderated), 3)  # 1 + 2, at most 2 × 2
-    np.testing.assert_allclose(moderated_p_values(rows), expected, rtol=1e-9)
-
-
-@pytest.mark.parametrize("rows", [6, 4_000])
-@pytest.mark.parametrize("shape", [2.0, 50.0])
-def test_moderated_p_values_are_uniform_without_a_difference(shape, rows):
-    """Rows whose variances are as the model says, spread widely or hardly at all, many or few."""
-    rng = np.random.default_rng(1)
-    families = 3_000 // rows + 1
-    sigma = np.sqrt(0.3 / rng.gamma(shape, 1 / shape, size=(families, rows, 1)))
-    draws = sigma * rng.normal(size=(families, rows, 3))
-    found = np.concatenate([moderated_p_values(family) for family in draws])
-    for level in (0.01, 0.05, 0.5):
-        error = math.sqrt(level * (1 - level) / len(found))
-        # Of six rows d_0 and s_0² are poorly known: up to a third too often below a small level.
-        room = level / 3 if rows == 6 else 0.0
-        assert abs((found < level).mean() - level) < 4 * error + room
-
-
-def test_moderated_p_values_find_more_than_students():
-    rng = np.random.default_rng(2)
-    rows = 0.2 + 0.1 * rng.normal(size=(200, 3))
-    student = stats.ttest_1samp(rows, 0.0, axis=1).pvalue
-    assert (holm(moderated_p_values(rows)) < 0.05).mean() > (holm(student) < 0.05).mean() + 0.2
-
-
-def test_moderated_p_values_where_there_is_no_variance():
-    assert moderated_p_values([[0.5], [0.0]]).tolist() == [1.0, 1.0]
-    assert moderated_p_values([[0.5, 0.5], [0.0, 0.0]]).tolist() == [0.0, 1.0]
-    found = moderated_p_values([[0.0, 0.0, 0.0], [0.1, 0.2, 0.4], [0.5, 0.5, 0.5]])
-    assert found[0] == 1.0
-    assert 0 < found[2] < found[1]
-    with pytest.raises(ValueError, match="1 of 4 values are not finite"):
-        moderated_p_values([[0.5, math.nan], [0.0, 0.0]])
-
-
-@quick
-@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_rejects_as_its_sequential_rule(p_values):
-    adjusted = holm(p_values)
-    assert (adjusted >= p_values).all()
-    assert (adjusted <= np.minimum(1.0, len(p_values) * np.array(p_values)) + 1e-15).all()
-    for level in (0.01, 0.05, 0.3):
-        rejected = set()
-        for step, index in enumerate(np.argsort(p_values, kind="stable")):
-            if p_values[index] * (len(p_values) - step) > level:
-                break
-            rejected.add(int(index))
-        assert rejected == set(np.flatnonzero(adjusted <= level).tolist())
-
-
-def test_holm_is_statsmodels():
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
-    p_values = np.random.default_rng(0).uniform(0, 0.1, size=30) ** 2
-    expected = multitest.multipletests(p_values, method="holm")[1]
-    assert holm(p_values) == pytest.approx(expected, abs=1e-15)
-
-
-@pytest.mark.parametrize("p_values", [[0.1, math.nan], [0.1, 1.2], [-0.1, 0.1]])
-def test_holm_refuses_what_is_no_probability(p_values):
-    with pytest.raises(ValueError, match=r"1 of 2 values are not in \[0, 1\]"):
-        holm(p_values)
-
-
 # Probability of improvement
 
 
@@ -528,82 +363,3 @@ def test_a_single_seed_has_no_interval():
         assert math.isfinite(estimate[0])
         assert math.isnan(estimate[1])
         assert math.isnan(estimate[2])
-
-
-# rliable, which the article's authors wrote
-
-
-@pytest.fixture
-def rliable():
-    """Its modules: ``pip install "recsim-drpo[rliable]"``."""
-    pytest.importorskip("rliable")
-    from rliable import library, metrics
-
-    return library, metrics
-
-
-@pytest.fixture
-def repeatable():
-    """rliable draws from NumPy's global generator."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(0)  # noqa: NPY002
-    yield
-    np.random.set_state(state)  # noqa: NPY002
-
-
-def test_statistics_are_rliables(rliable):
-    _, metrics = rliable
-    theirs = (
-        metrics.aggregate_mean,
-        metrics.aggregate_median,
-        metrics.aggregate_iqm,
-        metrics.aggregate_optimality_gap,
-    )
-    for shape in [(5, 1), (7, 3), (20, 6)]:
-        scores = draw(shape)
-        for ours, other in zip(STATISTICS, theirs, strict=True):
-            assert ours(scores) == pytest.approx(other(scores), abs=1e-12)
-        gap = metrics.aggregate_optimality_gap(scores, gamma=0.3)
-        assert optimality_gap(scores, gamma=0.3) == pytest.approx(gap, abs=1e-12)
-
-
-def test_probability_of_improvement_is_rliables(rliable):
-    _, metrics = rliable
-    a, b = np.round(draw((9, 4)), 1) + 0.2, np.round(draw((6, 4), 1), 1)
-    assert np.intersect1d(a, b).size  # ties are among them
-    expected = metrics.probability_of_improvement(a, b)
-    ours = probability_of_improvement(a, b, num_resamples=10)
-    assert ours.value == pytest.approx(expected, abs=1e-12)
-
-
-def test_performance_profile_is_rliables(rliable):
-    library, _ = rliable
-    scores, thresholds = np.round(draw((9, 4)), 1), np.linspace(-2, 2, 41)  # some are equal
-    expected = library.score_distributions(scores, thresholds)
-    ours = performance_profile(scores, thresholds, num_resamples=10)[:, 0]
-    assert ours == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.usefixtures("repeatable")
-def test_intervals_are_rliables_within_monte_carlo_error(rliable):
-    library, metrics = rliable
-    scores, other = draw((10, 4)) + 0.3, draw((8, 4), 1)
-
-    def theirs(sample, statistic, reps):
-        _, ends = library.get_interval_estimates(
-            {"agent": sample}, lambda *x: np.array([statistic(*x)]), reps=reps
-        )
-        return ends["agent"][:, 0]
-
-    # An end has an error of 6 % of a standard error, a quarter of the width, at 2,000 resamples.
-    def close(ours, ends):
-        tolerance = 4 * 0.06 * (ends[1] - ends[0]) / 4
-        return [ours.low, ours.high] == pytest.approx(ends, abs=tolerance)
-
-    ours = stratified_bootstrap(scores, interquartile_mean)
-    assert close(ours, theirs(scores, metrics.aggregate_iqm, 2000))
-    ours = probability_of_improvement(scores, other)
-    assert close(ours, theirs((scores, other), metrics.probability_of_improvement, 1000))
-    _, bands = library.create_performance_profile({"agent": scores}, np.array([-0.5, 0.5]))
-    low_and_high = performance_profile(scores, [-0.5, 0.5])[:, 1:].T
-    assert low_and_high == pytest.approx(bands["agent"], abs=0.03)

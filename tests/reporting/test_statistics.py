@@ -12,6 +12,7 @@ from recsim_drpo.reporting.statistics import (
     counts_by_rank,
     gini,
     mean_interval,
+    monotone_root,
     ratio_interval,
     seed_interval,
     zipf_exponent,
@@ -290,3 +291,19 @@ def test_ranks_by_popularity_do_not_bias_the_exponent():
     popularity = np.random.default_rng(10).random(1000)
     assert abs(zipf_exponent(counts_by_rank(counts, popularity))) < 0.1
     assert zipf_exponent(np.sort(counts)[::-1]) > 0.3
+
+
+# Roots
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_root_of_a_function_that_rises_or_falls(sign):
+    root = monotone_root(lambda x: sign * (x**3 - 2.0), 0.0, 3.0)
+    assert root == pytest.approx(2.0 ** (1 / 3), abs=1e-14)
+
+
+def test_without_a_root_the_nearer_end_is_taken():
+    assert monotone_root(lambda x: x + 1.0, 0.0, 3.0) == 0.0
+    assert monotone_root(lambda x: x - 4.0, 0.0, 3.0) == 3.0
+    assert monotone_root(lambda x: -x, 0.0, 3.0) == 0.0
+    assert monotone_root(lambda x: 0.5, 0.0, 3.0) == 3.0

@@ -61,8 +61,8 @@ def run(settings: Settings) -> dict[str, Any]:
     how: Any = _QUICK if settings.quick else _FULL
     seeds = settings.seeds(full=5, quick=2)
     with threads(1):
-        found = experiment(seeds, progress=settings.progress, **how)
-    return result("figure2", settings.quick, {"figure-2": found})
+        figure = experiment(seeds, progress=settings.progress, **how)
+    return result("figure2", settings.quick, {"figure-2": figure})
 
 
 def experiment(
@@ -136,7 +136,7 @@ def _growth_verdict(runs: Runs, times: Floats) -> Verdict:
     met, factors, best = [], {}, dict.fromkeys(GROWTHS, 0)
     for key, series in runs.items():
         values = series["phantom_total"]
-        laws = [growth(times, one) for one in values]
+        laws = [growth(times, by_seed) for by_seed in values]
         factors[key] = last_fifth(values) / values[:, 1]
         for law in laws:
             best[law] += 1
@@ -175,16 +175,12 @@ def _growth_verdict(runs: Runs, times: Floats) -> Verdict:
 def _ratio_verdict(runs: Runs, name: str) -> Verdict:
     published = PAPER_RATIOS[name]
     what = {"total": "in total", "mu": "on μ", "log_sigma": "on σ"}[name]
-    found = {key: ratio(series, name) for key, series in runs.items()}
+    ratios = {key: ratio(series, name) for key, series in runs.items()}
     low, high = published * (1.0 - TOLERANCE), published * (1.0 + TOLERANCE)
-    met = [key for key, one in found.items() if low <= one.value <= high]
-    reached = [key for key, one in found.items() if one.low <= high and one.high >= low]
-    largest = max(found, key=lambda key: found[key].value)
-    values = ", ".join(
-        f"{name} {_range([found[key].value for key in runs if key.endswith(f', {name}')])}"
-        for name in VARIANTS
-    )
-    above = sum(one.low > 1.0 for one in found.values())
+    met = [key for key, estimate in ratios.items() if low <= estimate.value <= high]
+    reached = any(estimate.low <= high and estimate.high >= low for estimate in ratios.values())
+    largest = max(ratios, key=lambda key: ratios[key].value)
+    above = sum(estimate.low > 1.0 for estimate in ratios.values())
     by_size = ", ".join(
         f"{ratio(runs[largest], f'log_sigma_of_{size}').value:.3g} of {size:,}" for size in PROBES
     )
@@ -199,7 +195,8 @@ def _ratio_verdict(runs: Runs, name: str) -> Verdict:
         claim=f"Figure 2, ratio {what}",
         statement=f"The phantom gradient {what} is about {published:g} times the actual one.",
         paper=f"{published:g}",
-        ours=f"{values}; largest {found[largest]} ({largest}); above 1 in {above} of {len(runs)}",
+        ours=f"{_by_variant(ratios)}; largest {ratios[largest]} ({largest}); above 1 in {above} of "
+        f"{len(runs)}",
         verdict="undecided" if reached and not met else _verdict_of(met, runs),
         because=_where(met, runs, reasons[name]),
     )
@@ -207,14 +204,15 @@ def _ratio_verdict(runs: Runs, name: str) -> Verdict:
 
 def _mean_verdict(runs: Runs) -> Verdict:
     force = {key: seed_interval(last_fifth(s["phantom_outward"])) for key, s in runs.items()}
-    met = [key for key, one in force.items() if one.low > 0]
+    met = [key for key, estimate in force.items() if estimate.low > 0]
     ends = [float(last_fifth(s["mean_norm"]).mean()) for s in runs.values()]
     return _verdict(
         claim="Figure 2b, μ expands",
         statement="The repulsive force expands μ.",
         paper="",
         ours=f"force of negatives along μ/‖μ‖, positive outwards: "
-        f"{_range([one.value for one in force.values()])}, above 0 in {len(met)} of {len(runs)}; "
+        f"{_range([estimate.value for estimate in force.values()])}, above 0 in {len(met)} of "
+        f"{len(runs)}; "
         f"‖μ‖ of the trained policies ends at {_range(ends)}, of unit vectors at most 1",
         verdict=_verdict_of(met, runs),
         because=_where(
@@ -225,17 +223,13 @@ def _mean_verdict(runs: Runs) -> Verdict:
 
 def _sigma_force_verdict(runs: Runs) -> Verdict:
     force = {key: seed_interval(last_fifth(s["phantom_expanding"])) for key, s in runs.items()}
-    met = [key for key, one in force.items() if one.low > 0]
-    values = ", ".join(
-        f"{name} {_range([force[key].value for key in runs if key.endswith(f', {name}')])}"
-        for name in VARIANTS
-    )
+    met = [key for key, estimate in force.items() if estimate.low > 0]
     return _verdict(
         claim="Figure 2b, σ expands",
         statement="The repulsive force expands σ.",
         paper="",
-        ours=f"force of negatives on log σ a coordinate, 1 − z²: {values}; expands in {len(met)} "
-        f"of {len(runs)}",
+        ours=f"force of negatives on log σ a coordinate, 1 − z²: {_by_variant(force)}; expands in "
+        f"{len(met)} of {len(runs)}",
         verdict=_verdict_of(met, runs),
         because=_where(
             met,
@@ -250,25 +244,20 @@ def _sigma_force_verdict(runs: Runs) -> Verdict:
 def _confidence_verdict(runs: Runs) -> Verdict:
     learnt = {key: s for key, s in runs.items() if not key.endswith(", fixed")}
     ends = {key: seed_interval(last_fifth(s["sigma"])) for key, s in learnt.items()}
-    z = {key: seed_interval(last_fifth(s["actual_z_squared"])) for key, s in learnt.items()}
-    met = [key for key, one in ends.items() if one.value < 1e-2]
-    values = ", ".join(
-        f"{name} {_range([ends[key].value for key in ends if key.endswith(f', {name}')])}"
-        for name in VARIANTS
-        if name != "fixed"
-    )
-    settled = sum(0.9 < one.value < 1.1 for one in z.values())
+    z_squared = {key: seed_interval(last_fifth(s["actual_z_squared"])) for key, s in learnt.items()}
+    met = [key for key, estimate in ends.items() if estimate.value < 1e-2]
+    settled = sum(0.9 < estimate.value < 1.1 for estimate in z_squared.values())
     return _verdict(
         claim="Section 5.2, σ → 0",
         statement="As the policy becomes confident on positives, σ → 0.",
         paper="σ → 0",
-        ours=f"σ at the end: {values}",
+        ours=f"σ at the end: {_by_variant(ends)}",
         verdict=_verdict_of(met, learnt),
         because=_where(
             met,
             learnt,
             f"σ falls to the spread of positives around their mean and stays (E z² within 0.1 of 1 "
-            f"in {settled} of {len(z)}), or Adam has not brought it there.",
+            f"in {settled} of {len(z_squared)}), or Adam has not brought it there.",
         ),
     )
 
@@ -290,6 +279,15 @@ def _where(met: Sequence[str], runs: Runs, reason: str) -> str:
     return f"Met for {'; '.join(met)}. {reason}"
 
 
+def _by_variant(estimates: Mapping[str, Estimate]) -> str:
+    """The range of the estimates' values for each way to make σ that is among them."""
+    values = {
+        name: [estimate.value for key, estimate in estimates.items() if key.endswith(f", {name}")]
+        for name in VARIANTS
+    }
+    return ", ".join(f"{name} {_range(some)}" for name, some in values.items() if some)
+
+
 def _range(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return f"{low:.3g}" if math.isclose(low, high, rel_tol=5e-3) else f"{low:.3g} to {high:.3g}"
@@ -307,8 +305,10 @@ def _bands(values: Floats) -> dict[str, list[float]]:
 def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
     """A picture for each filter in an existing folder, as PNG and SVG; the figures by name."""
     data = result["data"]["figure-2"]
-    names = {kappa: f"figure-2-kappa-{kappa:g}" for kappa in KAPPAS}
-    return {name: _draw_filter(data, kappa, folder / name) for kappa, name in names.items()}
+    figures = {f"figure-2-kappa-{kappa:g}": draw_filter(data, kappa) for kappa in KAPPAS}
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
+    return figures
 
 
 def _at_least_a_decade(axes: Axes) -> None:
@@ -319,7 +319,8 @@ def _at_least_a_decade(axes: Axes) -> None:
     axes.set_ylim(10.0 ** (low - missing), 10.0 ** (high + missing))
 
 
-def _draw_filter(data: Mapping[str, Any], kappa: float, path: Path) -> Figure:
+def draw_filter(data: Mapping[str, Any], kappa: float) -> Figure:
+    """Panels of one filter: norms, force on log σ and σ itself by row, a way to make σ a column."""
     rows = {
         "total": "‖∇‖, all parameters",
         "mu": "‖∇‖, means",
@@ -361,5 +362,4 @@ def _draw_filter(data: Mapping[str, Any], kappa: float, path: Path) -> Figure:
         f" ({data['num_seeds']} seeds, bands from least to largest)",
         fontsize=11,
     )
-    plots.save(figure, path)
     return figure

@@ -67,7 +67,7 @@ Series = dict[str, NDArray[np.float64]]
 
 
 def logged_rounds(world: World, scenario: str, seed: int, num_rounds: int) -> Transitions:
-    """The rounds that a dataset of that scenario and seed has, without writing one."""
+    """The transitions of a dataset of that scenario and seed, made without writing one."""
     rounds = torch.arange(num_rounds + 1)  # one more: the observation after the last
     users = world.users("train", seed, rounds)
     choices = LoggingAgent(world, scenario).choose(users.tastes[:-1], seed, rounds[:-1])
@@ -144,17 +144,7 @@ def monitor(
         for side in (0, 1)
     )
     everything = Transitions.concatenated(logs)
-    fleet = Fleet(
-        "bc",
-        observation_dim=everything.observation_dim,
-        action_dim=everything.action_dim,
-        seeds=seeds,
-        overrides=[{"sigma": variant.mode}],
-    )
-    if variant.mode == "learned":
-        state = fleet.state_dict()
-        state["parameters.log_std"].fill_(variant.log_sigma)
-        fleet.load_state_dict(state)
+    fleet = _fresh_fleet(everything, seeds, variant)
     step = fleet.bind(everything, BATCH_SIZE)
     generator = torch.Generator().manual_seed(0)
 
@@ -175,16 +165,32 @@ def monitor(
         raise ArithmeticError(f"A policy diverged on positive samples alone: {label}.")
     series = {name: torch.stack([row[name] for row in rows], dim=1).numpy() for name in rows[0]}
     for size in PROBES:
-        found = probe(size)
+        measured = probe(size)
         for side in SIDES:
-            series[f"{side}_log_sigma_of_{size}"] = found[f"{side}_log_sigma"][:, None].numpy()
+            series[f"{side}_log_sigma_of_{size}"] = measured[f"{side}_log_sigma"][:, None].numpy()
     return series
+
+
+def _fresh_fleet(log: Transitions, seeds: Sequence[int], variant: Variant) -> Fleet:
+    """A policy a seed, untrained, with σ made as the variant says."""
+    fleet = Fleet(
+        "bc",
+        observation_dim=log.observation_dim,
+        action_dim=log.action_dim,
+        seeds=seeds,
+        overrides=[{"sigma": variant.mode}],
+    )
+    if variant.mode == "learned":
+        state = fleet.state_dict()
+        state["parameters.log_std"].fill_(variant.log_sigma)
+        fleet.load_state_dict(state)
+    return fleet
 
 
 def measure(
     fleet: Fleet, sigma: str, samples: Sequence[tuple[Tensor, Tensor]]
 ) -> dict[str, Tensor]:
-    """What :func:`monitor` records, float64 (L,) by name.
+    """Forces and states of every policy, as :func:`monitor` records them: float64 (L,) by name.
 
     Args:
         fleet: of L policies of one structure.
@@ -196,17 +202,17 @@ def measure(
     parameters = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
     def of_one(own: Parameters, *batches: Any) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         for side, (observations, actions) in zip(SIDES, batches, strict=True):
             measured = forces(own, observations, actions, sigma, repelled=side == "phantom")
-            found |= {f"{side}_{name}": value for name, value in measured.items()}
+            values |= {f"{side}_{name}": value for name, value in measured.items()}
         mean, log_std = policy_moments(own, batches[0][0], sigma)
-        found["sigma"] = log_std.mean().exp()
-        found["mean_norm"] = mean.norm(dim=-1).mean()
-        return found
+        values["sigma"] = log_std.mean().exp()
+        values["mean_norm"] = mean.norm(dim=-1).mean()
+        return values
 
-    found: dict[str, Tensor] = torch.func.vmap(of_one)(parameters, *samples)
-    return {name: value.to(torch.float64) for name, value in found.items()}
+    by_policy: dict[str, Tensor] = torch.func.vmap(of_one)(parameters, *samples)
+    return {name: value.to(torch.float64) for name, value in by_policy.items()}
 
 
 def forces(

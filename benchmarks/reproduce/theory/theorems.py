@@ -1,7 +1,8 @@
 """Sections 3 and 4, Appendices A to F, as experiments: ``recsim-drpo reproduce theory``.
 
-:mod:`.divergence` has Proposition 3.1 to Proposition 3.6, :mod:`.optimistic_dro` Theorem 4.1, F.2
-and F.3. Every claim is computed on random instances of fixed seeds and answered by a verdict.
+:mod:`.fisher_information` has Proposition 3.1 and 3.6, :mod:`.divergence` what is between them,
+:mod:`.optimistic_dro` Theorem 4.1, F.2 and F.3. Every claim is computed on random instances of
+fixed seeds and answered by a verdict.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from tqdm import tqdm
 
 from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import divergence, optimistic_dro
+from recsim_drpo.benchmarks.reproduce.theory import (
+    divergence,
+    fisher_information,
+    optimistic_dro,
+)
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import plots
 
@@ -27,12 +32,12 @@ NUM_INSTANCES = 1_000
 QUICK_INSTANCES = 200
 
 EXPERIMENTS: Mapping[str, Callable[[int], Experiment]] = {
-    "proposition-3.1": divergence.proposition_3_1,
+    "proposition-3.1": fisher_information.proposition_3_1,
     "theorem-3.2": divergence.theorem_3_2,
     "corollary-3.3": divergence.corollary_3_3,
     "theorem-3.4": divergence.theorem_3_4,
     "corollary-3.5": divergence.corollary_3_5,
-    "proposition-3.6": divergence.proposition_3_6,
+    "proposition-3.6": fisher_information.proposition_3_6,
     "theorem-4.1": optimistic_dro.theorem_4_1,
     "appendix-F.2": optimistic_dro.variational_dual,
     "appendix-F.3": optimistic_dro.bilevel_regularisation,
@@ -45,24 +50,13 @@ def run(settings: Settings) -> dict[str, Any]:
     hidden = None if settings.progress else True
     bar = tqdm(EXPERIMENTS.items(), "theory", unit="claim", disable=hidden)
     with threads(1):
-        return result("theory", settings.quick, {name: one(num) for name, one in bar})
+        return result("theory", settings.quick, {name: experiment(num) for name, experiment in bar})
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
     """A picture of each experiment in an existing folder, as PNG and SVG; the figures by name."""
-    pictures: dict[str, Callable[[Axes, Mapping[str, Any]], None]] = {
-        "proposition-3.1": _draw_hessian,
-        "theorem-3.2": _draw_dynamics,
-        "corollary-3.3": _draw_growth,
-        "theorem-3.4": _draw_fragility,
-        "corollary-3.5": _draw_ratio,
-        "proposition-3.6": _draw_invariance,
-        "theorem-4.1": _draw_filter,
-        "appendix-F.2": _draw_dual,
-        "appendix-F.3": _draw_weights,
-    }
     figures = {}
-    for name, picture in pictures.items():
+    for name, picture in PICTURES.items():
         figure, axes = plots.new_figure()
         picture(axes, result["data"][name])
         axes.legend(frameon=False, fontsize=8)
@@ -186,3 +180,17 @@ def _draw_weights(axes: Axes, data: Mapping[str, Any]) -> None:
     axes.axhline(cap, color="0.4", ls="--", lw=1, label=f"cap 1/κ = {cap:g}")
     axes.set(xlabel="reward", ylabel="density ratio w")
     axes.set_title(f"Appendix F.3 at τ = {data['tau']:g}", fontsize=10)
+
+
+PICTURES: Mapping[str, Callable[[Axes, Mapping[str, Any]], None]] = {
+    "proposition-3.1": _draw_hessian,
+    "theorem-3.2": _draw_dynamics,
+    "corollary-3.3": _draw_growth,
+    "theorem-3.4": _draw_fragility,
+    "corollary-3.5": _draw_ratio,
+    "proposition-3.6": _draw_invariance,
+    "theorem-4.1": _draw_filter,
+    "appendix-F.2": _draw_dual,
+    "appendix-F.3": _draw_weights,
+}
+"""What draws an experiment's data onto axes, by the experiment's name."""
