@@ -90,12 +90,12 @@ def publish(folder: Path, root: Path) -> list[Path]:
 
 
 def published(root: Path) -> list[dict[str, Any]]:
-    """The results in a checkout; none is no mistake."""
+    """The results that are published in a checkout, if any."""
     return load_results(root / RESULTS) if any((root / RESULTS).glob("*.json")) else []
 
 
 def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
-    """What README, guide and claims page of a checkout say where these results are published."""
+    """Texts of a checkout's README, guides and claims page once these results are published."""
     readme, guide, rules = (
         (root / page).read_text(encoding="utf-8") for page in (README, GUIDE, RULES)
     )
@@ -117,7 +117,7 @@ def _pictures(folder: Path) -> dict[str, bytes]:
 
 
 def _small(picture: Path) -> bytes:
-    """A PNG as it is, or with fewer colours."""
+    """The bytes of a PNG, with fewer colours if it is too large."""
     content = picture.read_bytes()
     if len(content) > MOST_BYTES:
         content = _with_a_palette(content)
@@ -145,7 +145,7 @@ def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """JSON with a line for each item: small, and a change can be seen."""
+    """JSON with a line for each item, so that it is small and a change can be seen."""
     return _lines(result, 3) + "\n"
 
 

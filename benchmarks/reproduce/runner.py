@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
     worlds,
 )
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems as theory
+from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems
 from recsim_drpo.core.files import write_aside
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
@@ -35,19 +34,6 @@ RESULT = "result.json"
 TABLES = "tables.md"
 PANELS = "panels"
 """File, and key of a loaded result: the lines of its pictures, for the report."""
-
-
-def _without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:
-    """An experiment that compares no agents, and so has no tables and records of theirs."""
-
-    def with_settings(settings: Settings) -> Result:
-        started = time.monotonic()
-        result = run(settings)
-        seconds = time.monotonic() - started
-        frame = report_of(result["experiment"], settings, [], [], [], [], seconds, result["data"])
-        return frame | {"verdicts": result["verdicts"]}
-
-    return with_settings
 
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -61,22 +47,12 @@ EXPERIMENTS: dict[str, Experiment] = {
         table3.EXPERIMENT,
         table6.EXPERIMENT,
         figure3.EXPERIMENT,
-        Experiment(
-            "figure2",
-            "phantom gradients of rejected samples",
-            _without_agents(figure2.run),
-            figure2.draw,
-        ),
-        Experiment(
-            "theory",
-            "the propositions and theorems as experiments",
-            _without_agents(theory.run),
-            theory.draw,
-            seeded=False,
-        ),
+        figure2.EXPERIMENT,
+        theorems.EXPERIMENT,
         phase_map.EXPERIMENT,
     )
 }
+"""By name, in the order in which all of them are run."""
 
 
 def reproduce(
@@ -124,7 +100,7 @@ def reproduce(
 
 
 def draw(experiment: Experiment, result: Result, folder: Path) -> None:
-    """The pictures of a result, and their lines as numbers, where matplotlib is installed."""
+    """Write the pictures of a result, and their lines as numbers, if matplotlib is installed."""
     try:
         figures = experiment.draw(result, folder)
     except plots.PlotsMissingError as error:
@@ -166,7 +142,7 @@ def load_results(folder: Path) -> list[Result]:
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Tables and verdicts of a result, as Markdown that reads well in a terminal too."""
+    """Markdown of a result's tables and verdicts, which reads well in a terminal too."""
     parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]
     if result["quick"]:
         parts.append("**Quick: few seeds and short training. Only the full run is evidence.**")
@@ -176,7 +152,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Claims with the paper's numbers, ours, and what became of them."""
+    """A Markdown table of claims with the paper's numbers, ours, and the verdicts."""
     header = ["claim", "the paper says", "paper", "ours", "verdict", "because"]
     keys = ("claim", "statement", "paper", "ours", "verdict", "because")
     return markdown_table(header, [[str(verdict[key]) for key in keys] for verdict in verdicts])

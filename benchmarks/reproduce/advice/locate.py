@@ -1,4 +1,4 @@
-"""Where a log lies on the phase map: what a practitioner can know before any training."""
+"""A log's place on the phase map, and the advice for it: known before any training."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]
 def locate(
     features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
 ) -> list[Table]:
-    """Facts of a log beside those of the map's logs, what the rules say, and its neighbours.
+    """Tables of a log's features, of what the rules of thumb advise, and of the nearest logs.
 
     Args:
         features: of :func:`.log_features.log_features`.
@@ -73,7 +73,7 @@ def locate(
 
 
 def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
-    """All rules by what can be measured on a log, with what they lose; the better ones in bold."""
+    """A table of all rules of thumb with their losses; the best rule of each choice in bold."""
     rows = []
     for name, (first, second) in leads.PAIRS.items():
         candidates = _judged(points, elsewhere, name)
@@ -114,7 +114,7 @@ def _losses(judged: Judged) -> list[str]:
 
 
 def _row(features: Mapping[str, float]) -> Floats:
-    """Features in the units that distances are measured in."""
+    """Features of a log as distances between logs need them: counts as logarithms."""
     values = [features[name] for name in FEATURES]
     return np.array(
         [

@@ -75,7 +75,7 @@ _BASELINE_ROUNDS = 2_000  # that V(x), exact over all items, is computed for
 
 
 def measure(condition: Condition, seed: int, device: str) -> dict[str, Any]:
-    """One seed's log, as JSON can hold it.
+    """Measurements of one seed's log, as JSON can hold them.
 
     Returns:
         ``curves``: eCPM at :data:`SHARES` by :data:`READINGS`; ``below``: the share of rounds by
@@ -133,7 +133,7 @@ def _tenths(rewards: Floats) -> Floats:
 
 
 def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, Any]:
-    """Log, measure, judge: 10 logs of each scenario, or 2.
+    """The result of Figure 1, from 10 logs of each scenario, or 2 where it is quick.
 
     Args:
         settings: how.
@@ -259,7 +259,7 @@ def _elsewhere(worlds: Sequence[OtherWorld]) -> Table:
 
 
 def verdicts(name: str, logs: Sequence[Measured]) -> list[Verdict]:
-    """What becomes of each claim in the logs of one scenario."""
+    """The verdicts on Figure 1's claims by the logs of one scenario."""
     below = {baseline: over_seeds(logs, "below", baseline) for baseline in BASELINES}
     return [
         _zipf_verdict(name, logs),
@@ -363,7 +363,7 @@ def _at_least(scores: Floats, bound: float) -> str:
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
-    """eCPM at shares of the rounds: true and logged, and of the logging agent's components."""
+    """Pictures of eCPM at shares of the rounds: true and logged, and by the logging component."""
     scenarios = result["data"]
     curves = {
         f"{name}, {reading.split(',')[0]}": over_seeds(logs, "curves", reading).mean(axis=0)

@@ -79,7 +79,7 @@ def readings() -> tuple[Condition, Condition]:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Figure 3: agents trained at every share of noise."""
     bases = readings()[:1] if settings.quick else readings()
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
     some = ("bc", "awr", "asymre", "drpo") if settings.quick else AGENTS
@@ -89,7 +89,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
-    """eCPM at each share of noise and what becomes of the claims, on the logs of each reading."""
+    """A table of eCPM by share of noise and the verdicts, for each reading of the noise."""
     return Findings(
         [_table(records, base) for base in bases],
         [verdict for base in bases for verdict in _verdicts(records, base)],
@@ -97,7 +97,7 @@ def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
 
 
 def scores(records: Sequence[Record], base: Condition, ratio: float, agent: str) -> Floats:
-    """eCPM over seeds at one noise ratio."""
+    """Test eCPM (num_seeds,) of an agent at one noise ratio."""
     return values(records, condition=noise_injected(base, ratio).label, agent=agent)
 
 
@@ -208,7 +208,7 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """eCPM against the noise ratio, a line for each agent."""
+    """Pictures of eCPM against the noise ratio, a line for each agent."""
     records = result["records"]
     known = distinct(records, "condition")
     figures = {}

@@ -65,7 +65,7 @@ def purity(world: World) -> float:
 
 
 def measure(world: World, seed: int, num_users: int) -> dict[str, Any]:
-    """What one seed's training users see, as JSON can hold it.
+    """Measurements of items, as one seed's training users value them, as JSON can hold them.
 
     Returns:
         ``curve``: eCPM of a user's items at the published ranks, as shares of the catalogue, and
@@ -99,7 +99,7 @@ def measure(world: World, seed: int, num_users: int) -> dict[str, Any]:
 
 
 def _places(num_items: int) -> Any:
-    """Where the published ranks are among ``num_items``, from 0."""
+    """Positions, from 0, of the published ranks in a ranking of ``num_items``."""
     shares = (paper.FIGURE_6B_RANKS - 1) / (paper.FIGURE_6B_RANKS[-1] - 1)
     return np.rint(shares * (num_items - 1)).astype(np.int64)
 
@@ -142,7 +142,7 @@ def _zipf(world: World, scenario: str, exponent: float, tastes: torch.Tensor) ->
 
 
 def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, Any]:
-    """Measure and judge: 10 seeds of 2,000 users, or 2 of 500.
+    """The result of Figure 6, from 10 seeds of 2,000 users, or 2 of 500 where it is quick.
 
     Args:
         settings: how.
@@ -265,7 +265,7 @@ def _elsewhere(worlds: Sequence[OtherWorld]) -> Table:
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
-    """Value by rank, and the item space in 128 dimensions and in 3."""
+    """Pictures of value by rank, and of the item space in 128 dimensions and in 3."""
     curve = over_seeds(result["data"]["seeds"], "drawn").mean(axis=0)
     value = f"{NAME}-value"
     figures = {value: paper_figures.value_by_rank(folder / value, curve, _EVEN, TYPES)}

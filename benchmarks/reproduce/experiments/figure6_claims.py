@@ -1,4 +1,4 @@
-"""What Figure 6 and Appendix H claim of values and frequencies of items, as margins to answer.
+"""The claims of Figure 6 and Appendix H on values and frequencies of items, and their verdicts.
 
 Items lie in clusters if at least 90 % of them have an item of their own topic as the nearest other
 one. The paper's Expert items fill the first 300 of 5,000 ranks and Transition items those up to
@@ -74,7 +74,7 @@ def laws(curve: Floats) -> tuple[float, float, float]:
 
 
 def verdicts(seeds: Sequence[Measured], pure: Mapping[str, float]) -> list[Verdict]:
-    """What becomes of each claim.
+    """The verdicts on all claims of Figure 6 and Appendix H.
 
     Args:
         seeds: what :func:`.figure6.measure` found for each.
@@ -91,7 +91,7 @@ def verdicts(seeds: Sequence[Measured], pure: Mapping[str, float]) -> list[Verdi
 
 
 def cluster_verdict(pure: Mapping[str, float]) -> Verdict:
-    """Whether items lie in clusters, by the share of pure neighbours in each world."""
+    """The verdict on items lying in clusters, by the share of pure neighbours in each world."""
     met = [name for name, share in pure.items() if share >= CLUSTERED]
     verdict = "holds" if len(met) == len(pure) else "does not hold"
     if met and verdict != "holds":
@@ -190,7 +190,7 @@ def _shape_verdict(seeds: Sequence[Measured]) -> Verdict:
 
 
 def zipf_verdict(seeds: Sequence[Measured], scenario: str) -> Verdict:
-    """Whether item frequencies are Zipfian: both bounds met, however π_rand draws."""
+    """The verdict on item frequencies being Zipfian: both bounds met, however π_rand draws."""
 
     def over(reading: str, key: str) -> Floats:
         return over_seeds(seeds, "zipf", scenario, reading, key)

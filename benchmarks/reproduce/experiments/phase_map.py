@@ -1,4 +1,4 @@
-"""Where hard filtering wins: a map over four properties of logs.
+"""The phase map: where hard filtering wins, over four properties of logs.
 
 The paper concludes that "as we move from clean benchmarks to noisy production data, explicit data
 rejection becomes a prerequisite for robustness", and that "soft-weighting suffices for mild
@@ -82,7 +82,7 @@ _LEVEL = 0.05
 
 
 class LogStudy(Study):
-    """A study whose records have ``log`` as well: what can be measured on the run's log."""
+    """A study whose records hold the features of the run's log as well, under ``log``."""
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """The log's features."""
@@ -102,7 +102,7 @@ def condition_at(point: Mapping[str, float]) -> Condition:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of the phase map: agents trained at every point of the grid."""
     axes = QUICK_AXES if settings.quick else AXES
     points: list[Point] = [
         dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
@@ -115,7 +115,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
-    """Who wins where, rules of thumb, what becomes of the claims, and the map for pictures."""
+    """Tables of leads and of rules of thumb, the verdicts, and the points of the map."""
     labels = [condition_at(point).label for point in points]
     rivals, leads = compared(records, labels)
     measured = [_measured(records, label) for label in labels]
@@ -136,7 +136,7 @@ def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
 def cells(
     points: Sequence[Mapping[str, float]], leads: Floats, x: str, y: str
 ) -> tuple[list[float], list[float], Floats, NDArray[np.bool_]]:
-    """A map over two axes, averaged over the others.
+    """Mean leads over two axes of the map, averaged over the others.
 
     Args:
         points: n places.
@@ -305,7 +305,7 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """A map for every pair of axes that were varied, for each difference."""
+    """Pictures of mean leads, one for every pair of varied axes and each pair of methods."""
     points = result["data"]["points"]
     figures = {}
     for pair in points[0]["leads"]:

@@ -54,7 +54,7 @@ COMMAND = "recsim-drpo reproduce table1"
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Table 1: all agents trained in both scenarios."""
     agents = {n: v[:1] for n, v in GRIDS.items()} if settings.quick else GRIDS
     conditions = [scenario(name) for name in SCENARIOS]
     study = Study.of(settings, NAME, conditions, agents, full=20, quick=2, offline=True)
@@ -62,7 +62,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def findings(records: Sequence[Record]) -> Findings:
-    """The paper's table for each scenario, paired differences, and what becomes of the claims."""
+    """Table 1 for each scenario, paired differences, a suite of both, and the verdicts."""
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
     return Findings(tables, verdicts_of(records))
@@ -151,7 +151,7 @@ def difference_to_drpo(records: Sequence[Record], condition: str, agent: str) ->
 
 
 def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
-    """What becomes of the claims about Table 1, by the records of all its runs."""
+    """The verdicts on the claims about Table 1."""
     ecpm = {c: {a: tuned(records, c, a) for a in agents_of(records)} for c in SCENARIOS}
     return [
         _apg_fails(records),
@@ -202,7 +202,7 @@ def _degrades(ecpm: performance_claims.Scores, agent: str) -> Verdict:
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """Bars for both scenarios, and performance profiles of the six best."""
+    """Pictures of eCPM as bars for both scenarios, and of performance profiles."""
     records = result["records"]
     agents = agents_of(records)
     bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}

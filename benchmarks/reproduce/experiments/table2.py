@@ -58,19 +58,19 @@ AGENTS: Variants = {
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Table 2: DRPO and its parts trained in both scenarios."""
     conditions = [scenario(name) for name in SCENARIOS]
     study = Study.of(settings, NAME, conditions, AGENTS, full=20, quick=2)
     return run_study(settings, study, findings)
 
 
 def findings(records: Sequence[Record]) -> Findings:
-    """The paper's table, one of other fixed shares, and what becomes of the claims."""
+    """Table 2, a table of other fixed shares, and the verdicts."""
     return Findings([_table(records), _readings(records)], _verdicts(records))
 
 
 def scores(records: Sequence[Record], condition: str, row: str) -> Floats:
-    """eCPM over seeds of a row of Table 2."""
+    """Test eCPM (num_seeds,) of a row of Table 2."""
     agent, variant = ROWS[row]
     return values(records, condition=condition, agent=agent, variant=variant)
 
@@ -134,7 +134,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """Bars for both scenarios."""
+    """A picture of eCPM as bars for both scenarios."""
     records = result["records"]
     bars = {c: [interval(scores(records, c, row)) for row in ROWS] for c in SCENARIOS}
     label = "eCPM on test users, 95 % interval over seeds"

@@ -56,14 +56,14 @@ _NONE_ADMITTED, _ALL_ADMITTED = 0.05, 0.95
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Table 3: agents trained on half the log and half their own rounds."""
     conditions = [scenario("medium")]
     study = OnlineStudy.of(settings, NAME, conditions, AGENTS, full=20, quick=2, steps=STEPS)
     return run_study(settings, study, findings)
 
 
 def findings(records: Sequence[Record]) -> Findings:
-    """The paper's table, what the filter of Figure 4 admits, and what becomes of the claims."""
+    """Table 3, a table of what the filter of Figure 4 admits, and the verdicts."""
     return Findings([_table(records), _filter_table(records)], _verdicts(records))
 
 
@@ -74,20 +74,20 @@ def curves(records: Sequence[Record], agent: str) -> tuple[Floats, Floats]:
 
 
 def followed(records: Sequence[Record], agent: str, name: str) -> tuple[Floats, Floats]:
-    """Steps (T,) and a followed column (num_seeds, T)."""
+    """Steps (T,) and a column that :class:`.online.OnlineStudy` followed (num_seeds, T)."""
     rows = [[[row["step"], row[name]] for row in run["followed"]] for run in _runs(records, agent)]
     both = np.array(rows, dtype=np.float64)
     return both[0, :, 0], both[:, :, 1]
 
 
 def steps_to(steps: Floats, ecpm: Floats, goals: Floats) -> Floats:
-    """The first of ``steps`` (T,) at which each run of ``ecpm`` (S, T) has its goal (S,)."""
+    """The first of the steps (T,) at which each run of eCPM (S, T) reaches its goal (S,), or ∞."""
     reached = ecpm >= goals[:, None]
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
 
 
 def drawdown(ecpm: Floats) -> Floats:
-    """By how much each run (S, T) falls below the best that it had been: (S,), ≥ 0."""
+    """Largest drawdown (S,) of each run of eCPM (S, T) below its best so far, ≥ 0."""
     fallen: Floats = (np.maximum.accumulate(ecpm, axis=1) - ecpm).max(axis=1)
     return fallen
 
@@ -215,7 +215,7 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
 
 
 def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
-    """The "self-paced curriculum": what the filter does at first, and what it does in the end."""
+    """The verdicts on the "self-paced curriculum": κ and admissions at the first and last step."""
     claims = (
         (
             "kappa",
@@ -245,7 +245,7 @@ def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
 
 
 def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
-    """By the steps that DRPO and a baseline take to an eCPM that both reach.
+    """The verdicts on speed, by the steps that DRPO and a baseline take to an eCPM both reach.
 
     That is 90 % of the smaller of their last ones, so that neither is called slow for going
     further; against IQL, the strongest, also to 90 % of its own.
@@ -285,7 +285,7 @@ def _steps(estimate: Estimate) -> str:
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """Learning curves, and what the filter admits."""
+    """Pictures of learning curves, and of what the filter admits."""
     records = result["records"]
     steps = curves(records, "drpo")[0]
     lines = {name: _band(curves(records, name)[1]) for name in AGENTS}

@@ -85,7 +85,7 @@ def readings() -> tuple[Condition, Condition]:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Table 6: fixed and adaptive filters under reward and policy noise."""
     bases = readings()[:1] if settings.quick else readings()
     conditions = [
         expert_degraded(base, policy, noise)
@@ -98,7 +98,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 
 def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
-    """The paper's table and what becomes of its claims, on the logs of each reading."""
+    """Table 6 and the verdicts, for each reading of what is degraded."""
     return Findings(
         [_table(records, base) for base in bases],
         [verdict for base in bases for verdict in _verdicts(records, base)],
@@ -108,7 +108,7 @@ def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
 def scores(
     records: Sequence[Record], base: Condition, noise: float, policy: float, variant: int
 ) -> Floats:
-    """eCPM over seeds at one cell."""
+    """Test eCPM (num_seeds,) of one cell of Table 6."""
     label = expert_degraded(base, policy, noise).label
     return values(records, condition=label, agent="drpo", variant=variant)
 
@@ -203,7 +203,7 @@ def _unfiltered_suffers(records: Sequence[Record], base: Condition) -> Verdict:
 
 
 def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    """What filtering saves, whether its share matters, and whether κ must adapt."""
+    """The verdicts on filtering against policy noise, on its share, and on adaptive κ."""
     where = f"Table 6, {base.label}"
     ratios = range(len(RATIOS))
     cells = {
@@ -247,7 +247,7 @@ def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict
 def _against_policy_noise(
     unfiltered: tuple[Floats, Floats], filtered: tuple[Floats, Floats], where: str
 ) -> Verdict:
-    """Who loses more from little policy noise to much: before and after, of either."""
+    """The verdict on filtering against policy noise, by eCPM at little and at much of it."""
     loses = [difference(*pair) for pair in (unfiltered, filtered)]
     verdict = by_sign(
         interval((unfiltered[0] - unfiltered[1]) - (filtered[0] - filtered[1])),
@@ -267,7 +267,7 @@ def _against_policy_noise(
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """eCPM against reward noise, a line for each ratio, for both bases and policy noises."""
+    """Pictures of eCPM against reward noise, a line for each ratio, by reading and policy noise."""
     known = distinct(result["records"], "condition")
     figures = {}
     for base in readings():

@@ -1,4 +1,4 @@
-"""The headlines of Table 1, held against eight other worlds that meet the same facts.
+"""The headlines of Table 1 in eight other worlds that meet the same facts (robustness).
 
 Agents have their defaults: a grid of its own for each world would be another experiment. The unit
 of an interval is a world.
@@ -60,7 +60,7 @@ _BEST_SOFT = "the best soft method"
 
 
 def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, Any]:
-    """Train, measure, judge.
+    """The result of the robustness set: agents at their defaults in other worlds.
 
     Args:
         settings: how.
@@ -76,7 +76,7 @@ def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, A
 
 
 def findings(records: Sequence[Record], conditions: Sequence[Condition], device: str) -> Findings:
-    """By how much DRPO leads in each world, what becomes of the claims, and each world's log."""
+    """Tables of eCPM and of DRPO's leads in each world, the verdicts, and points for advice."""
     labels = [condition.label for condition in conditions]
     first_logs = [features_of_log(condition.log(0, device=device)) for condition in conditions]
     return Findings(
@@ -106,13 +106,13 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def lead(records: Sequence[Record], condition: str, agent: str) -> Floats:
-    """DRPO's eCPM above an agent's at the defaults, by seed."""
+    """Test eCPM (num_seeds,) of DRPO minus an agent's, both at their defaults."""
     ours, theirs = (values(records, condition=condition, agent=a) for a in ("drpo", agent))
     return ours - theirs
 
 
 def leads_table(records: Sequence[Record]) -> Table:
-    """By how much DRPO leads BC and the best soft method in each world, and the two best there."""
+    """A table of DRPO's leads above BC and the best soft method, and of the two best agents."""
     rows = []
     for condition in distinct(records, "condition"):
         soft = best_of(SOFT, records, condition)
@@ -140,7 +140,7 @@ def _ranking(records: Sequence[Record], condition: str) -> list[str]:
 
 
 def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
-    """The headlines, held against other worlds: the unit of an interval is a world."""
+    """The verdicts on the headlines in other worlds: the unit of an interval is a world."""
     labels = distinct(records, "condition")
     verdicts = []
     for name in SCENARIOS:
@@ -192,7 +192,7 @@ def _necessary(records: Sequence[Record], worlds: Sequence[str]) -> Verdict:
 
 
 def _won(leads: Sequence[Floats]) -> str:
-    """How many worlds are won, and how many surely: the interval over seeds has no 0."""
+    """Text on how many worlds are won, and how many surely: the interval over seeds has no 0."""
     means = [interval(gains) for gains in leads]
     ahead = f"ahead in {sum(mean.value > 0.0 for mean in means)} of {len(leads)} worlds, surely in "
     behind = f"behind in {sum(mean.value < 0.0 for mean in means)}, surely in "
@@ -232,7 +232,7 @@ def _soft_share(records: Sequence[Record], world: str) -> float:
 
 
 def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
-    """Performance profiles of the six best."""
+    """A picture of performance profiles."""
     name = f"{NAME}-profiles"
     return {name: draw_profiles(folder / name, result["records"])}
 

@@ -1,4 +1,4 @@
-"""Records as they are committed: every run's numbers, in a tenth of the room.
+"""Compact records, as they are committed: every run's numbers, in a tenth of the room.
 
 Runs of one condition, agent and variant are a row: places in the lists of conditions, variants and
 seeds, then for each metric its values over the seeds. Learning curves and what a study followed
@@ -24,7 +24,7 @@ _DIGITS = 6  # enough that intervals over two seeds come out as they were
 
 
 def compacted(records: Sequence[Record]) -> dict[str, Any]:
-    """The records as ``conditions``, ``variants``, ``seeds``, ``columns`` and ``rows``.
+    """Compact records: ``conditions``, ``variants``, ``seeds``, ``columns`` and ``rows``.
 
     Args:
         records: of :meth:`.study.Study.run`, runs of different seeds beside one another.
@@ -87,7 +87,7 @@ def _rounded(values: Sequence[float | None]) -> Any:
 
 
 class _Places:
-    """A list of different values, and where each is."""
+    """A list of different values that knows the position of each."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []

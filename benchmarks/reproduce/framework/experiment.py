@@ -79,3 +79,20 @@ def run_study(
         time.monotonic() - started,
         judged.data,
     )
+
+
+def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:
+    """The run of an experiment that compares no agents, and so has no tables and records of theirs.
+
+    Args:
+        run: returns ``experiment``, ``data`` and ``verdicts``, as :func:`.evidence.result` does.
+    """
+
+    def complete(settings: Settings) -> Result:
+        started = time.monotonic()
+        result = run(settings)
+        seconds = time.monotonic() - started
+        frame = report_of(result["experiment"], settings, [], [], [], [], seconds, result["data"])
+        return frame | {"verdicts": result["verdicts"]}
+
+    return complete

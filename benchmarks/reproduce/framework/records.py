@@ -16,7 +16,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Record
 
 
 def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
-    """The records whose fields have the given values."""
+    """The records whose fields have the wanted values."""
     return [r for r in records if all(r[key] == value for key, value in wanted.items())]
 
 

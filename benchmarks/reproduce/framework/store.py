@@ -1,4 +1,4 @@
-"""Results on the disk while an experiment runs: it can be stopped anywhere and goes on."""
+"""Finished pieces of an experiment on the disk, so that a stopped one goes on where it was."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Store:
         return json.loads(self._path(key).read_text(encoding="utf-8"))
 
     def kept(self, key: str, make: Callable[[], Any]) -> Any:
-        """A piece, made and kept if it is not there yet."""
+        """A finished piece, which is made and kept if it is not there yet."""
         if not self.has(key):
             self.put(key, make())
         return self.get(key)

@@ -1,4 +1,4 @@
-"""Agents × hyper-parameters × seeds × conditions: trained in fleets, over processes, resumably."""
+"""Studies: agents × hyper-parameters × seeds × conditions, trained resumably over processes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METRICS = ("reward", "ecpm", "regret", "normalized", "distance", "coverage", "gi
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be trained and measured.
+    """Agents, hyper-parameters, seeds and conditions that are to be trained and measured.
 
     Attributes:
         name: of the experiment.
@@ -122,12 +122,12 @@ class Study:
         )
 
     def plan(self) -> dict[str, Any]:
-        """What was run, for readers: the settings, and how many seeds the full setting has."""
+        """The configuration with its seeds, and how many the full setting has, for readers."""
         full = len(self.seeds) if self.full_seeds is None else self.full_seeds
         return {**self.configuration(), "seeds": list(self.seeds), "full_seeds": full}
 
     def configuration(self) -> dict[str, Any]:
-        """Everything that the numbers of a run depend on, besides its own seed."""
+        """The configuration: everything that a run's numbers depend on, besides its own seed."""
         plan = {
             "name": self.name,
             "conditions": [condition.as_dict() for condition in self.conditions],
@@ -145,7 +145,7 @@ class Study:
         return plan
 
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
-        """Train and measure what is not finished yet.
+        """The records of all runs; those that are not finished yet are trained and measured.
 
         Seeds can be added later: what a folder holds of the same ``seeds_at_once`` seeds counts as
         finished. An incomplete last group is trained anew with those that complete it.
@@ -212,7 +212,7 @@ class Study:
         )
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
-        """What a subclass keeps in a run's record besides, as JSON can hold it."""
+        """Further fields of a run's record, as JSON can hold them; a subclass may have some."""
         return {}
 
     def _pieces(self) -> Iterator[_Piece]:
@@ -227,7 +227,7 @@ class Study:
     def _finished(
         self, folder: str | Path, jobs: Sequence[Sequence[_Piece]], processes: int
     ) -> Iterator[str]:
-        """Keys of pieces as they are finished."""
+        """Trains the jobs' pieces, and yields the key of each as it is finished."""
         if processes <= 1 or len(jobs) <= 1:
             for job in jobs:
                 yield from _work(self, folder, job)
@@ -256,7 +256,7 @@ class _Piece:
 
 
 def _together(seeds: Sequence[int]) -> str:
-    """All of a fleet's seeds: its members' numbers depend on one another in the last digits."""
+    """Text that names all seeds of a fleet, whose members depend on one another in last digits."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}to{seeds[-1]}"
     return "-".join(map(str, seeds))
@@ -267,7 +267,7 @@ def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> li
 
 
 def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
-    """Finish the pieces of one condition and some seeds, which share their logs."""
+    """Trains pieces of one condition and some seeds, which share their logs; yields their keys."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
     store = Store(folder, study.configuration())
     world = make_world(study.device, **condition.world)

@@ -1,4 +1,4 @@
-"""Agents over all conditions of an experiment together: suites of scores, and profiles."""
+"""Statistics of agents over all conditions of an experiment together, and their profiles."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
-    """(num_seeds, conditions) by agent: share of the optimum, 0 for random items, 1 for oracles."""
+    """Scores (num_seeds, conditions) by agent: 0 is random items' eCPM, 1 the oracle's."""
     conditions = distinct(records, "condition")
     return {
         agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
@@ -29,7 +29,7 @@ def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
 
 
 def suite(title: str, records: Sequence[Record]) -> Table:
-    """Statistics over all conditions together."""
+    """A table of interquartile means, optimality gaps and probabilities that DRPO is better."""
     scores = suite_scores(records)
     rows = [
         [
@@ -61,7 +61,7 @@ def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
 
 
 def draw_profiles(path: Path, records: Sequence[Record]) -> Figure:
-    """Performance profiles of the six best of a suite."""
+    """A picture of the performance profiles of the six best agents of a suite."""
     thresholds = np.linspace(0.0, 1.0, 101)
     scores = suite_scores(records)
     best = sorted(scores, key=lambda agent: -float(scores[agent].mean()))[:6]

@@ -1,4 +1,4 @@
-"""What the logs are that experiments learn from: for the report, from the plans of its results."""
+"""Cards of the logs that experiments learn from: tables for the report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INFOS = ("item_id", "policy", "latent_reward", "oracle_reward")
 
 
 def cards(results: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """A table of what is in each of the measured logs that a full or quick result learnt from."""
+    """The card of each measured log that one of the results learnt from."""
     plans = (plan for result in results for plan in result["plans"])
     conditions = {
         condition["label"]: condition for plan in plans for condition in plan.get("conditions", [])
@@ -29,7 +29,7 @@ def cards(results: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
 
 
 def card(condition: Condition) -> Table:
-    """Who logged what, and what it was worth, in the first 20,000 rounds of seed 0."""
+    """A table of who logged what and what it was worth, in the first 20,000 rounds of seed 0."""
     log = condition.log(0, num_rounds=NUM_ROUNDS, infos=_INFOS)
     infos = {name: column.cpu().numpy() for name, column in log.infos.items()}
     statistics = LogStatistics(make_world("cpu", **condition.world).num_items)
@@ -58,7 +58,7 @@ def card(condition: Condition) -> Table:
 
 
 def definitions(plan: Mapping[str, Any]) -> Table:
-    """The conditions of a plan: rounds, logging mixture, and what is not as registered."""
+    """A table of a plan's conditions: rounds, logging mixture, and what is not as registered."""
     rows = [
         [
             condition["label"],

@@ -127,7 +127,7 @@ def page(
 
 
 def _own(name: str) -> str:
-    """A file of the page."""
+    """The text of a template, a style or a script of the page."""
     return resources.files(__package__).joinpath(_PAGE, name).read_text(encoding="utf-8")
 
 
@@ -143,13 +143,13 @@ def _json(value: Any) -> Markup:
 
 
 def _data(result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What scripts draw of an experiment."""
+    """The records, data and panels that the scripts draw of an experiment."""
     numbers = rounded({key: result.get(key) for key in ("records", "data")}, _DIGITS)
     return {"name": str(result["experiment"]), **numbers, "panels": panels}
 
 
 def _quantiles(results: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Student's 97.5 % quantile for the mean of n seeds, at index n; there is none below two."""
+    """Student's 97.5 % quantiles for means of n seeds, at index n; there is none below two."""
     most = max((_num_seeds(result) for result in results), default=0)
     return [None, None, *(round(float(student_t.ppf(0.975, n - 1)), 6) for n in range(2, most + 1))]
 
@@ -171,7 +171,7 @@ def _verdicts(
 def _section(
     number: int, result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What ``experiment.html`` shows: tables, figures, configuration and data."""
+    """The section of an experiment, as ``experiment.html`` shows it."""
     name = str(result["experiment"])
     plans = result["plans"]
     return {
@@ -250,13 +250,13 @@ def _map(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _levels(points: Sequence[Mapping[str, Any]], axis: str) -> list[Choice]:
-    """Where an axis can be held."""
+    """Values that an axis can be held at."""
     values = sorted({point[axis] for point in points})
     return [("", "all, averaged"), *((f"{value:g}", f"{value:,g}") for value in values)]
 
 
 def _downloads(result: Mapping[str, Any]) -> Iterator[Choice]:
-    """Kinds of files that a reader can have, and what is in them."""
+    """Files that a reader can have: their endings, and what is in them."""
     if result.get("records"):
         yield "csv", "Every seed's numbers and learning curves (CSV)"
     if result.get("data"):

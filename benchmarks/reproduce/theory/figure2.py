@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory.phantom import (
@@ -67,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def experiment(
     seeds: Sequence[int], steps: int, every: int, num_rounds: int, *, progress: bool
-) -> Experiment:
+) -> Evidence:
     """All scenarios, filters and variants, each over the same seeds."""
     world = make_world()
     runs: dict[str, Series] = {}
@@ -92,7 +93,7 @@ def experiment(
         },
     }
     times = np.arange(0, steps + 1, every, dtype=np.float64)
-    return Experiment(data, verdicts(runs, times))
+    return Evidence(data, verdicts(runs, times))
 
 
 def verdicts(runs: Runs, times: Floats) -> list[Verdict]:
@@ -363,3 +364,8 @@ def draw_filter(data: Mapping[str, Any], kappa: float) -> Figure:
         fontsize=11,
     )
     return figure
+
+
+EXPERIMENT = Experiment(
+    "figure2", "phantom gradients of rejected samples", without_agents(run), draw
+)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import (
     divergence,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 NUM_INSTANCES = 1_000
 QUICK_INSTANCES = 200
 
-EXPERIMENTS: Mapping[str, Callable[[int], Experiment]] = {
+EXPERIMENTS: Mapping[str, Callable[[int], Evidence]] = {
     "proposition-3.1": fisher_information.proposition_3_1,
     "theorem-3.2": divergence.theorem_3_2,
     "corollary-3.3": divergence.corollary_3_3,
@@ -194,3 +195,11 @@ PICTURES: Mapping[str, Callable[[Axes, Mapping[str, Any]], None]] = {
     "appendix-F.3": _draw_weights,
 }
 """What draws an experiment's data onto axes, by the experiment's name."""
+
+EXPERIMENT = Experiment(
+    "theory",
+    "the propositions and theorems as experiments",
+    without_agents(run),
+    draw,
+    seeded=False,
+)
