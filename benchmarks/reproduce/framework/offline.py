@@ -9,6 +9,8 @@ weights do not help here: of 5,000 items a deterministic policy's is hardly ever
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from recsim_drpo.core.policy import Policy
@@ -16,13 +18,20 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.ope import models as ope_models
 from recsim_drpo.simulator.world import World
 
-NUM_ROUNDS = 40_000
-"""Rounds of the held-out log: half to fit on, half to evaluate on."""
-
-STEPS = 2_000
-"""Updates of the reward model."""
-
 _LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    """How a reward model is fitted.
+
+    Attributes:
+        num_rounds: of the held-out log: half to fit on, half to evaluate on.
+        steps: updates.
+    """
+
+    num_rounds: int = 40_000
+    steps: int = 2_000
 
 
 class RewardModel:
@@ -34,7 +43,7 @@ class RewardModel:
         steps: updates.
     """
 
-    def __init__(self, log: Transitions, seed: int, steps: int = STEPS) -> None:
+    def __init__(self, log: Transitions, seed: int, steps: int = RewardModelConfig.steps) -> None:
         half = len(log) // 2
         rows = torch.arange(half, device=log.device)
         contexts, self._contexts = log.observations().tensor_split([half])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.framework import offline
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
 from recsim_drpo.training.config import TrainingConfig
 
 
@@ -23,7 +23,7 @@ class Scale:
         evaluate_every: steps between the points of a learning curve.
         num_test_users: users that results are measured on.
         num_validation_users: other users, for learning curves and for choosing hyper-parameters.
-        reward_model_steps: updates of the reward model of :mod:`.framework.offline`.
+        reward_model: how that of :mod:`.framework.offline` is fitted.
         world: fields of :class:`WorldConfig` that every condition is given.
     """
 
@@ -33,7 +33,7 @@ class Scale:
     evaluate_every: int = TrainingConfig.evaluate_every
     num_test_users: int = 10_000
     num_validation_users: int = 2_000
-    reward_model_steps: int = offline.STEPS
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
     world: Mapping[str, Any] = field(default_factory=dict)
 
     def condition(self, full: Condition) -> Condition:

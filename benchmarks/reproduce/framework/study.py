@@ -16,11 +16,7 @@ import torch
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
-from recsim_drpo.benchmarks.reproduce.framework.offline import (
-    NUM_ROUNDS as HELD_OUT_ROUNDS,
-    STEPS as REWARD_MODEL_STEPS,
-    RewardModel,
-)
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.core.torch_settings import threads
@@ -55,7 +51,7 @@ class Study:
         device: where everything is computed.
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
         full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
-        reward_model_steps: updates of the held-out log's reward model.
+        reward_model: how the held-out log's is fitted.
     """
 
     name: str
@@ -70,7 +66,7 @@ class Study:
     device: str = "cpu"
     seeds_at_once: int = 4
     full_seeds: int | None = None
-    reward_model_steps: int = REWARD_MODEL_STEPS
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
 
     @classmethod
     def of(
@@ -118,7 +114,7 @@ class Study:
             execution=settings.execution,
             device=settings.device,
             full_seeds=full,
-            reward_model_steps=size.reward_model_steps,
+            reward_model=size.reward_model,
         )
 
     def plan(self) -> dict[str, Any]:
@@ -140,8 +136,8 @@ class Study:
             "device": torch.device(self.device).type,
             "seeds_at_once": self.seeds_at_once,
         }
-        if self.reward_model_steps != REWARD_MODEL_STEPS:  # which folders of before do not name
-            plan["reward_model_steps"] = self.reward_model_steps
+        if self.reward_model != RewardModelConfig():  # which folders of before do not name
+            plan["reward_model"] = asdict(self.reward_model)
         return plan
 
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
@@ -292,10 +288,9 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
 def _reward_model(condition: Condition, seed: int, study: Study) -> RewardModel | None:
     if not study.offline:
         return None
-    log: Transitions = condition.log(
-        seed + HELD_OUT, num_rounds=HELD_OUT_ROUNDS, device=study.device
-    )
-    return RewardModel(log, seed, study.reward_model_steps)
+    config = study.reward_model
+    log = condition.log(seed + HELD_OUT, num_rounds=config.num_rounds, device=study.device)
+    return RewardModel(log, seed, config.steps)
 
 
 def _record(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale, Settings
 from tests.conftest import SMALL_WORLD
 
@@ -18,7 +19,7 @@ TINY = Scale(
     evaluate_every=4,
     num_test_users=100,
     num_validation_users=50,
-    reward_model_steps=20,
+    reward_model=RewardModelConfig(num_rounds=200, steps=20),
     world=SMALL_WORLD,
 )
 

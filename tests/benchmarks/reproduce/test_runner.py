@@ -125,7 +125,7 @@ def test_a_figure_of_the_world_leaves_everything_and_goes_on(
         raise AssertionError("a finished piece is measured again")
 
     monkeypatch.setattr({"figure1": figure1, "figure6": figure6}[name], "measure", fail)
-    again = runner.reproduce([name], tiny(tmp_path), known)[0]
+    again = known[name].run(tiny(tmp_path / name))
     assert again["verdicts"] == result["verdicts"]
     with pytest.raises(ValueError, match="another configuration"):
         runner.reproduce([name], tiny(tmp_path, num_seeds=3), known)

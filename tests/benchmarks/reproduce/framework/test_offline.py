@@ -9,7 +9,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel
 from recsim_drpo.simulator.reference_policies import reference_policy
 
-STEPS = 400
+STEPS = 200
 
 
 def test_a_reward_model_prefers_better_policies(small_kwargs):

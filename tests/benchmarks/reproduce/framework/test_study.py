@@ -10,12 +10,14 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     Condition,
     scenario,
 )
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale, Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.training.config import TrainingConfig
 
 TRAINING = TrainingConfig(steps=20, batch_size=32, log_every=10, evaluate_every=10)
+SHORT = RewardModelConfig(num_rounds=200, steps=20)
 
 
 def small(label, kwargs, **weights):
@@ -38,7 +40,7 @@ def study_of(kwargs, **changes):
 
 
 def test_a_study_comes_back_in_order(small_kwargs, tmp_path):
-    study = study_of(small_kwargs, offline=True, reward_model_steps=20)
+    study = study_of(small_kwargs, offline=True, reward_model=SHORT)
     records = study.run(tmp_path, progress=False)
     keys = [(r["condition"], r["agent"], r["variant"], r["seed"]) for r in records]
     assert keys == [
@@ -158,7 +160,8 @@ def test_settings_say_how_large_a_study_is(tmp_path):
     assert (tiny.training.steps, tiny.training.evaluate_every) == (8, 4)
 
 
-def test_a_plan_names_the_reward_models_updates_only_where_they_are_its_own(small_kwargs):
+def test_a_plan_says_how_the_reward_model_is_fitted_only_where_that_is_its_own(small_kwargs):
     """Folders of studies from before have no such key, and go on."""
-    assert "reward_model_steps" not in study_of(small_kwargs).plan()
-    assert study_of(small_kwargs, reward_model_steps=20).plan()["reward_model_steps"] == 20
+    assert "reward_model" not in study_of(small_kwargs).plan()
+    plan = study_of(small_kwargs, reward_model=SHORT).plan()
+    assert plan["reward_model"] == {"num_rounds": 200, "steps": 20}
