@@ -103,6 +103,7 @@ MOVED = {
     "benchmarks.reproduce.claims": "benchmarks.reproduce.publishing.claims",
     "benchmarks.reproduce.cards": "benchmarks.reproduce.publishing.cards",
     "benchmarks.reproduce.report": "benchmarks.reproduce.publishing.report",
+    "benchmarks.reproduce.framework.experiments": "benchmarks.reproduce.framework.evidence",
 }
 """Names of today by former ones, both within ``recsim_drpo``."""
 

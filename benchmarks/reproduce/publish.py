@@ -61,24 +61,26 @@ def publish(folder: Path, root: Path) -> list[Path]:
             f"{', '.join(quick)} in {str(folder)!r}: quick results are no evidence and are not "
             "published; run recsim-drpo reproduce without --quick."
         )
-    pictures = {one["experiment"]: _pictures(folder / one["experiment"]) for one in results}
+    by_name = {result["experiment"]: result for result in results}
+    pictures = {name: _pictures(folder / name) for name in by_name}
     texts = {
-        root / RESULTS / f"{name}.json": as_text(reduced(one, [*pictures[name]]))
-        for one in results
-        for name in [one["experiment"]]
+        root / RESULTS / f"{name}.json": as_text(reduced(result, [*pictures[name]]))
+        for name, result in by_name.items()
     }
-    before = {one["experiment"]: one for one in published(root)}
-    after = before | {one["experiment"]: one for one in map(json.loads, texts.values())}
+    before = {result["experiment"]: result for result in published(root)}
+    after = before | dict(zip(by_name, map(json.loads, texts.values()), strict=True))
     texts |= pages(root, list(after.values()))
 
     (root / RESULTS).mkdir(parents=True, exist_ok=True)
     (root / PICTURES).mkdir(parents=True, exist_ok=True)
     gone = {p for name in pictures if name in before for p in before[name]["pictures"]}
-    kept = {p for one in after.values() for p in one["pictures"]}
+    kept = {p for result in after.values() for p in result["pictures"]}
     for name in gone - kept:
         (root / PICTURES / name).unlink(missing_ok=True)
     copies = {
-        root / PICTURES / p: content for one in pictures.values() for p, content in one.items()
+        root / PICTURES / name: content
+        for by_file in pictures.values()
+        for name, content in by_file.items()
     }
     for path, content in copies.items():
         path.write_bytes(content)
@@ -88,12 +90,12 @@ def publish(folder: Path, root: Path) -> list[Path]:
 
 
 def published(root: Path) -> list[dict[str, Any]]:
-    """The results in a checkout; none is no mistake."""
+    """The results that are published in a checkout, if any."""
     return load_results(root / RESULTS) if any((root / RESULTS).glob("*.json")) else []
 
 
 def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
-    """What README, guide and claims page of a checkout say where these results are published."""
+    """Texts of a checkout's README, guides and claims page once these results are published."""
     readme, guide, rules = (
         (root / page).read_text(encoding="utf-8") for page in (README, GUIDE, RULES)
     )
@@ -107,15 +109,15 @@ def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
 
 def _pictures(folder: Path) -> dict[str, bytes]:
     """PNGs by name, and SVGs that are not too large."""
-    found = {path.name: _small(path) for path in sorted(folder.glob("*.png"))}
+    pictures = {path.name: _small(path) for path in sorted(folder.glob("*.png"))}
     for path in sorted(folder.glob("*.svg")):
         if path.stat().st_size <= MOST_BYTES:
-            found[path.name] = path.read_bytes()
-    return found
+            pictures[path.name] = path.read_bytes()
+    return pictures
 
 
 def _small(picture: Path) -> bytes:
-    """A PNG as it is, or with fewer colours."""
+    """The bytes of a PNG, with fewer colours if it is too large."""
     content = picture.read_bytes()
     if len(content) > MOST_BYTES:
         content = _with_a_palette(content)
@@ -143,7 +145,7 @@ def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any
 
 
 def as_text(result: Mapping[str, Any]) -> str:
-    """JSON with a line for each item: small, and a change can be seen."""
+    """JSON with a line for each item, so that it is small and a change can be seen."""
     return _lines(result, 3) + "\n"
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
     worlds,
 )
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems as theory
+from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems
 from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
@@ -36,61 +36,30 @@ PANELS = "panels"
 """File, and key of a loaded result: the lines of its pictures, for the report."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """What a name stands for.
-
-    Attributes:
-        about: one line.
-        run: trains and measures; the dictionary that is kept as JSON.
-        draw: writes the pictures of such a dictionary into a folder.
-        seeded: whether it has seeds, of which there can be more or fewer.
-    """
-
-    about: str
-    run: Callable[[Settings], dict[str, Any]]
-    draw: Callable[[dict[str, Any], Path], object]
-    seeded: bool = True
-
-
-def _without_agents(run: Callable[[Settings], dict[str, Any]]) -> Callable[[Settings], Any]:
-    """An experiment that compares no agents, and so has no tables and records of theirs."""
-
-    def with_settings(settings: Settings) -> dict[str, Any]:
-        started = time.monotonic()
-        found = run(settings)
-        seconds = time.monotonic() - started
-        frame = report_of(found["experiment"], settings, [], [], [], [], seconds, found["data"])
-        return frame | {"verdicts": found["verdicts"]}
-
-    return with_settings
-
-
 EXPERIMENTS: dict[str, Experiment] = {
-    "figure1": Experiment("how eCPM is spread over logged rounds", figure1.run, figure1.draw),
-    "figure6": Experiment(
-        "items, what they are worth, who is shown them", figure6.run, figure6.draw
-    ),
-    "table1": Experiment("all agents in both scenarios", table1.run, table1.draw),
-    "worlds": Experiment("Table 1's headlines on eight other worlds", worlds.run, worlds.draw),
-    "table2": Experiment("what each part of DRPO contributes", table2.run, table2.draw),
-    "table3": Experiment("offline to online, with Figure 4", table3.run, table3.draw),
-    "table6": Experiment("fixed filters under two kinds of noise", table6.run, table6.draw),
-    "figure3": Experiment("noise injection, 0 to 80 %", figure3.run, figure3.draw),
-    "figure2": Experiment(
-        "phantom gradients of rejected samples", _without_agents(figure2.run), figure2.draw
-    ),
-    "theory": Experiment(
-        "the propositions and theorems as experiments",
-        _without_agents(theory.run),
-        theory.draw,
-        seeded=False,
-    ),
-    "phase-map": Experiment("where hard filtering wins", phase_map.run, phase_map.draw),
+    experiment.name: experiment
+    for experiment in (
+        figure1.EXPERIMENT,
+        figure6.EXPERIMENT,
+        table1.EXPERIMENT,
+        worlds.EXPERIMENT,
+        table2.EXPERIMENT,
+        table3.EXPERIMENT,
+        table6.EXPERIMENT,
+        figure3.EXPERIMENT,
+        figure2.EXPERIMENT,
+        theorems.EXPERIMENT,
+        phase_map.EXPERIMENT,
+    )
 }
+"""By name, in the order in which all of them are run."""
 
 
-def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
+def reproduce(
+    names: Sequence[str],
+    settings: Settings,
+    experiments: Mapping[str, Experiment] = EXPERIMENTS,
+) -> list[Result]:
     """Run experiments, each into a folder of its name below ``settings.folder``.
 
     A run that was stopped goes on where it was. The folder of an experiment has ``result.json``
@@ -98,8 +67,9 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     as PNG and SVG.
 
     Args:
-        names: of :data:`EXPERIMENTS`, or ``["all"]``.
+        names: of experiments, or ``["all"]``.
         settings: how.
+        experiments: those that there are, by name.
 
     Raises:
         ValueError: an unknown name, a number of seeds for an experiment that has none, or a folder
@@ -108,11 +78,11 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     check_integer("processes", settings.processes, 1)
     if settings.num_seeds is not None:
         check_integer("seeds", settings.num_seeds, 1)
-    wanted = list(EXPERIMENTS) if list(names) == ["all"] else list(names)
+    wanted = list(experiments) if list(names) == ["all"] else list(names)
     for name in wanted:
-        if name not in EXPERIMENTS:
-            raise unknown_name("experiment", name, [*EXPERIMENTS, "all"])
-        if name in names and settings.num_seeds is not None and not EXPERIMENTS[name].seeded:
+        if name not in experiments:
+            raise unknown_name("experiment", name, [*experiments, "all"])
+        if name in names and settings.num_seeds is not None and not experiments[name].seeded:
             raise ValueError(
                 f"seeds={settings.num_seeds}: {name} has none, its instances are fixed; leave the "
                 "number of seeds out. (With all, it counts for the others.)"
@@ -121,26 +91,25 @@ def reproduce(names: Sequence[str], settings: Settings) -> list[dict[str, Any]]:
     for name in wanted:
         folder = settings.folder / name
         folder.mkdir(parents=True, exist_ok=True)
-        result = EXPERIMENTS[name].run(replace(settings, folder=folder))
+        result = experiments[name].run(replace(settings, folder=folder))
         write_atomically(folder / RESULT, json.dumps(result, indent=1) + "\n")
         write_atomically(folder / TABLES, as_markdown(result))
-        draw(name, result, folder)
+        draw(experiments[name], result, folder)
         results.append(result)
     return results
 
 
-def draw(name: str, result: dict[str, Any], folder: Path) -> None:
-    """The pictures of a result, and their lines as numbers, where matplotlib is installed."""
+def draw(experiment: Experiment, result: Result, folder: Path) -> None:
+    """Write the pictures of a result, and their lines as numbers, if matplotlib is installed."""
     try:
-        with plots.recorded() as figures:
-            EXPERIMENTS[name].draw(result, folder)
+        figures = experiment.draw(result, folder)
     except plots.PlotsMissingError as error:
         print(error)
     else:
         write_atomically(folder / f"{PANELS}.json", json.dumps(drawings(figures)) + "\n")
 
 
-def load_results(folder: Path) -> list[dict[str, Any]]:
+def load_results(folder: Path) -> list[Result]:
     """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
 
     Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``.
@@ -173,7 +142,7 @@ def load_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Tables and verdicts of a result, as Markdown that reads well in a terminal too."""
+    """Markdown of a result's tables and verdicts, which reads well in a terminal too."""
     parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]
     if result["quick"]:
         parts.append("**Quick: few seeds and short training. Only the full run is evidence.**")
@@ -183,7 +152,7 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Claims with the paper's numbers, ours, and what became of them."""
+    """A Markdown table of claims with the paper's numbers, ours, and the verdicts."""
     header = ["claim", "the paper says", "paper", "ours", "verdict", "because"]
     keys = ("claim", "statement", "paper", "ours", "verdict", "because")
-    return markdown_table(header, [[str(one[key]) for key in keys] for one in verdicts])
+    return markdown_table(header, [[str(verdict[key]) for key in keys] for verdict in verdicts])

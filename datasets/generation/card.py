@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.world import World
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CURVE_USERS = 500
 _MAP_ITEMS = 1_500
@@ -217,7 +220,7 @@ def _pictures(
     }
 
 
-def draw_map(path: Path, agent: LoggingAgent) -> None:
+def draw_map(path: Path, agent: LoggingAgent) -> Figure:
     """Figure 6a: items, the interest of training user 0, and what each component shows to them."""
     world = agent.world
     user = world.users("train", 0, torch.arange(1))
@@ -235,7 +238,7 @@ def draw_map(path: Path, agent: LoggingAgent) -> None:
     )
     items = np.concatenate([needed, np.asarray(filler, dtype=np.int64)])[:_MAP_ITEMS]
     position = {int(item): row for row, item in enumerate(items)}
-    paper_figures.item_map(
+    return paper_figures.item_map(
         path,
         world.catalogue.embeddings[items],
         user.interests[0].cpu().numpy(),

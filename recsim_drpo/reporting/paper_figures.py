@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from recsim_drpo.reporting import paper
 from recsim_drpo.reporting.plots import COLOURS, PlotsMissingError, new_figure, save
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def deciles(
     path: Path, curves: Mapping[str, ArrayLike], ylabel: str = "latent reward, relative"
-) -> None:
+) -> Figure:
     """Figure 1: reward at 10, 20, …, 90 % of the logs, best first, relative to the first.
 
     Args:
@@ -32,6 +36,7 @@ def deciles(
     axes.set(xlabel="share of rounds, best first (%)", ylabel=ylabel, ylim=(0, 1.05))
     axes.legend(frameon=False)
     save(figure, path)
+    return figure
 
 
 def value_by_rank(
@@ -39,7 +44,7 @@ def value_by_rank(
     curve: NDArray[np.float64],
     shares: NDArray[np.float64] | None = None,
     types: Mapping[str, float] | None = None,
-) -> None:
+) -> Figure:
     """Figure 6b: mean over users of the value of their item of rank r, relative to rank 1.
 
     Args:
@@ -67,11 +72,12 @@ def value_by_rank(
     )
     axes.legend(frameon=False)
     save(figure, path)
+    return figure
 
 
 def item_frequencies(
     path: Path, logged: NDArray[np.float64], expected: NDArray[np.float64], exponent: float
-) -> None:
+) -> Figure:
     """Logged and expected share of each item by true popularity rank, on logarithmic axes."""
     figure, axes = new_figure()
     ranks = np.arange(1, len(logged) + 1)
@@ -86,6 +92,7 @@ def item_frequencies(
     axes.set(xlabel="true popularity rank", ylabel="share of rounds")
     axes.legend(frameon=False)
     save(figure, path)
+    return figure
 
 
 def item_map(
@@ -93,7 +100,7 @@ def item_map(
     vectors: NDArray[np.floating],
     interest: NDArray[np.floating],
     shown_by: Mapping[str, Sequence[int]],
-) -> None:
+) -> Figure:
     """Figure 6a: items and a user's interest by t-SNE, and who shows which to that user.
 
     Args:
@@ -126,3 +133,4 @@ def item_map(
     axes.set(xticks=[], yticks=[])
     axes.legend(frameon=False, loc="best", fontsize=8)
     save(figure, path)
+    return figure

@@ -1,15 +1,15 @@
 """Pictures, drawn with matplotlib (the extra ``plots``) and written as PNG.
 
 Pictures of a benchmark are written as PNG and SVG where the path has no suffix. They are legible at
-a width of 600 pixels. Estimates come as rows of value, low and high.
+a width of 600 pixels; their functions return the figure as well, for those who read the drawn lines
+off it. Estimates come as rows of value, low and high.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
-
-
-_recorded: list[tuple[str, Figure]] | None = None
 
 
 class PlotsMissingError(ImportError):
@@ -73,8 +70,6 @@ def save(figure: Figure, path: Path) -> list[Path]:
     """
     import matplotlib
 
-    if _recorded is not None:
-        _recorded.append((path.name, figure))
     endings = (".png", ".svg")
     both = [path.with_name(path.name + ending) for ending in endings]
     paths = [path] if path.suffix in endings else both
@@ -83,17 +78,6 @@ def save(figure: Figure, path: Path) -> list[Path]:
             metadata = {"Date": None} if target.suffix == ".svg" else {}
             figure.savefig(target, dpi=120, metadata=metadata)
     return paths
-
-
-@contextmanager
-def recorded() -> Iterator[list[tuple[str, Figure]]]:
-    """The figures that are saved meanwhile, with their names, in the list that is given."""
-    global _recorded
-    outside, _recorded = _recorded, []
-    try:
-        yield _recorded
-    finally:
-        _recorded = outside
 
 
 def learning_curves(
@@ -153,7 +137,7 @@ def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
 
 def interval_bars(
     path: Path, names: Sequence[str], panels: Mapping[str, ArrayLike], xlabel: str
-) -> None:
+) -> Figure:
     """A bar from low to high with a line at the value, one row a name, one panel a scenario.
 
     Args:
@@ -183,11 +167,12 @@ def interval_bars(
         axes.remove()
     figure.supxlabel(xlabel, fontsize=10)
     save(figure, path)
+    return figure
 
 
 def profiles(
     path: Path, thresholds: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str
-) -> None:
+) -> Figure:
     """Performance profiles: the share of runs with a score above each threshold, with bands.
 
     Args:
@@ -203,11 +188,12 @@ def profiles(
     _bands(figure, axes, np.asarray(thresholds), curves, markers=False)
     axes.set(xlabel=f"τ, {xlabel}", ylabel="share of runs with more than τ", ylim=(-0.02, 1.02))
     save(figure, path)
+    return figure
 
 
 def sweep(
     path: Path, x: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str, ylabel: str
-) -> None:
+) -> Figure:
     """Estimates against what is varied, a line with its band for each agent.
 
     Args:
@@ -224,6 +210,7 @@ def sweep(
     _bands(figure, axes, np.asarray(x), curves, markers=True)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     save(figure, path)
+    return figure
 
 
 def heatmap(
@@ -237,7 +224,7 @@ def heatmap(
     ylabel: str,
     label: str,
     mark: str,
-) -> None:
+) -> Figure:
     """A map of differences over two quantities: diverging colours, white at 0.
 
     Cells are of one size, whatever the steps of ``x`` and ``y``.
@@ -269,6 +256,7 @@ def heatmap(
     figure.colorbar(image, ax=axes, label=label)
     figure.legend(loc="outside upper left", frameon=False, fontsize=9)
     save(figure, path)
+    return figure
 
 
 def _bands(

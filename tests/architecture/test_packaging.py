@@ -98,8 +98,8 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
     for names in (in_wheel, in_sdist):
         assert len(names) == len(set(names))
         assert set(modules()) <= set(names)
-        for data in ("report.css", "report.js"):
-            assert f"recsim_drpo/benchmarks/reproduce/publishing/{data}" in names
+        for data in (ROOT / "benchmarks/reproduce/publishing/page").iterdir():
+            assert f"recsim_drpo/benchmarks/reproduce/publishing/page/{data.name}" in names
         assert "recsim_drpo/benchmarks/results/reproduce/table1.json" in names
     assert "recsim_drpo/py.typed" in in_wheel
     # A top-level `datasets` or `agents` in site-packages would shadow other people's.

@@ -1,4 +1,4 @@
-"""By how much one method leads another on each log, in words and places that all advice shares."""
+"""Differences of eCPM between methods on each log (leads), which all advice rests on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,15 @@ SINGLE = "One method for all logs"
 def compared(
     records: Sequence[Record], labels: Sequence[str]
 ) -> tuple[list[str], dict[str, Floats]]:
-    """The best soft method of each condition, and leads (n, num_seeds) by :data:`PAIRS`."""
+    """The best soft method of each condition, and the leads of one method above another.
+
+    Args:
+        records: of all conditions.
+        labels: of the n conditions.
+
+    Returns:
+        n names of agents, and leads (n, num_seeds) of test eCPM by :data:`PAIRS`.
+    """
     rivals = [best_of(SOFT, records, label) for label in labels]
     filters = [best_of(HARD, records, label) for label in labels]
     against = {
@@ -64,20 +72,20 @@ def compared(
         "hard": list(zip(filters, rivals, strict=True)),
     }
     leads = {
-        name: np.array([_lead(records, *one) for one in zip(labels, pairs, strict=True)])
+        name: np.array([_lead(records, *pair) for pair in zip(labels, pairs, strict=True)])
         for name, pairs in against.items()
     }
     return rivals, leads
 
 
 def _lead(records: Sequence[Record], label: str, pair: tuple[str, str]) -> Floats:
-    """The first agent's test eCPM above the second's, by seed."""
+    """Test eCPM of the first agent minus the second's, by seed: (num_seeds,)."""
     ours, theirs = (values(records, condition=label, agent=name) for name in pair)
     return ours - theirs
 
 
 def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where conditions are but for their rounds; those of one place are all but alike."""
+    """Names of the groups that conditions form which differ in their number of rounds alone."""
     return [str([point[axis] for axis in AXES if axis != "rounds"]) for point in points]
 
 
@@ -87,7 +95,7 @@ def places(
     leads: Mapping[str, Floats],
     logs: Sequence[Mapping[str, float]],
 ) -> list[dict[str, Any]]:
-    """What :mod:`.rules` needs to know of each condition, as JSON can hold it."""
+    """Label, best soft method, leads and log features of each condition, for :mod:`.rules`."""
     return [
         {
             "label": label,
@@ -100,7 +108,7 @@ def places(
 
 
 def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
-    """What one method for all logs costs, without any tuning."""
+    """A table of each method's eCPM, and of what it loses where it is used on all logs untuned."""
     agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
     means = np.array(
         [[values(records, condition=label, agent=a).mean() for a in agents] for label in labels]
@@ -114,7 +122,7 @@ def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
             f"{regret[:, k].max():.2f}",
             str(int((regret[:, k] == 0).sum())),
         ]
-        for k, agent in sorted(enumerate(agents), key=lambda one: regret[:, one[0]].mean())
+        for k, agent in sorted(enumerate(agents), key=lambda place: regret[:, place[0]].mean())
     ]
     header = ["method", "eCPM", "it loses", "at most", "best on logs"]
     note = (

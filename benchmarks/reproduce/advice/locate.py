@@ -1,4 +1,4 @@
-"""Where a log lies on the phase map: what a practitioner can know before any training."""
+"""A log's place on the phase map, and the advice for it: known before any training."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[P
     Raises:
         ValueError: the map is not among them.
     """
-    found = {result["experiment"]: result for result in results}
-    if leads.PHASE_MAP not in found:
+    by_name = {result["experiment"]: result for result in results}
+    if leads.PHASE_MAP not in by_name:
         raise ValueError(
             f"There is no {leads.PHASE_MAP} among the results; make it: recsim-drpo reproduce "
             f"{leads.PHASE_MAP}, "
             "then name its folder by --results."
         )
-    others = found[leads.WORLDS]["data"]["points"] if leads.WORLDS in found else []
-    return found[leads.PHASE_MAP]["data"]["points"], others
+    others = by_name[leads.WORLDS]["data"]["points"] if leads.WORLDS in by_name else []
+    return by_name[leads.PHASE_MAP]["data"]["points"], others
 
 
 def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]:
@@ -58,7 +58,7 @@ def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]
 def locate(
     features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
 ) -> list[Table]:
-    """Facts of a log beside those of the map's logs, what the rules say, and its neighbours.
+    """Tables of a log's features, of what the rules of thumb advise, and of the nearest logs.
 
     Args:
         features: of :func:`.log_features.log_features`.
@@ -73,15 +73,15 @@ def locate(
 
 
 def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
-    """All rules by what can be measured on a log, with what they lose; the better ones in bold."""
+    """A table of all rules of thumb with their losses; the best rule of each choice in bold."""
     rows = []
     for name, (first, second) in leads.PAIRS.items():
-        found = _judged(points, elsewhere, name)
-        for one in found:
-            rule = f"{first} {one.rule.describe(FEATURES)}"
-            shown = f"**{rule}**" if one is best_judged(found) else rule
-            chosen = f"{one.chosen[0]} of {len(elsewhere)}, {one.chosen[1]} rightly"
-            rows.append([f"{first}, or {second}", shown, *_losses(one), chosen])
+        candidates = _judged(points, elsewhere, name)
+        for judged in candidates:
+            rule = f"{first} {judged.rule.describe(FEATURES)}"
+            shown = f"**{rule}**" if judged is best_judged(candidates) else rule
+            chosen = f"{judged.chosen[0]} of {len(elsewhere)}, {judged.chosen[1]} rightly"
+            rows.append([f"{first}, or {second}", shown, *_losses(judged), chosen])
     header = ["choose", "rule", *_LOSSES, "elsewhere it chooses the first"]
     return Table("Rules by the log alone", header, rows, _NOTE)
 
@@ -108,12 +108,13 @@ _NEAR_NOTE = (
 )
 
 
-def _losses(one: Judged) -> list[str]:
-    return ["" if math.isnan(loss) else f"{loss:.3f}" for loss in (*one.on_the_map, *one.elsewhere)]
+def _losses(judged: Judged) -> list[str]:
+    losses = (*judged.on_the_map, *judged.elsewhere)
+    return ["" if math.isnan(loss) else f"{loss:.3f}" for loss in losses]
 
 
 def _row(features: Mapping[str, float]) -> Floats:
-    """Features in the units that distances are measured in."""
+    """Features of a log as distances between logs need them: counts as logarithms."""
     values = [features[name] for name in FEATURES]
     return np.array(
         [
@@ -153,10 +154,10 @@ def _answers(
     here = features_of([features])
     rows = []
     for name, (first, second) in leads.PAIRS.items():
-        one = best_judged(_judged(points, elsewhere, name))
-        answer = first if one.rule(here)[0] else second
-        rule = f"{first} {one.rule.describe(FEATURES)}"
-        rows.append([f"{first}, or {second}", answer, rule, *_losses(one)])
+        best = best_judged(_judged(points, elsewhere, name))
+        answer = first if best.rule(here)[0] else second
+        rule = f"{first} {best.rule.describe(FEATURES)}"
+        rows.append([f"{first}, or {second}", answer, rule, *_losses(best)])
     header = ["choose", "here", "by the rule", *_LOSSES]
     return Table("What the rules of thumb say", header, rows, _NOTE)
 

@@ -1,4 +1,4 @@
-"""What a practitioner can measure on a log.
+"""Features of a log that a practitioner can measure.
 
 A log has contexts, items and rewards; who logged what, the noise in the rewards and the users'
 interests are not in it. The features use no more than that.
@@ -28,7 +28,7 @@ def features_of_log(log: Transitions) -> dict[str, float]:
 
 
 def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
-    r"""Facts of a log, by name.
+    r"""Features of a log, by name.
 
     ``rounds``; ``above_mean``, the share of rounds whose reward is above the mean; ``skewness`` and
     ``reward_gini``, of the rewards; ``signal_to_noise``, the variance of items' mean rewards by the
@@ -57,7 +57,7 @@ def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
 
 
 def signal_to_noise(rewards: NDArray[np.float64], items: NDArray[np.int64]) -> float:
-    """Variance between items by variance within items, of one-way analysis of variance.
+    """Ratio of the variance between items to that within items, by one-way analysis of variance.
 
     The moment estimator for groups of unequal size: (MSB - MSW) / n_0 / MSW, at least 0, over items
     that were shown twice or more; 0 where fewer than two were.

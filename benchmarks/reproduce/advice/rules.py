@@ -1,4 +1,4 @@
-"""Rules of thumb: from what is known of a log, which of two methods to choose."""
+"""Rules of thumb (decision stumps): which of two methods to choose, by features of a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
 
 Point = Mapping[str, Any]
-"""A condition as :func:`.phase_map.places` tells it: its ``log`` and its ``leads``."""
+"""A condition as :func:`.leads.places` describes it: its ``log`` and its ``leads``."""
 
 
 def features_of(logs: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
@@ -22,7 +22,7 @@ def features_of(logs: Sequence[Mapping[str, float]]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Stump:
-    """A rule of one threshold.
+    """A rule of one threshold on one feature (a decision stump).
 
     Attributes:
         feature: column that it looks at; -1: it says ``above`` whatever it sees.
@@ -50,7 +50,9 @@ class Stump:
 
 
 def fit_stump(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Stump:
-    """The stump that gains most by saying yes; of equal ones the first, a constant before all.
+    """The stump of largest gain: the sum of the gains of the rows that it says yes to.
+
+    Of equal ones it is the first, and a constant comes before all.
 
     Args:
         x: (n, k) features.
@@ -101,7 +103,7 @@ Fit = Callable[[NDArray[np.float64], NDArray[np.float64]], Rule]
 
 
 def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
-    """The rule of two thresholds that gains most by saying yes, or a stump that gains as much.
+    """The rule of two thresholds of largest gain, or a stump if that gains as much.
 
     Args:
         x: (n, k) features.
@@ -116,8 +118,7 @@ def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
     both = (says * gains) @ says.T.astype(np.float64)
     either = each[:, None] + each - both
     most = gains[alone(x)].sum() + 1e-9 * np.abs(gains).sum()
-    found = max(both.max(), either.max())
-    if found <= most:
+    if max(both.max(), either.max()) <= most:
         return alone
     is_either = bool(either.max() > both.max())
     i, j = np.unravel_index((either if is_either else both).argmax(), both.shape)
@@ -125,19 +126,27 @@ def fit_pair(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
 
 
 def _all_stumps(x: NDArray[np.float64]) -> list[Stump]:
-    """A stump between any two neighbouring values of any feature, in both directions."""
-    found = []
-    for feature in range(x.shape[1]):
-        known = np.unique(x[:, feature])
-        for threshold in (known[1:] + known[:-1]) / 2:
-            found += [Stump(feature, float(threshold), above) for above in (True, False)]
-    return found
+    """All stumps with a threshold between two neighbouring values of a feature, either way."""
+    return [
+        Stump(feature, float(threshold), above)
+        for feature in range(x.shape[1])
+        for known in [np.unique(x[:, feature])]
+        for threshold in (known[1:] + known[:-1]) / 2
+        for above in (True, False)
+    ]
 
 
 def leave_out(
     x: NDArray[np.float64], gains: NDArray[np.float64], groups: Sequence[str], fit: Fit
 ) -> NDArray[np.bool_]:
-    """What a rule fitted on all other groups says of each row: (n, k), (n,), n names to (n,)."""
+    """Answers (n,) for each row by a rule that was fitted on all other groups.
+
+    Args:
+        x: (n, k) features.
+        gains: (n,) what yes is worth above no.
+        groups: the group of each row.
+        fit: makes a rule.
+    """
     names = np.array(groups)
     answers = np.empty(len(gains), dtype=np.bool_)
     for name in set(groups):
@@ -147,7 +156,7 @@ def leave_out(
 
 
 def fit_constant(x: NDArray[np.float64], gains: NDArray[np.float64]) -> Rule:
-    """Always or never, whichever gains more."""
+    """The rule without a threshold, always or never, that gains more."""
     return fit_stump(x[:, :0], gains)
 
 
@@ -156,19 +165,19 @@ FITS: tuple[Fit, ...] = (fit_constant, fit_stump, fit_pair)
 
 
 def losses(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> list[float]:
-    """What answers lose, and what always yes and always no would: see :func:`lost`."""
+    """Mean losses, as of :func:`lost`, of the answers, of always yes and of always no."""
     constant = (np.full(len(gains), answer) for answer in (True, False))
     return [lost(gains, answers) for answers in (says, *constant)]
 
 
 def lost(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> float:
-    """What answers lose on average against always knowing whether a gain is positive."""
+    """Mean loss (regret) of answers against an oracle that says yes where the gain is positive."""
     return float((np.maximum(gains, 0.0) - np.where(says, gains, 0.0)).mean())
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A rule that was fitted on a map, and what it loses where it was not fitted.
+    """A rule with its losses on logs that it was not fitted on.
 
     Attributes:
         rule: fitted on the whole map.
@@ -186,7 +195,7 @@ class Judged:
 def judge(
     points: Sequence[Point], groups: Sequence[str], elsewhere: Sequence[Point], name: str
 ) -> list[Judged]:
-    """Rules by :data:`FITS` for a lead of that name, fitted on points and tried elsewhere too.
+    """A rule by each of :data:`FITS` for one lead, with its losses on left-out and on other logs.
 
     Args:
         points: conditions of a map.
@@ -195,7 +204,7 @@ def judge(
         name: of the lead.
     """
     x, gains = _seen(points, name)
-    found = []
+    judged = []
     for fit in FITS:
         rule = fit(x, gains)
         others, chosen = [float("nan")] * 3, (0, 0)
@@ -204,13 +213,13 @@ def judge(
             says = rule(there)
             others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
         left_out = losses(gains, leave_out(x, gains, groups, fit))
-        found.append(Judged(rule, left_out, others, chosen))
-    return found
+        judged.append(Judged(rule, left_out, others, chosen))
+    return judged
 
 
-def best_judged(found: Sequence[Judged]) -> Judged:
-    """The rule that loses least where it was not fitted, on the map and elsewhere alike."""
-    return min(found, key=lambda one: float(np.nanmean([one.on_the_map[0], one.elsewhere[0]])))
+def best_judged(rules: Sequence[Judged]) -> Judged:
+    """The rule of smallest mean loss over left-out logs of the map and logs of other worlds."""
+    return min(rules, key=lambda rule: float(np.nanmean([rule.on_the_map[0], rule.elsewhere[0]])))
 
 
 def _seen(points: Sequence[Point], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

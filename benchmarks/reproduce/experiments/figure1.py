@@ -20,16 +20,22 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from recsim_drpo.benchmarks.calibrate import log_misfit
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
-from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds, scenario
+from recsim_drpo.benchmarks.reproduce.framework.conditions import (
+    Condition,
+    OtherWorld,
+    other_worlds,
+    scenario,
+)
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.shapes import (
     MISFIT,
@@ -45,6 +51,9 @@ from recsim_drpo.reporting import paper, paper_figures
 from recsim_drpo.simulator.config import ECPM_PER_REWARD, POLICIES, LoggingConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.world import make_world
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "figure1"
 COMMAND = "recsim-drpo reproduce figure1"
@@ -66,7 +75,7 @@ _BASELINE_ROUNDS = 2_000  # that V(x), exact over all items, is computed for
 
 
 def measure(condition: Condition, seed: int, device: str) -> dict[str, Any]:
-    """One seed's log, as JSON can hold it.
+    """Measurements of one seed's log, as JSON can hold them.
 
     Returns:
         ``curves``: eCPM at :data:`SHARES` by :data:`READINGS`; ``below``: the share of rounds by
@@ -96,7 +105,9 @@ def measure(condition: Condition, seed: int, device: str) -> dict[str, Any]:
             name: (ECPM_PER_REWARD * curve).tolist()
             for name, curve in zip(READINGS, curves, strict=True)
         },
-        "below": {name: float(one.mean()) for name, one in zip(BASELINES, below, strict=True)},
+        "below": {
+            name: float(is_below.mean()) for name, is_below in zip(BASELINES, below, strict=True)
+        },
         "half": float((true >= at[0] / 2.0).mean()),
         "fifth": float((true < at[0] / 5.0).mean()),
         "components": {
@@ -121,10 +132,15 @@ def _tenths(rewards: Floats) -> Floats:
     return np.array([tenth.mean() for tenth in best_first[:-1]])
 
 
-def run(settings: Settings) -> dict[str, Any]:
-    """Log, measure, judge: 10 logs of each scenario, or 2."""
+def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, Any]:
+    """The result of Figure 1, from 10 logs of each scenario, or 2 where it is quick.
+
+    Args:
+        settings: how.
+        elsewhere: other worlds to show; none are those of the robustness set.
+    """
     started = time.monotonic()
-    conditions = {name: settings.condition(scenario(name)) for name in SCENARIOS}
+    conditions = {name: settings.size.condition(scenario(name)) for name in SCENARIOS}
     seeds = settings.seeds(full=10, quick=2)
     plan = {
         "name": NAME,
@@ -134,26 +150,26 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     store = Store(settings.folder / NAME, plan)
     jobs = [(name, seed) for name in SCENARIOS for seed in seeds]
-    found: dict[str, list[Measured]] = {name: [] for name in SCENARIOS}
+    logs: dict[str, list[Measured]] = {name: [] for name in SCENARIOS}
     with threads(1):
         for name, seed in tqdm(jobs, NAME, unit="log", disable=None if settings.progress else True):
             make = partial(measure, conditions[name], seed, settings.device)
-            found[name].append(store.kept(f"{name}-seed-{seed}", make))
+            logs[name].append(store.kept(f"{name}-seed-{seed}", make))
     return report_of(
         NAME,
         settings,
         [plan],
         [],
         [
-            *(_curves(name, logs) for name, logs in found.items()),
-            _fits(found),
-            _shares(found),
-            _components(found),
-            _elsewhere(1 if settings.quick else 8),
+            *(_curves(name, measured) for name, measured in logs.items()),
+            _fits(logs),
+            _shares(logs),
+            _components(logs),
+            _elsewhere(elsewhere or other_worlds(1 if settings.quick else 8)),
         ],
-        [verdict for name, logs in found.items() for verdict in verdicts(name, logs)],
+        [verdict for name, measured in logs.items() for verdict in verdicts(name, measured)],
         time.monotonic() - started,
-        found,
+        logs,
     )
 
 
@@ -177,12 +193,12 @@ def _curves(name: str, logs: Sequence[Measured]) -> Table:
     return Table(f"Figure 1, {name}", header, rows, note)
 
 
-def _fits(found: Mapping[str, Sequence[Measured]]) -> Table:
+def _fits(logs: Mapping[str, Sequence[Measured]]) -> Table:
     rows = []
-    for name, logs in found.items():
+    for name, measured in logs.items():
         for reading in READINGS:
-            fits = np.array([zipf_fit(SHARES, c) for c in over_seeds(logs, "curves", reading)])
-            cells = [mean_of(one) if np.isfinite(one).all() else "" for one in fits.T]
+            fits = np.array([zipf_fit(SHARES, c) for c in over_seeds(measured, "curves", reading)])
+            cells = [mean_of(column) if np.isfinite(column).all() else "" for column in fits.T]
             rows.append([name, reading, *cells])
     rows.append(["paper", "", *(f"{value:.2f}" for value in zipf_fit(SHARES, paper.FIGURE_1))])
     header = ["logs", "eCPM", "exponent", "R²", "exponent, log-log", "R², log-log"]
@@ -190,15 +206,15 @@ def _fits(found: Mapping[str, Sequence[Measured]]) -> Table:
     return Table("Zipf's law", header, rows, note)
 
 
-def _shares(found: Mapping[str, Sequence[Measured]]) -> Table:
+def _shares(logs: Mapping[str, Sequence[Measured]]) -> Table:
     rows = [
         [
             name,
-            mean_of(over_seeds(logs, "half")),
-            mean_of(over_seeds(logs, "fifth")),
-            *(mean_of(over_seeds(logs, "below", baseline)) for baseline in BASELINES),
+            mean_of(over_seeds(measured, "half")),
+            mean_of(over_seeds(measured, "fifth")),
+            *(mean_of(over_seeds(measured, "below", baseline)) for baseline in BASELINES),
         ]
-        for name, logs in found.items()
+        for name, measured in logs.items()
     ]
     header = ["logs", "worth at least a half", "worth less than a fifth", *BASELINES]
     note = (
@@ -208,17 +224,17 @@ def _shares(found: Mapping[str, Sequence[Measured]]) -> Table:
     return Table("High values and low ones", header, rows, note)
 
 
-def _components(found: Mapping[str, Sequence[Measured]]) -> Table:
+def _components(logs: Mapping[str, Sequence[Measured]]) -> Table:
     rows = []
-    for name, logs in found.items():
+    for name, measured in logs.items():
         for component in POLICIES:
-            curves = over_seeds(logs, "components", component, "curve")
+            curves = over_seeds(measured, "components", component, "curve")
             rows.append(
                 [
                     name,
                     component,
-                    f"{over_seeds(logs, 'components', component, 'rounds').mean():.1%}",
-                    mean_of(over_seeds(logs, "components", component, "ecpm")),
+                    f"{over_seeds(measured, 'components', component, 'rounds').mean():.1%}",
+                    mean_of(over_seeds(measured, "components", component, "ecpm")),
                     *(mean_of(curves[:, place]) for place in (0, 4, 8)),
                 ]
             )
@@ -226,14 +242,14 @@ def _components(found: Mapping[str, Sequence[Measured]]) -> Table:
     return Table("Who logged what", header, rows, "True eCPM of its own rounds, best first.")
 
 
-def _elsewhere(count: int) -> Table:
+def _elsewhere(worlds: Sequence[OtherWorld]) -> Table:
     rows = [
         [
             f"world {world.number}, {name}",
             *(f"{world.facts[f'{name}_deciles'][place]:.2f}" for place in (1, 4, 8)),
             f"{world.facts[f'{name}_figure_1_misfit']:.2f}",
         ]
-        for world in other_worlds(count)
+        for world in worlds
         for name in SCENARIOS
     ]
     theirs = paper.FIGURE_1 / paper.FIGURE_1[0]
@@ -243,67 +259,69 @@ def _elsewhere(count: int) -> Table:
 
 
 def verdicts(name: str, logs: Sequence[Measured]) -> list[Verdict]:
-    """What becomes of each claim in the logs of one scenario."""
-    curves = {reading: over_seeds(logs, "curves", reading) for reading in READINGS}
-    fits = {
-        reading: np.array([zipf_fit(SHARES, one) for one in found])
-        for reading, found in curves.items()
-    }
-    half, fifth = over_seeds(logs, "half"), over_seeds(logs, "fifth")
+    """The verdicts on Figure 1's claims by the logs of one scenario."""
     below = {baseline: over_seeds(logs, "below", baseline) for baseline in BASELINES}
-    misfit = np.array([log_misfit(one, paper.FIGURE_1) for one in curves[READINGS[0]]])
-    rounds = {
-        component: float(over_seeds(logs, "components", component, "rounds").mean())
-        for component in POLICIES
+    return [
+        _zipf_verdict(name, logs),
+        _high_verdict(name, logs),
+        _low_verdict(name, logs),
+        _baseline_verdict(name, below),
+        _shape_verdict(name, logs),
+    ]
+
+
+def _zipf_verdict(name: str, logs: Sequence[Measured]) -> Verdict:
+    fits = {
+        reading: np.array(
+            [zipf_fit(SHARES, curve) for curve in over_seeds(logs, "curves", reading)]
+        )
+        for reading in READINGS
     }
     theirs = zipf_fit(SHARES, paper.FIGURE_1)
+    return Verdict(
+        f"Figure 1, {name}: Zipf's law",
+        "eCPM of logged rounds, best first, exhibits a strict Zipfian distribution.",
+        f"R² {theirs.explained:.2f}, exponent {theirs.exponent:.2f} "
+        f"({theirs.log_explained:.2f} on log-log axes)",
+        "; ".join(
+            f"{reading}: R² {mean_of(explained)}, exponent {mean_of(exponents)}"
+            for reading, (exponents, explained) in ((r, fit.T[:2]) for r, fit in fits.items())
+        ),
+        _at_least(fits[READINGS[0]][:, 1], EXPLAINED),
+        f"the true eCPM at the share decides; R² is to be at least {EXPLAINED:g}",
+        COMMAND,
+    )
 
-    def fitted(reading: str) -> str:
-        exponents, parts = fits[reading].T[:2]
-        return f"{reading}: R² {mean_of(parts)}, exponent {mean_of(exponents)}"
 
-    return [
-        Verdict(
-            f"Figure 1, {name}: Zipf's law",
-            "eCPM of logged rounds, best first, exhibits a strict Zipfian distribution.",
-            f"R² {theirs.explained:.2f}, exponent {theirs.exponent:.2f} "
-            f"({theirs.log_explained:.2f} on log-log axes)",
-            "; ".join(fitted(reading) for reading in READINGS),
-            _at_least(fits[READINGS[0]][:, 1], EXPLAINED),
-            f"the true eCPM at the share decides; R² is to be at least {EXPLAINED:g}",
-            COMMAND,
-        ),
-        Verdict(
-            f"Figure 1, {name}: high values",
-            "High-value signals are extremely sparse.",
-            "18 % of the rounds are worth half of the round at 10 %",
-            mean_of(half),
-            _at_least(-half, -SPARSE),
-            f"at most {SPARSE:.0%} of the rounds are to be; the expert logs {rounds['expert']:.0%} "
-            f"of them, popularity {rounds['popularity']:.0%}",
-            COMMAND,
-        ),
-        Verdict(
-            f"Figure 1, {name}: low values",
-            "The vast majority of interactions is low-value noise.",
-            "70 % of the rounds are worth less than a fifth of the round at 10 %",
-            mean_of(fifth),
-            _at_least(fifth, LOW_VALUE),
-            f"at least {LOW_VALUE:.0%} of the rounds are to be",
-            COMMAND,
-        ),
-        _baseline_verdict(name, below),
-        Verdict(
-            f"Figure 1, {name}: shape",
-            "The simulator's logs have the shape of the production system's.",
-            " / ".join(f"{value:.2g}" for value in paper.FIGURE_1 / paper.FIGURE_1[0]),
-            " / ".join(f"{x:.2g}" for x in _relative(curves[READINGS[0]]).mean(axis=0)),
-            _at_least(-misfit, -MISFIT),
-            f"root mean square of the log ratio: {mean_of(misfit)}, to be at most {MISFIT:.2f}. "
-            f"{_MISSED[name]}",
-            COMMAND,
-        ),
-    ]
+def _high_verdict(name: str, logs: Sequence[Measured]) -> Verdict:
+    half = over_seeds(logs, "half")
+    expert, popularity = (
+        float(over_seeds(logs, "components", component, "rounds").mean())
+        for component in ("expert", "popularity")
+    )
+    return Verdict(
+        f"Figure 1, {name}: high values",
+        "High-value signals are extremely sparse.",
+        "18 % of the rounds are worth half of the round at 10 %",
+        mean_of(half),
+        _at_least(-half, -SPARSE),
+        f"at most {SPARSE:.0%} of the rounds are to be; the expert logs {expert:.0%} "
+        f"of them, popularity {popularity:.0%}",
+        COMMAND,
+    )
+
+
+def _low_verdict(name: str, logs: Sequence[Measured]) -> Verdict:
+    fifth = over_seeds(logs, "fifth")
+    return Verdict(
+        f"Figure 1, {name}: low values",
+        "The vast majority of interactions is low-value noise.",
+        "70 % of the rounds are worth less than a fifth of the round at 10 %",
+        mean_of(fifth),
+        _at_least(fifth, LOW_VALUE),
+        f"at least {LOW_VALUE:.0%} of the rounds are to be",
+        COMMAND,
+    )
 
 
 def _baseline_verdict(name: str, below: Mapping[str, Floats]) -> Verdict:
@@ -325,23 +343,41 @@ def _baseline_verdict(name: str, below: Mapping[str, Floats]) -> Verdict:
     )
 
 
+def _shape_verdict(name: str, logs: Sequence[Measured]) -> Verdict:
+    curves = over_seeds(logs, "curves", READINGS[0])
+    misfit = np.array([log_misfit(curve, paper.FIGURE_1) for curve in curves])
+    return Verdict(
+        f"Figure 1, {name}: shape",
+        "The simulator's logs have the shape of the production system's.",
+        " / ".join(f"{value:.2g}" for value in paper.FIGURE_1 / paper.FIGURE_1[0]),
+        " / ".join(f"{value:.2g}" for value in _relative(curves).mean(axis=0)),
+        _at_least(-misfit, -MISFIT),
+        f"root mean square of the log ratio: {mean_of(misfit)}, to be at most {MISFIT:.2f}. "
+        f"{_MISSED[name]}",
+        COMMAND,
+    )
+
+
 def _at_least(scores: Floats, bound: float) -> str:
     return answer(interval(scores - bound))
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> None:
-    """eCPM at shares of the rounds: true and logged, and of the logging agent's components."""
-    found = result["data"]
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of eCPM at shares of the rounds: true and logged, and by the logging component."""
+    scenarios = result["data"]
     curves = {
         f"{name}, {reading.split(',')[0]}": over_seeds(logs, "curves", reading).mean(axis=0)
-        for name, logs in found.items()
+        for name, logs in scenarios.items()
         for reading in (READINGS[0], READINGS[2])
     }
-    paper_figures.deciles(folder / NAME, curves, ylabel="eCPM, relative to 10 %")
-    components = {
-        name: over_seeds(found["medium"], "components", name, "curve").mean(axis=0)
+    of_components = {
+        name: over_seeds(scenarios["medium"], "components", name, "curve").mean(axis=0)
         for name in POLICIES
     }
-    paper_figures.deciles(
-        folder / f"{NAME}-components", components, ylabel="eCPM, relative to 10 %"
-    )
+    return {
+        name: paper_figures.deciles(folder / name, lines, ylabel="eCPM, relative to 10 %")
+        for name, lines in ((NAME, curves), (f"{NAME}-components", of_components))
+    }
+
+
+EXPERIMENT = Experiment(NAME, "how eCPM is spread over logged rounds", run, draw)

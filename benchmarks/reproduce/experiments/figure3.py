@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -27,11 +28,15 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "figure3"
 COMMAND = "recsim-drpo reproduce figure3"
@@ -66,39 +71,39 @@ _NEAR = 0.9  # share of the optimum
 _LINEAR = 0.9  # of the variance
 
 
-def _bases() -> tuple[Condition, Condition]:
+def readings() -> tuple[Condition, Condition]:
+    """The log without noise, by both readings of how π_rand draws: by popularity, uniformly."""
     popular = scenario("medium")
     uniform = replace(popular, label="medium, uniform noise", logging={"random_exponent": 0.0})
     return popular, uniform
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    bases = _bases()[:1] if settings.quick else _bases()
+    """The result of Figure 3: agents trained at every share of noise."""
+    bases = readings()[:1] if settings.quick else readings()
     conditions = [noise_injected(base, ratio) for base in bases for ratio in RATIOS]
     some = ("bc", "awr", "asymre", "drpo") if settings.quick else AGENTS
     agents = {name: UNTUNED[name] for name in some}
-    study = settings.study(NAME, conditions, agents, full=20, quick=2, curves=False)
-    return report_of_study(
-        settings,
-        study,
-        lambda records: [_table(records, base) for base in bases],
-        lambda records: [one for base in bases for one in _verdicts(records, base)],
+    study = Study.of(settings, NAME, conditions, agents, full=20, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, bases=bases))
+
+
+def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
+    """A table of eCPM by share of noise and the verdicts, for each reading of the noise."""
+    return Findings(
+        [_table(records, base) for base in bases],
+        [verdict for base in bases for verdict in _verdicts(records, base)],
     )
 
 
 def scores(records: Sequence[Record], base: Condition, ratio: float, agent: str) -> Floats:
-    """eCPM over seeds at one noise ratio."""
+    """Test eCPM (num_seeds,) of an agent at one noise ratio."""
     return values(records, condition=noise_injected(base, ratio).label, agent=agent)
-
-
-def _agents(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(record["agent"] for record in records))
 
 
 def _table(records: Sequence[Record], base: Condition) -> Table:
     rows = []
-    for agent in _agents(records):
+    for agent in distinct(records, "agent"):
         paper = " / ".join(f"{x:.2f}" for x in PAPER[agent]) if agent in PAPER else ""
         cells = [mean_of(scores(records, base, ratio, agent)) for ratio in RATIOS]
         rows.append([agent, *cells, paper])
@@ -107,7 +112,7 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
 
 
 def _verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    there = _agents(records)
+    there = distinct(records, "agent")
     return [
         *_drpo_verdicts(records, base),
         *(v for a in ("awr", "asymre") for v in _degradation_verdicts(records, base, a)),
@@ -146,7 +151,7 @@ def _drpo_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
 
 def _degradation_verdicts(records: Sequence[Record], base: Condition, agent: str) -> list[Verdict]:
     runs = [scores(records, base, ratio, agent) for ratio in RATIOS]
-    curve = np.array([one.mean() for one in runs])
+    curve = np.array([ecpm.mean() for ecpm in runs])
     slope, level = np.polyfit(RATIOS, curve, 1)
     left = curve - (level + slope * np.array(RATIOS))
     explained = 1.0 - float((left**2).sum() / max(((curve - curve.mean()) ** 2).sum(), 1e-12))
@@ -190,7 +195,7 @@ def _ahead_verdict(records: Sequence[Record], base: Condition, agent: str) -> Ve
 
 def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
     runs = [scores(records, base, ratio, "apg") for ratio in RATIOS]
-    best = max(runs, key=lambda one: float(one.mean()))
+    best = max(runs, key=lambda ecpm: float(ecpm.mean()))
     return Verdict(
         f"Figure 3, {base.label}: vanilla AsymRe",
         "Unweighted advantages collapse at every noise ratio.",
@@ -202,16 +207,22 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
     )
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """eCPM against the noise ratio, a line for each agent."""
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of eCPM against the noise ratio, a line for each agent."""
     records = result["records"]
-    known = {record["condition"] for record in records}
-    for number, base in enumerate(_bases()):
+    known = distinct(records, "condition")
+    figures = {}
+    for number, base in enumerate(readings()):
         if noise_injected(base, 0.0).label not in known:
             continue
         lines = {
             agent: [interval(scores(records, base, ratio, agent)) for ratio in RATIOS]
-            for agent in _agents(records)
+            for agent in distinct(records, "agent")
         }
-        name = folder / (NAME if number == 0 else f"{NAME}-uniform")
-        plots.sweep(name, 100 * np.array(RATIOS), lines, "noise ratio (%)", "eCPM")
+        name = NAME if number == 0 else f"{NAME}-uniform"
+        shares = 100 * np.array(RATIOS)
+        figures[name] = plots.sweep(folder / name, shares, lines, "noise ratio (%)", "eCPM")
+    return figures
+
+
+EXPERIMENT = Experiment(NAME, "noise injection, 0 to 80 %", run, draw)

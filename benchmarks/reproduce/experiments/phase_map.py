@@ -1,4 +1,4 @@
-"""Where hard filtering wins: a map over four properties of logs.
+"""The phase map: where hard filtering wins, over four properties of logs.
 
 The paper concludes that "as we move from clean benchmarks to noisy production data, explicit data
 rejection becomes a prerequisite for robustness", and that "soft-weighting suffices for mild
@@ -20,11 +20,11 @@ and no p-value by flipping signs is below 0.25.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,9 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     noise_injected,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, signed
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import select
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
@@ -57,6 +58,9 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import seed_interval
 from recsim_drpo.training.sweep import Trained
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "phase-map"
 COMMAND = "recsim-drpo reproduce phase-map"
@@ -78,7 +82,7 @@ _LEVEL = 0.05
 
 
 class LogStudy(Study):
-    """A study whose records have ``log`` as well: what can be measured on the run's log."""
+    """A study whose records hold the features of the run's log as well, under ``log``."""
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """The log's features."""
@@ -98,8 +102,7 @@ def condition_at(point: Mapping[str, float]) -> Condition:
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    started = time.monotonic()
+    """The result of the phase map: agents trained at every point of the grid."""
     axes = QUICK_AXES if settings.quick else AXES
     points: list[Point] = [
         dict(zip(axes, place, strict=True)) for place in itertools.product(*axes.values())
@@ -107,18 +110,17 @@ def run(settings: Settings) -> dict[str, Any]:
     some = QUICK_AGENTS if settings.quick else AGENTS
     agents = {name: UNTUNED[name] for name in some}
     conditions = [condition_at(point) for point in points]
-    study = settings.study(NAME, conditions, agents, full=3, quick=2, curves=False, kind=LogStudy)
-    records = settings.run(study)
-    labels = [condition.label for condition in conditions]
+    study = LogStudy.of(settings, NAME, conditions, agents, full=3, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, points=points))
+
+
+def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
+    """Tables of leads and of rules of thumb, the verdicts, and the points of the map."""
+    labels = [condition_at(point).label for point in points]
     rivals, leads = compared(records, labels)
     measured = [_measured(records, label) for label in labels]
-    found = places(labels, rivals, leads, measured)
-    data = {"points": [point | place for point, place in zip(points, found, strict=True)]}
-    return report_of(
-        NAME,
-        settings,
-        [study.plan()],
-        records,
+    told = places(labels, rivals, leads, measured)
+    return Findings(
         [
             single_methods(records, labels),
             _counts(leads),
@@ -127,15 +129,14 @@ def run(settings: Settings) -> dict[str, Any]:
             _rules(points, measured, leads),
         ],
         _verdicts(points, leads),
-        time.monotonic() - started,
-        data,
+        {"points": [point | place for point, place in zip(points, told, strict=True)]},
     )
 
 
 def cells(
     points: Sequence[Mapping[str, float]], leads: Floats, x: str, y: str
 ) -> tuple[list[float], list[float], Floats, NDArray[np.bool_]]:
-    """A map over two axes, averaged over the others.
+    """Mean leads over two axes of the map, averaged over the others.
 
     Args:
         points: n places.
@@ -189,8 +190,8 @@ def _counts(leads: Mapping[str, Floats]) -> Table:
     rows = []
     for name, lead in leads.items():
         mean, sure = lead.mean(axis=1), _sure(lead)
-        found = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
-        rows.append([_title(name), str(len(lead)), *(str(int(one.sum())) for one in found)])
+        kinds = (mean > 0, mean < 0, sure & (mean > 0), sure & (mean < 0))
+        rows.append([_title(name), str(len(lead)), *(str(int(kind.sum())) for kind in kinds)])
     seeds = next(iter(leads.values())).shape[1]
     note = f"Sure: moderated t on {seeds} seeds, Holm over conditions, 5 %."
     return Table("Conditions won and lost", header, rows, note)
@@ -272,7 +273,7 @@ def _rules(
 
 
 def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
-    found = []
+    verdicts = []
     for name, lead in leads.items():
         who, rival = PAIRS[name]
         for axis, about in (("noise_share", "random rounds"), ("reward_noise", "reward noise")):
@@ -281,7 +282,7 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
             place = np.array([point[axis] for point in points])
             low, high = (lead[place == end].mean(axis=0) for end in (place.min(), place.max()))
             where = f"Section 7 on the map, {about}, {_title(name)}"
-            found += [
+            verdicts += [
                 by_sign(
                     seed_interval(high),
                     f"{where}: the noisiest logs",
@@ -300,24 +301,30 @@ def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verd
                     COMMAND,
                 ),
             ]
-    return found
+    return verdicts
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """A map for every pair of axes that were varied, for each difference."""
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of mean leads, one for every pair of varied axes and each pair of methods."""
     points = result["data"]["points"]
-    for name in points[0]["leads"]:
-        leads = np.array([point["leads"][name] for point in points])
+    figures = {}
+    for pair in points[0]["leads"]:
+        leads = np.array([point["leads"][pair] for point in points])
         for x, y in itertools.combinations(_varied(points), 2):
             xs, ys, means, significant = cells(points, leads, x, y)
-            plots.heatmap(
-                folder / f"{NAME}-{name}-{x}-{y}".replace("_", "-"),
+            name = f"{NAME}-{pair}-{x}-{y}".replace("_", "-")
+            figures[name] = plots.heatmap(
+                folder / name,
                 means,
                 significant,
                 xs,
                 ys,
                 xlabel=LABELS[x],
                 ylabel=LABELS[y],
-                label=f"eCPM, {_title(name)}",
+                label=f"eCPM, {_title(pair)}",
                 mark="differs from 0 (moderated t, Holm, 5 %)",
             )
+    return figures
+
+
+EXPERIMENT = Experiment(NAME, "where hard filtering wins", run, draw)

@@ -7,10 +7,9 @@ paper's own methods have Table 5's values and no grid.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,45 +22,56 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     collapsed,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
+    Floats,
     difference,
     interval,
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, chosen_offline
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import (
+    agents_of,
+    best_variant,
+    chosen_offline,
+    distinct,
+    select,
+    tuned,
+)
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_profiles, suite, tuned
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table1"
 COMMAND = "recsim-drpo reproduce table1"
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    started = time.monotonic()
+    """The result of Table 1: all agents trained in both scenarios."""
     agents = {n: v[:1] for n, v in GRIDS.items()} if settings.quick else GRIDS
-    study = settings.study(
-        NAME, [scenario(name) for name in SCENARIOS], agents, full=20, quick=2, offline=True
-    )
-    records = settings.run(study)
+    conditions = [scenario(name) for name in SCENARIOS]
+    study = Study.of(settings, NAME, conditions, agents, full=20, quick=2, offline=True)
+    return run_study(settings, study, findings)
+
+
+def findings(records: Sequence[Record]) -> Findings:
+    """Table 1 for each scenario, paired differences, a suite of both, and the verdicts."""
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
-    verdicts, seconds = verdicts_of(records), time.monotonic() - started
-    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds)
+    return Findings(tables, verdicts_of(records))
 
 
 def _overrides(records: Sequence[Record], condition: str, agent: str) -> str:
     variant = best_variant(records, condition, agent)
-    for record in records:
-        if (record["condition"], record["agent"], record["variant"]) == (condition, agent, variant):
-            return ", ".join(f"{k}={v}" for k, v in record["overrides"].items()) or "defaults"
-    raise KeyError(agent)
+    overrides = select(records, condition=condition, agent=agent, variant=variant)[0]["overrides"]
+    return ", ".join(f"{name}={value}" for name, value in overrides.items()) or "defaults"
 
 
 def _table(records: Sequence[Record], condition: str) -> Table:
@@ -69,11 +79,8 @@ def _table(records: Sequence[Record], condition: str) -> Table:
     for agent in agents_of(records):
         ecpm = tuned(records, condition, agent)
         distance = tuned(records, condition, agent, "distance")
-        diverged = sum(
-            r["diverged_at"] is not None
-            for r in records
-            if r["condition"] == condition and r["agent"] == agent
-        )
+        runs = select(records, condition=condition, agent=agent)
+        diverged = sum(record["diverged_at"] is not None for record in runs)
         rows.append(
             [
                 agent,
@@ -87,7 +94,7 @@ def _table(records: Sequence[Record], condition: str) -> Table:
                 f"{published[agent]:.2f}" if agent in published else "",
             ]
         )
-    seeds = len({record["seed"] for record in records})
+    seeds = len(distinct(records, "seed"))
     return Table(
         f"Table 1, {condition}",
         [
@@ -144,61 +151,67 @@ def difference_to_drpo(records: Sequence[Record], condition: str, agent: str) ->
 
 
 def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
-    """What becomes of the claims about Table 1, by the records of all its runs."""
-
-    def mean(condition: str, agent: str, metric: str = "ecpm") -> str:
-        return mean_of(tuned(records, condition, agent, metric))
-
-    found: list[Verdict] = []
-    apg = [tuned(records, c, "apg") for c in SCENARIOS]
-    distances = [tuned(records, c, "apg", "distance") for c in SCENARIOS]
-    found.append(
-        Verdict(
-            "Section 5.3, APG",
-            "APG fails catastrophically in both scenarios, with Dist. above 3.8.",
-            "reward 0.01, Dist. > 3.8",
-            "; ".join(f"{c}: eCPM {mean(c, 'apg')}" for c in SCENARIOS),
-            "holds" if all(map(collapsed, apg, distances)) else "does not hold",
-            f"largest eCPM {max(float(one.max()) for one in apg):.2f}, smallest Dist. "
-            f"{min(float(np.nanmin(one)) for one in distances):.3g}",
-            COMMAND,
-        )
-    )
-    for condition in SCENARIOS:
-        published = PAPER_TABLE_1[condition]
-        for agent in RIVALS:
-            found.append(
-                earns_more(
-                    tuned(records, condition, "drpo"),
-                    tuned(records, condition, agent),
-                    f"Table 1, {condition}: DRPO against {agent}",
-                    f"DRPO earns more than {agent}.",
-                    f"{published['drpo']:.2f} against {published[agent]:.2f}"
-                    if agent in published
-                    else "",
-                    COMMAND,
-                )
-            )
-    for agent in ("iql", "adaptive-bc"):
-        drop = difference(tuned(records, "medium", agent), tuned(records, "extreme", agent))
-        found.append(
-            by_sign(
-                drop,
-                f"Section 5.3, {agent} under heavy noise",
-                f"{agent} degrades from medium quality to extreme noise.",
-                f"{PAPER_TABLE_1['medium'][agent]} to {PAPER_TABLE_1['extreme'][agent]}",
-                f"{mean('medium', agent)} to {mean('extreme', agent)}",
-                COMMAND,
-            )
-        )
+    """The verdicts on the claims about Table 1."""
     ecpm = {c: {a: tuned(records, c, a) for a in agents_of(records)} for c in SCENARIOS}
-    return [*found, *performance_claims.verdicts(ecpm, COMMAND)]
+    return [
+        _apg_fails(records),
+        *(_drpo_against(ecpm[c], c, rival) for c in SCENARIOS for rival in RIVALS),
+        *(_degrades(ecpm, agent) for agent in ("iql", "adaptive-bc")),
+        *performance_claims.verdicts(ecpm, COMMAND),
+    ]
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """Bars for both scenarios, and performance profiles of the six best."""
+def _apg_fails(records: Sequence[Record]) -> Verdict:
+    ecpm = {c: tuned(records, c, "apg") for c in SCENARIOS}
+    distances = [tuned(records, c, "apg", "distance") for c in SCENARIOS]
+    return Verdict(
+        "Section 5.3, APG",
+        "APG fails catastrophically in both scenarios, with Dist. above 3.8.",
+        "reward 0.01, Dist. > 3.8",
+        "; ".join(f"{c}: eCPM {mean_of(scores)}" for c, scores in ecpm.items()),
+        "holds" if all(map(collapsed, ecpm.values(), distances)) else "does not hold",
+        f"largest eCPM {max(float(scores.max()) for scores in ecpm.values()):.2f}, smallest Dist. "
+        f"{min(float(np.nanmin(distance)) for distance in distances):.3g}",
+        COMMAND,
+    )
+
+
+def _drpo_against(ecpm: Mapping[str, Floats], condition: str, rival: str) -> Verdict:
+    published = PAPER_TABLE_1[condition]
+    paper = f"{published['drpo']:.2f} against {published[rival]:.2f}" if rival in published else ""
+    return earns_more(
+        ecpm["drpo"],
+        ecpm[rival],
+        f"Table 1, {condition}: DRPO against {rival}",
+        f"DRPO earns more than {rival}.",
+        paper,
+        COMMAND,
+    )
+
+
+def _degrades(ecpm: performance_claims.Scores, agent: str) -> Verdict:
+    medium, extreme = (ecpm[condition][agent] for condition in ("medium", "extreme"))
+    return by_sign(
+        difference(medium, extreme),
+        f"Section 5.3, {agent} under heavy noise",
+        f"{agent} degrades from medium quality to extreme noise.",
+        f"{PAPER_TABLE_1['medium'][agent]} to {PAPER_TABLE_1['extreme'][agent]}",
+        f"{mean_of(medium)} to {mean_of(extreme)}",
+        COMMAND,
+    )
+
+
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of eCPM as bars for both scenarios, and of performance profiles."""
     records = result["records"]
     agents = agents_of(records)
     bars = {c: [interval(tuned(records, c, agent)) for agent in agents] for c in SCENARIOS}
-    plots.interval_bars(folder / NAME, agents, bars, "eCPM on test users, 95 % interval over seeds")
-    draw_profiles(folder / f"{NAME}-profiles", records)
+    label = "eCPM on test users, 95 % interval over seeds"
+    profiles = f"{NAME}-profiles"
+    return {
+        NAME: plots.interval_bars(folder / NAME, agents, bars, label),
+        profiles: draw_profiles(folder / profiles, records),
+    }
+
+
+EXPERIMENT = Experiment(NAME, "all agents in both scenarios", run, draw)

@@ -1,4 +1,4 @@
-"""What Sections 5.2 and 5.3 conclude from Table 1, as claims that an interval can answer.
+"""The conclusions of Sections 5.2 and 5.3 from Table 1, as claims that an interval can answer.
 
 The paper's words are made numbers in :mod:`.agent_suite`. *Best* is of the paper's own methods by
 mean eCPM on test users, which makes the best rival look a little better than it is.
@@ -37,7 +37,7 @@ Scores = Mapping[str, Mapping[str, Floats]]
 
 
 def verdicts(ecpm: Scores, command: str) -> list[Verdict]:
-    """The verdicts.
+    """The verdicts on what Sections 5.2 and 5.3 conclude from Table 1.
 
     Args:
         ecpm: of ``"medium"`` and ``"extreme"``, paired by seed, of all agents of the paper.
@@ -57,7 +57,7 @@ def verdicts(ecpm: Scores, command: str) -> list[Verdict]:
 
 
 def best(ecpm: Mapping[str, Floats], among: Sequence[str]) -> str:
-    """The agent of largest mean."""
+    """The agent of largest mean eCPM over seeds, of those that were run."""
     return max((name for name in among if name in ecpm), key=lambda name: float(ecpm[name].mean()))
 
 

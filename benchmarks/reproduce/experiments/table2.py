@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table2"
 COMMAND = "recsim-drpo reproduce table2"
@@ -54,14 +58,19 @@ AGENTS: Variants = {
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
+    """The result of Table 2: DRPO and its parts trained in both scenarios."""
     conditions = [scenario(name) for name in SCENARIOS]
-    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2)
-    return report_of_study(settings, study, lambda r: [_table(r), _readings(r)], _verdicts)
+    study = Study.of(settings, NAME, conditions, AGENTS, full=20, quick=2)
+    return run_study(settings, study, findings)
+
+
+def findings(records: Sequence[Record]) -> Findings:
+    """Table 2, a table of other fixed shares, and the verdicts."""
+    return Findings([_table(records), _readings(records)], _verdicts(records))
 
 
 def scores(records: Sequence[Record], condition: str, row: str) -> Floats:
-    """eCPM over seeds of a row of Table 2."""
+    """Test eCPM (num_seeds,) of a row of Table 2."""
     agent, variant = ROWS[row]
     return values(records, condition=condition, agent=agent, variant=variant)
 
@@ -79,11 +88,11 @@ def _readings(records: Sequence[Record]) -> Table:
     rows = []
     for offset, name in ((0, "filter alone"), (len(KAPPAS), "both, fixed")):
         for number, kappa in enumerate(KAPPAS):
-            found = [
+            cells = [
                 mean_of(values(records, condition=c, agent="drpo", variant=offset + number))
                 for c in SCENARIOS
             ]
-            rows.append([name, f"{kappa:g}", *found])
+            rows.append([name, f"{kappa:g}", *cells])
     return Table("Table 2, other fixed shares", ["configuration", "κ", *SCENARIOS], rows)
 
 
@@ -94,11 +103,11 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
         ("the adaptive mechanism adds to a fixed filter", 2, 3),
     )
     names = list(ROWS)
-    found = []
+    verdicts = []
     for condition in SCENARIOS:
         for statement, before, after in steps:
             low, high = (scores(records, condition, names[k]) for k in (before, after))
-            found.append(
+            verdicts.append(
                 earns_more(
                     high,
                     low,
@@ -109,7 +118,7 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 )
             )
         alone = scores(records, condition, names[0])
-        found.append(
+        verdicts.append(
             Verdict(
                 f"Table 2, {condition}: row 1",
                 "Hard filtering without a soft base collapses.",
@@ -121,13 +130,15 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 COMMAND,
             )
         )
-    return found
+    return verdicts
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """Bars for both scenarios."""
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture of eCPM as bars for both scenarios."""
     records = result["records"]
     bars = {c: [interval(scores(records, c, row)) for row in ROWS] for c in SCENARIOS}
-    plots.interval_bars(
-        folder / NAME, list(ROWS), bars, "eCPM on test users, 95 % interval over seeds"
-    )
+    label = "eCPM on test users, 95 % interval over seeds"
+    return {NAME: plots.interval_bars(folder / NAME, list(ROWS), bars, label)}
+
+
+EXPERIMENT = Experiment(NAME, "what each part of DRPO contributes", run, draw)

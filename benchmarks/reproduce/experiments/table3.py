@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     brief,
@@ -23,6 +23,7 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     interval,
     mean_of,
 )
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
 from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
 from recsim_drpo.benchmarks.reproduce.framework.records import select, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
@@ -30,6 +31,9 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign, earns_more
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table3"
 COMMAND = "recsim-drpo reproduce table3"
@@ -52,35 +56,38 @@ _NONE_ADMITTED, _ALL_ADMITTED = 0.05, 0.95
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    study = settings.study(
-        NAME, [scenario("medium")], AGENTS, full=20, quick=2, steps=STEPS, kind=OnlineStudy
-    )
-    return report_of_study(settings, study, lambda r: [_table(r), _filter_table(r)], _verdicts)
+    """The result of Table 3: agents trained on half the log and half their own rounds."""
+    conditions = [scenario("medium")]
+    study = OnlineStudy.of(settings, NAME, conditions, AGENTS, full=20, quick=2, steps=STEPS)
+    return run_study(settings, study, findings)
+
+
+def findings(records: Sequence[Record]) -> Findings:
+    """Table 3, a table of what the filter of Figure 4 admits, and the verdicts."""
+    return Findings([_table(records), _filter_table(records)], _verdicts(records))
 
 
 def curves(records: Sequence[Record], agent: str) -> tuple[Floats, Floats]:
     """Steps (T,) and eCPM on validation users (num_seeds, T)."""
-    found = [record["curve"] for record in _runs(records, agent)]
-    both = np.array(found, dtype=np.float64)
+    both = np.array([run["curve"] for run in _runs(records, agent)], dtype=np.float64)
     return both[0, :, 0], both[:, :, 1]
 
 
 def followed(records: Sequence[Record], agent: str, name: str) -> tuple[Floats, Floats]:
-    """Steps (T,) and a followed column (num_seeds, T)."""
-    found = [[[row["step"], row[name]] for row in r["followed"]] for r in _runs(records, agent)]
-    both = np.array(found, dtype=np.float64)
+    """Steps (T,) and a column that :class:`.online.OnlineStudy` followed (num_seeds, T)."""
+    rows = [[[row["step"], row[name]] for row in run["followed"]] for run in _runs(records, agent)]
+    both = np.array(rows, dtype=np.float64)
     return both[0, :, 0], both[:, :, 1]
 
 
 def steps_to(steps: Floats, ecpm: Floats, goals: Floats) -> Floats:
-    """The first of ``steps`` (T,) at which each run of ``ecpm`` (S, T) has its goal (S,)."""
+    """The first of the steps (T,) at which each run of eCPM (S, T) reaches its goal (S,), or ∞."""
     reached = ecpm >= goals[:, None]
     return np.where(reached.any(axis=1), steps[reached.argmax(axis=1)], np.inf)
 
 
 def drawdown(ecpm: Floats) -> Floats:
-    """By how much each run (S, T) falls below the best that it had been: (S,), ≥ 0."""
+    """Largest drawdown (S,) of each run of eCPM (S, T) below its best so far, ≥ 0."""
     fallen: Floats = (np.maximum.accumulate(ecpm, axis=1) - ecpm).max(axis=1)
     return fallen
 
@@ -136,10 +143,10 @@ def _filter_table(records: Sequence[Record]) -> Table:
 
 
 def _verdicts(records: Sequence[Record]) -> list[Verdict]:
-    found = []
+    verdicts = []
     for agent in FILTERING:
         for other in ("iql", "awr", "asymre"):
-            found.append(
+            verdicts.append(
                 earns_more(
                     _final(records, agent),
                     _final(records, other),
@@ -150,10 +157,10 @@ def _verdicts(records: Sequence[Record]) -> list[Verdict]:
                 )
             )
     return [
-        *found,
+        *verdicts,
         _dip_verdict(records),
         *_admission_verdicts(records),
-        *_curriculum_verdicts(records),
+        *curriculum_verdicts(records),
         *_speed_verdicts(records),
     ]
 
@@ -207,8 +214,8 @@ def _admission_verdicts(records: Sequence[Record]) -> list[Verdict]:
     ]
 
 
-def _curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
-    """The "self-paced curriculum": what the filter does at first, and what it does in the end."""
+def curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
+    """The verdicts on the "self-paced curriculum": κ and admissions at the first and last step."""
     claims = (
         (
             "kappa",
@@ -221,10 +228,10 @@ def _curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
             "As the policy improves, the filter admits more online samples.",
         ),
     )
-    found = []
+    verdicts = []
     for name, claim, statement in claims:
         first, last = (followed(records, "drpo", name)[1][:, k] for k in (0, -1))
-        found.append(
+        verdicts.append(
             by_sign(
                 difference(last, first),
                 claim,
@@ -234,17 +241,17 @@ def _curriculum_verdicts(records: Sequence[Record]) -> list[Verdict]:
                 COMMAND,
             )
         )
-    return found
+    return verdicts
 
 
 def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
-    """By the steps that DRPO and a baseline take to an eCPM that both reach.
+    """The verdicts on speed, by the steps that DRPO and a baseline take to an eCPM both reach.
 
     That is 90 % of the smaller of their last ones, so that neither is called slow for going
     further; against IQL, the strongest, also to 90 % of its own.
     """
     drpo = curves(records, "drpo")
-    found = [
+    verdicts = [
         _faster(
             "iql",
             "90 % of its own final eCPM",
@@ -256,8 +263,8 @@ def _speed_verdicts(records: Sequence[Record]) -> list[Verdict]:
         theirs = curves(records, other)
         common = _NEAR * np.minimum(drpo[1][:, -1], theirs[1][:, -1])
         goal = "90 % of the smaller of both final eCPMs"
-        found.append(_faster(other, goal, steps_to(*drpo, common), steps_to(*theirs, common)))
-    return found
+        verdicts.append(_faster(other, goal, steps_to(*drpo, common), steps_to(*theirs, common)))
+    return verdicts
 
 
 def _faster(other: str, goal: str, ours: Floats, theirs: Floats) -> Verdict:
@@ -277,22 +284,27 @@ def _steps(estimate: Estimate) -> str:
     return f"{estimate.value:,.0f} [{estimate.low:,.0f}, {estimate.high:,.0f}]"
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """Learning curves, and what the filter admits."""
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of learning curves, and of what the filter admits."""
     records = result["records"]
     steps = curves(records, "drpo")[0]
     lines = {name: _band(curves(records, name)[1]) for name in AGENTS}
-    plots.sweep(folder / NAME, steps, lines, "training steps", "eCPM on validation users")
-    pictures = {
+    label = "eCPM on validation users"
+    figures = {NAME: plots.sweep(folder / NAME, steps, lines, "training steps", label)}
+    followed_shares = {
         "admitted": "share of online samples admitted",
         "online_share": "online share of what is admitted",
     }
-    for name, label in pictures.items():
-        steps = followed(records, "drpo", name)[0]
-        lines = {agent: _band(followed(records, agent, name)[1]) for agent in FILTERING}
-        path = folder / f"figure4-{name}".replace("_", "-")
-        plots.sweep(path, steps, lines, "training steps", label)
+    for column, label in followed_shares.items():
+        steps = followed(records, "drpo", column)[0]
+        lines = {agent: _band(followed(records, agent, column)[1]) for agent in FILTERING}
+        name = f"figure4-{column}".replace("_", "-")
+        figures[name] = plots.sweep(folder / name, steps, lines, "training steps", label)
+    return figures
 
 
 def _band(runs: Floats) -> list[Estimate]:
     return [interval(column) for column in runs.T]
+
+
+EXPERIMENT = Experiment(NAME, "offline to online, with Figure 4", run, draw)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     expert_degraded,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of_study
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -33,9 +34,10 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.records import values
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
     Verdict,
     answer,
@@ -44,6 +46,9 @@ from recsim_drpo.benchmarks.reproduce.framework.verdicts import (
     earns_more,
 )
 from recsim_drpo.reporting import plots
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "table6"
 COMMAND = "recsim-drpo reproduce table6"
@@ -67,42 +72,44 @@ AGENTS: Variants = {
     ]
 }
 ADAPTIVE = len(RATIOS)
+"""The variant whose κ is guided by variance; the others are those of :data:`RATIOS`."""
 
+_TOP_5, _ALL = 0, len(RATIOS) - 1
 _SAME = 0.05
 _MUCH = 0.05  # share of the eCPM
 
 
-def _bases() -> tuple[Condition, Condition]:
+def readings() -> tuple[Condition, Condition]:
+    """The log that is degraded, by both readings: the expert's alone, and the ``medium`` one."""
     return EXPERT_ONLY, scenario("medium")
 
 
-def _condition(base: Condition, reward_noise: float, policy_noise: float) -> Condition:
-    return expert_degraded(base, policy_noise, reward_noise)
-
-
 def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    bases = _bases()[:1] if settings.quick else _bases()
+    """The result of Table 6: fixed and adaptive filters under reward and policy noise."""
+    bases = readings()[:1] if settings.quick else readings()
     conditions = [
-        _condition(base, noise, policy)
+        expert_degraded(base, policy, noise)
         for base in bases
         for noise in REWARD_NOISES
         for policy in POLICY_NOISES
     ]
-    study = settings.study(NAME, conditions, AGENTS, full=20, quick=2, curves=False)
-    return report_of_study(
-        settings,
-        study,
-        lambda records: [_table(records, base) for base in bases],
-        lambda records: [one for base in bases for one in _verdicts(records, base)],
+    study = Study.of(settings, NAME, conditions, AGENTS, full=20, quick=2, curves=False)
+    return run_study(settings, study, partial(findings, bases=bases))
+
+
+def findings(records: Sequence[Record], bases: Sequence[Condition]) -> Findings:
+    """Table 6 and the verdicts, for each reading of what is degraded."""
+    return Findings(
+        [_table(records, base) for base in bases],
+        [verdict for base in bases for verdict in _verdicts(records, base)],
     )
 
 
 def scores(
     records: Sequence[Record], base: Condition, noise: float, policy: float, variant: int
 ) -> Floats:
-    """eCPM over seeds at one cell."""
-    label = _condition(base, noise, policy).label
+    """Test eCPM (num_seeds,) of one cell of Table 6."""
+    label = expert_degraded(base, policy, noise).label
     return values(records, condition=label, agent="drpo", variant=variant)
 
 
@@ -127,67 +134,76 @@ def _table(records: Sequence[Record], base: Condition) -> Table:
 
 
 def _verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    def cell(noise: float, policy: float, variant: int) -> Floats:
-        return scores(records, base, noise, policy, variant)
+    return [
+        *(
+            verdict
+            for policy in POLICY_NOISES
+            for verdict in (
+                _aggressive_wins(records, base, policy),
+                _trend_reverses(records, base, policy),
+                _no_single_ratio(records, base, policy),
+            )
+        ),
+        _unfiltered_suffers(records, base),
+        *_filter_verdicts(records, base),
+    ]
 
-    where = f"Table 6, {base.label}"
-    all_of_it = len(RATIOS) - 1
-    found = []
-    for policy in POLICY_NOISES:
-        calm, stormy = (
-            difference(cell(noise, policy, 0), cell(noise, policy, all_of_it))
-            for noise in (REWARD_NOISES[0], REWARD_NOISES[-1])
-        )
-        found.append(
-            earns_more(
-                cell(0.0, policy, 0),
-                cell(0.0, policy, all_of_it),
-                f"{where}: no reward noise, policy noise {policy:g}",
-                "Without reward noise aggressive filtering (top 5 %) beats no filtering.",
-                "{0:.2f} against {2:.2f}".format(*PAPER[0.0, policy]),
-                COMMAND,
-            )
-        )
-        found.append(
-            earns_more(
-                cell(1.0, policy, all_of_it),
-                cell(1.0, policy, 0),
-                f"{where}: reward noise 1, policy noise {policy:g}",
-                "Under high reward noise the trend reverses: no filtering beats the top 5 %.",
-                "{2:.2f} against {0:.2f}".format(*PAPER[1.0, policy]),
-                COMMAND,
-            )
-        )
-        reverses = calm.low > 0.0 and stormy.high < 0.0
-        same = min(calm.low, stormy.low) > 0.0 or max(calm.high, stormy.high) < 0.0
-        found.append(
-            Verdict(
-                f"{where}: no single ratio, policy noise {policy:g}",
-                "No single fixed ratio is best at every reward noise.",
-                "top 5 % at noise 0, 100 % at noise 1",
-                f"top 5 % minus 100 %: {signed(calm)} at noise 0, {signed(stormy)} at noise 1",
-                "holds" if reverses else "does not hold" if same else "undecided",
-                "the sign of the difference between top 5 % and no filter decides",
-                COMMAND,
-            )
-        )
-    before, after = (cell(0.5, policy, all_of_it) for policy in POLICY_NOISES)
-    found.append(
-        Verdict(
-            f"{where}: policy noise without a filter",
-            "Without a filter, policy noise 0.5 in place of 0.1 costs much (reward noise 0.5).",
-            "1.20 to 1.04",
-            f"{mean_of(before)} to {mean_of(after)}, {signed(difference(after, before))}",
-            answer(interval((1.0 - _MUCH) * before - after)),
-            f"much is {_MUCH:.0%} or more",
-            COMMAND,
-        )
+
+def _aggressive_wins(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    return earns_more(
+        scores(records, base, 0.0, policy, _TOP_5),
+        scores(records, base, 0.0, policy, _ALL),
+        f"Table 6, {base.label}: no reward noise, policy noise {policy:g}",
+        "Without reward noise aggressive filtering (top 5 %) beats no filtering.",
+        "{0:.2f} against {2:.2f}".format(*PAPER[0.0, policy]),
+        COMMAND,
     )
-    return [*found, *_filter_verdicts(records, base)]
+
+
+def _trend_reverses(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    return earns_more(
+        scores(records, base, 1.0, policy, _ALL),
+        scores(records, base, 1.0, policy, _TOP_5),
+        f"Table 6, {base.label}: reward noise 1, policy noise {policy:g}",
+        "Under high reward noise the trend reverses: no filtering beats the top 5 %.",
+        "{2:.2f} against {0:.2f}".format(*PAPER[1.0, policy]),
+        COMMAND,
+    )
+
+
+def _no_single_ratio(records: Sequence[Record], base: Condition, policy: float) -> Verdict:
+    calm, stormy = (
+        difference(*(scores(records, base, noise, policy, ratio) for ratio in (_TOP_5, _ALL)))
+        for noise in (REWARD_NOISES[0], REWARD_NOISES[-1])
+    )
+    reverses = calm.low > 0.0 and stormy.high < 0.0
+    same = min(calm.low, stormy.low) > 0.0 or max(calm.high, stormy.high) < 0.0
+    return Verdict(
+        f"Table 6, {base.label}: no single ratio, policy noise {policy:g}",
+        "No single fixed ratio is best at every reward noise.",
+        "top 5 % at noise 0, 100 % at noise 1",
+        f"top 5 % minus 100 %: {signed(calm)} at noise 0, {signed(stormy)} at noise 1",
+        "holds" if reverses else "does not hold" if same else "undecided",
+        "the sign of the difference between top 5 % and no filter decides",
+        COMMAND,
+    )
+
+
+def _unfiltered_suffers(records: Sequence[Record], base: Condition) -> Verdict:
+    before, after = (scores(records, base, 0.5, policy, _ALL) for policy in POLICY_NOISES)
+    return Verdict(
+        f"Table 6, {base.label}: policy noise without a filter",
+        "Without a filter, policy noise 0.5 in place of 0.1 costs much (reward noise 0.5).",
+        "1.20 to 1.04",
+        f"{mean_of(before)} to {mean_of(after)}, {signed(difference(after, before))}",
+        answer(interval((1.0 - _MUCH) * before - after)),
+        f"much is {_MUCH:.0%} or more",
+        COMMAND,
+    )
 
 
 def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict]:
-    """What filtering saves, whether its share matters, and whether κ must adapt."""
+    """The verdicts on filtering against policy noise, on its share, and on adaptive κ."""
     where = f"Table 6, {base.label}"
     ratios = range(len(RATIOS))
     cells = {
@@ -231,7 +247,7 @@ def _filter_verdicts(records: Sequence[Record], base: Condition) -> list[Verdict
 def _against_policy_noise(
     unfiltered: tuple[Floats, Floats], filtered: tuple[Floats, Floats], where: str
 ) -> Verdict:
-    """Who loses more from little policy noise to much: before and after, of either."""
+    """The verdict on filtering against policy noise, by eCPM at little and at much of it."""
     loses = [difference(*pair) for pair in (unfiltered, filtered)]
     verdict = by_sign(
         interval((unfiltered[0] - unfiltered[1]) - (filtered[0] - filtered[1])),
@@ -250,20 +266,27 @@ def _against_policy_noise(
     return replace(verdict, verdict="undecided", because=because)
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """eCPM against reward noise, a line for each ratio, for both bases and policy noises."""
-    known = {record["condition"] for record in result["records"]}
-    for base in _bases():
-        if _condition(base, REWARD_NOISES[0], POLICY_NOISES[0]).label not in known:
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """Pictures of eCPM against reward noise, a line for each ratio, by reading and policy noise."""
+    known = distinct(result["records"], "condition")
+    figures = {}
+    for base in readings():
+        if expert_degraded(base, POLICY_NOISES[0], REWARD_NOISES[0]).label not in known:
             continue
         for policy in POLICY_NOISES:
-            names = [*(f"top {ratio:.0%}" for ratio in RATIOS), "adaptive"]
+            filters = [*(f"top {ratio:.0%}" for ratio in RATIOS), "adaptive"]
             lines = {
-                name: [
+                label: [
                     interval(scores(result["records"], base, noise, policy, variant))
                     for noise in REWARD_NOISES
                 ]
-                for variant, name in enumerate(names)
+                for variant, label in enumerate(filters)
             }
-            slug = f"{NAME}-{base.label.split()[0]}-policy-noise-{round(100 * policy)}"
-            plots.sweep(folder / slug, np.array(REWARD_NOISES), lines, "reward noise σ", "eCPM")
+            name = f"{NAME}-{base.label.split()[0]}-policy-noise-{round(100 * policy)}"
+            figures[name] = plots.sweep(
+                folder / name, np.array(REWARD_NOISES), lines, "reward noise σ", "eCPM"
+            )
+    return figures
+
+
+EXPERIMENT = Experiment(NAME, "fixed filters under two kinds of noise", run, draw)

@@ -1,4 +1,4 @@
-"""The headlines of Table 1, held against eight other worlds that meet the same facts.
+"""The headlines of Table 1 in eight other worlds that meet the same facts (robustness).
 
 Agents have their defaults: a grid of its own for each world would be another experiment. The unit
 of an interval is a world.
@@ -6,10 +6,10 @@ of an interval is a world.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,14 +23,28 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     SOFT,
     collapsed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.conditions import (
+    Condition,
+    OtherWorld,
+    other_worlds,
+)
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of, signed
-from recsim_drpo.benchmarks.reproduce.framework.records import best_of, select, values
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.records import (
+    agents_of,
+    best_of,
+    distinct,
+    select,
+    values,
+)
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record
-from recsim_drpo.benchmarks.reproduce.framework.suites import agents_of, draw_profiles, suite
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
+from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "worlds"
 COMMAND = "recsim-drpo reproduce worlds"
@@ -42,44 +56,43 @@ about, are left out."""
 QUICK_AGENTS = (*RIVALS, "apg", "drpo-exp", "drpo")
 """Agents of a quick run on other worlds: those that a claim is about."""
 
+_BEST_SOFT = "the best soft method"
 
-def run(settings: Settings) -> dict[str, Any]:
-    """Train, measure, judge."""
-    started = time.monotonic()
-    some = QUICK_AGENTS if settings.quick else TRAINED
-    study = settings.study(
-        NAME,
-        [
-            world.condition(name)
-            for world in other_worlds(1 if settings.quick else 8)
-            for name in SCENARIOS
-        ],
-        {name: [{}] for name in some},
-        full=2,
-        quick=1,
+
+def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, Any]:
+    """The result of the robustness set: agents at their defaults in other worlds.
+
+    Args:
+        settings: how.
+        elsewhere: worlds to train in; none are those of the robustness set.
+    """
+    agents: Variants = {name: [{}] for name in (QUICK_AGENTS if settings.quick else TRAINED)}
+    worlds = elsewhere or other_worlds(1 if settings.quick else 8)
+    conditions = [world.condition(name) for world in worlds for name in SCENARIOS]
+    study = Study.of(settings, NAME, conditions, agents, full=2, quick=1)
+    return run_study(
+        settings, study, partial(findings, conditions=study.conditions, device=settings.device)
     )
-    records = settings.run(study)
-    labels = [condition.label for condition in study.conditions]
-    logs = [_measured(condition, settings.device) for condition in study.conditions]
-    data = {"points": places(labels, *compared(records, labels), logs)}
-    tables = [
-        _leads(records),
-        single_methods(records, labels),
-        _table(records),
-        suite("All worlds together", records),
-    ]
-    verdicts, seconds = verdicts_of(records), time.monotonic() - started
-    return report_of(NAME, settings, [study.plan()], records, tables, verdicts, seconds, data)
 
 
-def _measured(condition: Condition, device: str) -> dict[str, float]:
-    """Features of the first seed's log."""
-    return features_of_log(condition.log(0, device=device))
+def findings(records: Sequence[Record], conditions: Sequence[Condition], device: str) -> Findings:
+    """Tables of eCPM and of DRPO's leads in each world, the verdicts, and points for advice."""
+    labels = [condition.label for condition in conditions]
+    first_logs = [features_of_log(condition.log(0, device=device)) for condition in conditions]
+    return Findings(
+        [
+            leads_table(records),
+            single_methods(records, labels),
+            _table(records),
+            suite("All worlds together", records),
+        ],
+        verdicts_of(records),
+        {"points": places(labels, *compared(records, labels), first_logs)},
+    )
 
 
 def _table(records: Sequence[Record]) -> Table:
-    conditions = list(dict.fromkeys(record["condition"] for record in records))
-    agents = list(dict.fromkeys(record["agent"] for record in records))
+    conditions, agents = distinct(records, "condition"), distinct(records, "agent")
     rows = [
         [agent, *(mean_of(values(records, condition=c, agent=agent)) for c in conditions)]
         for agent in agents
@@ -88,19 +101,20 @@ def _table(records: Sequence[Record]) -> Table:
         "Other worlds that meet the same facts, eCPM at the defaults",
         ["agent", *conditions],
         rows,
-        f"{len({record['seed'] for record in records})} paired seeds, 95 % intervals over them.",
+        f"{len(distinct(records, 'seed'))} paired seeds, 95 % intervals over them.",
     )
 
 
 def lead(records: Sequence[Record], condition: str, agent: str) -> Floats:
-    """DRPO's eCPM above an agent's at the defaults, by seed."""
+    """Test eCPM (num_seeds,) of DRPO minus an agent's, both at their defaults."""
     ours, theirs = (values(records, condition=condition, agent=a) for a in ("drpo", agent))
     return ours - theirs
 
 
-def _leads(records: Sequence[Record]) -> Table:
+def leads_table(records: Sequence[Record]) -> Table:
+    """A table of DRPO's leads above BC and the best soft method, and of the two best agents."""
     rows = []
-    for condition in dict.fromkeys(record["condition"] for record in records):
+    for condition in distinct(records, "condition"):
         soft = best_of(SOFT, records, condition)
         rows.append(
             [
@@ -119,72 +133,78 @@ def _leads(records: Sequence[Record]) -> Table:
 
 def _ranking(records: Sequence[Record], condition: str) -> list[str]:
     """Agents by mean eCPM at the defaults, best first."""
-    found = agents_of(select(records, condition=condition))
-    return sorted(found, key=lambda a: -float(values(records, condition=condition, agent=a).mean()))
+    return sorted(
+        agents_of(select(records, condition=condition)),
+        key=lambda agent: -float(values(records, condition=condition, agent=agent).mean()),
+    )
 
 
 def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
-    """The headlines, held against other worlds: the unit of an interval is a world."""
-    found = []
-    labels = list(dict.fromkeys(record["condition"] for record in records))
+    """The verdicts on the headlines in other worlds: the unit of an interval is a world."""
+    labels = distinct(records, "condition")
+    verdicts = []
     for name in SCENARIOS:
         worlds = [label for label in labels if label.endswith(f", {name}")]
-        for rival in (*RIVALS, "the best soft method"):
-            leads = {
-                world: lead(
-                    records, world, rival if rival in GRIDS else best_of(SOFT, records, world)
-                )
-                for world in worlds
-            }
-            found.append(
-                by_sign(
-                    interval(np.array([one.mean() for one in leads.values()])),
-                    f"Table 1 in other worlds, {name}: DRPO against {rival}",
-                    f"DRPO earns more than {rival} in other worlds that meet the same facts.",
-                    "",
-                    _won(list(leads.values())),
-                    COMMAND,
-                )
-            )
-        best = {world: _ranking(records, world)[:2] for world in worlds}
-        found.append(
-            _by_count(
-                {world: set(two) == {"drpo", "drpo-exp"} for world, two in best.items()},
-                f"Table 1 in other worlds, {name}: the two best",
-                "DRPO and DRPO-Exp are the two best in other worlds.",
-                f"DRPO is among them in {sum('drpo' in two for two in best.values())} of "
-                f"{len(worlds)}, DRPO-Exp in {sum('drpo-exp' in two for two in best.values())}",
-            )
-        )
-        found.append(_collapse(records, name, worlds))
-    worlds = [label for label in labels if label.endswith(", extreme")]
-    shares = {world: _soft_share(records, world) for world in worlds}
-    found.append(
-        _by_count(
-            {world: share < NECESSARY_SHARE for world, share in shares.items()},
-            "Section 5.3 in other worlds: necessity",
-            "Hard filtering is necessary in extreme noise: soft weighting fails in other worlds.",
-            f"the best soft method reaches {min(shares.values()):.0%} to "
-            f"{max(shares.values()):.0%} of DRPO's eCPM",
-        )
+        verdicts += [
+            *(_ahead(records, name, worlds, rival) for rival in (*RIVALS, _BEST_SOFT)),
+            _two_best(records, name, worlds),
+            _collapse(records, name, worlds),
+        ]
+    noisy = [label for label in labels if label.endswith(", extreme")]
+    return [*verdicts, _necessary(records, noisy)]
+
+
+def _ahead(records: Sequence[Record], name: str, worlds: Sequence[str], rival: str) -> Verdict:
+    rivals = {
+        world: best_of(SOFT, records, world) if rival == _BEST_SOFT else rival for world in worlds
+    }
+    leads = [lead(records, world, agent) for world, agent in rivals.items()]
+    return by_sign(
+        interval(np.array([gains.mean() for gains in leads])),
+        f"Table 1 in other worlds, {name}: DRPO against {rival}",
+        f"DRPO earns more than {rival} in other worlds that meet the same facts.",
+        "",
+        _won(leads),
+        COMMAND,
     )
-    return found
+
+
+def _two_best(records: Sequence[Record], name: str, worlds: Sequence[str]) -> Verdict:
+    best = {world: _ranking(records, world)[:2] for world in worlds}
+    return _by_count(
+        {world: set(two) == {"drpo", "drpo-exp"} for world, two in best.items()},
+        f"Table 1 in other worlds, {name}: the two best",
+        "DRPO and DRPO-Exp are the two best in other worlds.",
+        f"DRPO is among them in {sum('drpo' in two for two in best.values())} of "
+        f"{len(worlds)}, DRPO-Exp in {sum('drpo-exp' in two for two in best.values())}",
+    )
+
+
+def _necessary(records: Sequence[Record], worlds: Sequence[str]) -> Verdict:
+    shares = {world: _soft_share(records, world) for world in worlds}
+    return _by_count(
+        {world: share < NECESSARY_SHARE for world, share in shares.items()},
+        "Section 5.3 in other worlds: necessity",
+        "Hard filtering is necessary in extreme noise: soft weighting fails in other worlds.",
+        f"the best soft method reaches {min(shares.values()):.0%} to "
+        f"{max(shares.values()):.0%} of DRPO's eCPM",
+    )
 
 
 def _won(leads: Sequence[Floats]) -> str:
-    """How many worlds are won, and how many surely: the interval over seeds has no 0."""
-    spread = [interval(one) for one in leads]
-    ahead = f"ahead in {sum(one.value > 0.0 for one in spread)} of {len(leads)} worlds, surely in "
-    behind = f"behind in {sum(one.value < 0.0 for one in spread)}, surely in "
+    """Text on how many worlds are won, and how many surely: the interval over seeds has no 0."""
+    means = [interval(gains) for gains in leads]
+    ahead = f"ahead in {sum(mean.value > 0.0 for mean in means)} of {len(leads)} worlds, surely in "
+    behind = f"behind in {sum(mean.value < 0.0 for mean in means)}, surely in "
     return (
-        f"{ahead}{sum(one.low > 0.0 for one in spread)}; "
-        f"{behind}{sum(one.high < 0.0 for one in spread)}"
+        f"{ahead}{sum(mean.low > 0.0 for mean in means)}; "
+        f"{behind}{sum(mean.high < 0.0 for mean in means)}"
     )
 
 
-def _by_count(met: dict[str, bool], claim: str, statement: str, ours: str) -> Verdict:
+def _by_count(met: Mapping[str, bool], claim: str, statement: str, ours: str) -> Verdict:
     """The verdict on a claim that is met in each world or not."""
-    where = [world for world, one in met.items() if one]
+    where = [world for world, is_met in met.items() if is_met]
     verdict = "holds under a condition" if where else "does not hold"
     if len(where) == len(met):
         verdict = "holds"
@@ -201,7 +221,7 @@ def _collapse(records: Sequence[Record], name: str, worlds: Sequence[str]) -> Ve
         {world: collapsed(scores[world], far[world]) for world in worlds},
         f"Section 5.3 in other worlds, {name}: APG",
         "APG fails catastrophically in other worlds, with Dist. above 3.8.",
-        f"largest eCPM {max(float(one.max()) for one in scores.values()):.2f}",
+        f"largest eCPM {max(float(ecpm.max()) for ecpm in scores.values()):.2f}",
     )
 
 
@@ -211,6 +231,10 @@ def _soft_share(records: Sequence[Record], world: str) -> float:
     return float(theirs / ours)
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
-    """Performance profiles of the six best."""
-    draw_profiles(folder / f"{NAME}-profiles", result["records"])
+def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture of performance profiles."""
+    name = f"{NAME}-profiles"
+    return {name: draw_profiles(folder / name, result["records"])}
+
+
+EXPERIMENT = Experiment(NAME, "Table 1's headlines on eight other worlds", run, draw)

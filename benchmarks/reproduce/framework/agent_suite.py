@@ -1,4 +1,4 @@
-"""Which agents the experiments compare, to which kind each belongs, and what words of claims mean.
+"""The agents that experiments compare, the kind of each, and the margins that claims' words mean.
 
 Every list of agents, every scenario and every margin that more than one experiment uses is here and
 nowhere else, so that no two tables of one result can mean different agents by one word.
@@ -96,6 +96,6 @@ INDISTINGUISHABLE_SHARE = 0.05
 
 
 def collapsed(ecpm: Floats, distance: Floats) -> bool:
-    """Whether every run (num_seeds,) has collapsed and is far from u*, NaN being infinitely far."""
+    """Whether every run (num_seeds,) has collapsed and is far from u*; NaN is infinitely far."""
     far = np.nan_to_num(distance, nan=np.inf) > FAR_DISTANCE
     return bool((ecpm < COLLAPSED_ECPM).all() and far.all())

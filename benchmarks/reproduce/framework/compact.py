@@ -1,4 +1,4 @@
-"""Records as they are committed: every run's numbers, in a tenth of the room.
+"""Compact records, as they are committed: every run's numbers, in a tenth of the room.
 
 Runs of one condition, agent and variant are a row: places in the lists of conditions, variants and
 seeds, then for each metric its values over the seeds. Learning curves and what a study followed
@@ -24,7 +24,7 @@ _DIGITS = 6  # enough that intervals over two seeds come out as they were
 
 
 def compacted(records: Sequence[Record]) -> dict[str, Any]:
-    """The records as ``conditions``, ``variants``, ``seeds``, ``columns`` and ``rows``.
+    """Compact records: ``conditions``, ``variants``, ``seeds``, ``columns`` and ``rows``.
 
     Args:
         records: of :meth:`.study.Study.run`, runs of different seeds beside one another.
@@ -41,13 +41,8 @@ def compacted(records: Sequence[Record]) -> dict[str, Any]:
             variants.of([agent, variant, runs[0]["overrides"]]),
             seeds.of([run["seed"] for run in runs]),
         ]
-        found = [[_value(run, name) for run in runs] for name in columns]
-        rows.append(
-            [
-                *place,
-                *(rounded(v, _DIGITS) if any(x is not None for x in v) else None for v in found),
-            ]
-        )
+        by_column = ([_value(run, name) for run in runs] for name in columns)
+        rows.append([*place, *map(_rounded, by_column)])
     return {
         "conditions": conditions.all,
         "variants": variants.all,
@@ -60,9 +55,9 @@ def compacted(records: Sequence[Record]) -> dict[str, Any]:
 def expanded(compact: Mapping[str, Any]) -> list[Record]:
     """The records that :func:`compacted` was given, less what it leaves out."""
     records: list[Record] = []
-    for condition, variant, seeds, *given in compact["rows"]:
+    for condition, variant, seeds, *by_column in compact["rows"]:
         agent, number, overrides = compact["variants"][variant]
-        columns = dict(zip(compact["columns"], given, strict=True))
+        columns = dict(zip(compact["columns"], by_column, strict=True))
         for k, seed in enumerate(compact["seeds"][seeds]):
             own = {name: None if v is None else v[k] for name, v in columns.items()}
             test = {name: own.pop(name) for name in METRICS}
@@ -86,8 +81,13 @@ def _value(record: Record, name: str) -> Any:
     return record["test"][name] if name in METRICS else record[name]
 
 
+def _rounded(values: Sequence[float | None]) -> Any:
+    """The values with few digits, or ``None`` where there is none at all."""
+    return None if all(value is None for value in values) else rounded(list(values), _DIGITS)
+
+
 class _Places:
-    """A list of different values, and where each is."""
+    """A list of different values that knows the position of each."""
 
     def __init__(self) -> None:
         self.all: list[Any] = []

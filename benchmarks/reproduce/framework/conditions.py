@@ -1,4 +1,4 @@
-"""Where agents are compared: worlds, logging mixtures, and how many rounds are logged.
+"""Conditions that agents are compared under: a world, a logging mixture and a number of rounds.
 
 What the paper leaves undefined is defined here. *Noise ratio* replaces that share of the logged
 rounds by π_rand's (Figure 3). *Policy noise* is the share of the expert's rounds in which π_rand's
@@ -30,7 +30,7 @@ HELD_OUT = 1_000_003
 
 @dataclass(frozen=True)
 class Condition:
-    """A world and a log drawn from it.
+    """A world, and how logs are drawn in it.
 
     Attributes:
         label: what tables and figures call it.
@@ -72,7 +72,7 @@ class Condition:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields by name, for JSON."""
+        """The condition's fields by name, for JSON."""
         return asdict(self)
 
 
@@ -83,7 +83,7 @@ def scenario(name: str, **changes: Any) -> Condition:
 
 
 def noise_injected(base: Condition, ratio: float) -> Condition:
-    """``ratio`` in [0, 1] of the base's rounds replaced by π_rand's (Figure 3)."""
+    """The base condition with a ratio in [0, 1] of its rounds replaced by π_rand's (Figure 3)."""
     check_number("ratio", ratio, 0.0, 1.0)
     weights = {name: (1.0 - ratio) * weight for name, weight in base.weights.items()}
     weights["random"] = weights.get("random", 0.0) + ratio
@@ -91,7 +91,7 @@ def noise_injected(base: Condition, ratio: float) -> Condition:
 
 
 def expert_degraded(base: Condition, policy_noise: float, reward_noise: float) -> Condition:
-    """The base with ``policy_noise`` in [0, 1] of the expert's rounds random (Table 6)."""
+    """The base condition with a share in [0, 1] of the expert's rounds random (Table 6)."""
     check_number("policy_noise", policy_noise, 0.0, 1.0)
     weights = {name: base.weights.get(name, 0.0) for name in POLICIES}
     moved = policy_noise * weights["expert"]
@@ -155,9 +155,9 @@ def other_worlds(count: int = 8) -> tuple[OtherWorld, ...]:
     and τ_p are solved for the optimum, the expert and the teacher as in docs/calibration.md, and
     the first ``count`` candidates that meet the facts there are the set.
     """
-    found: list[OtherWorld] = []
+    admitted: list[OtherWorld] = []
     number = 0
-    while len(found) < count:
+    while len(admitted) < count:
         number += 1
         generator = np.random.default_rng(number)
         world: dict[str, Any] = {
@@ -174,5 +174,5 @@ def other_worlds(count: int = 8) -> tuple[OtherWorld, ...]:
                 "popularity_temperature": logging.popularity_temperature,
             }
             world["delta"] = config.delta
-            found.append(OtherWorld(number, world, temperatures, num_rounds, facts))
-    return tuple(found)
+            admitted.append(OtherWorld(number, world, temperatures, num_rounds, facts))
+    return tuple(admitted)

@@ -1,17 +1,16 @@
-"""What readers see of an experiment: tables, and the dictionary that is kept as JSON."""
+"""Documents of an experiment: tables for readers, and the result that is kept as JSON."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.speed.measuring import where
 from recsim_drpo.core.provenance import revision, versions
@@ -20,7 +19,7 @@ from recsim_drpo.reporting.tables import markdown_table
 
 @dataclass(frozen=True)
 class Table:
-    """A table as the reader sees it.
+    """A table of text cells with a title and a note.
 
     Attributes:
         title: what it is.
@@ -35,7 +34,7 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """As Markdown, with its title."""
+        """The table as Markdown, with its title and note."""
         parts = [f"**{self.title}**", markdown_table(self.header, self.rows)]
         return "\n\n".join(parts + ([self.note] if self.note else []))
 
@@ -50,7 +49,7 @@ def report_of(
     seconds: float,
     data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is kept of an experiment, for JSON: everything that a reader could ask for."""
+    """The result of an experiment, for JSON: everything that a reader could ask for."""
     return {
         "experiment": name,
         "quick": settings.quick,
@@ -74,28 +73,8 @@ def report_of(
     }
 
 
-def report_of_study(
-    settings: Settings,
-    study: Study,
-    tables: Callable[[Sequence[Record]], Sequence[Table]],
-    verdicts: Callable[[Sequence[Record]], Sequence[Verdict]],
-) -> dict[str, Any]:
-    """Run an experiment that is one study; its tables and verdicts follow from its records."""
-    started = time.monotonic()
-    records = settings.run(study)
-    return report_of(
-        study.name,
-        settings,
-        [study.plan()],
-        records,
-        tables(records),
-        verdicts(records),
-        time.monotonic() - started,
-    )
-
-
 def rounded(value: Any, digits: int) -> Any:
-    """JSON with floats of so many significant digits, and None for those that JSON cannot hold."""
+    """The value with floats of so many significant digits, and ``None`` for those not finite."""
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):

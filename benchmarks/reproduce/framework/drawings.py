@@ -7,7 +7,7 @@ out; the report makes those from records.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,26 +15,29 @@ import numpy as np
 from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.collections import Collection, PathCollection
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
 _GREY = "#888888"  # can be seen on white and on black
 _DIGITS = 5
 
 
-def drawings(figures: Sequence[tuple[str, Figure]]) -> list[dict[str, Any]]:
+def drawings(figures: Mapping[str, Figure]) -> list[dict[str, Any]]:
     """The panels of an experiment's pictures, in the order in which they were drawn.
 
     Args:
-        figures: by name, as :func:`recsim_drpo.reporting.plots.recorded` keeps them.
+        figures: by the name of their files, as an experiment's ``draw`` returns them.
 
     Returns:
         for each panel ``title``; ``x`` and ``y`` with ``label``, ``log`` and ``range``; ``lines``,
         each with ``name``, ``colour``, ``dash``, ``drawn`` (whether points are joined),
         ``markers``, ``x``, ``y`` and ``band``, the corners of what is shaded around it.
     """
-    return [panel for name, figure in figures for panel in _panels(name, figure)]
+    return [panel for name, figure in figures.items() for panel in _panels(name, figure)]
 
 
 def _panels(name: str, figure: Figure) -> Iterator[dict[str, Any]]:
@@ -69,56 +72,79 @@ def _axis(label: str, scale: str, limits: tuple[float, float]) -> dict[str, Any]
 
 
 def _lines(axes: Axes) -> list[dict[str, Any]]:
+    """Lines in the order in which they were drawn, then points; bands go with their lines."""
     from matplotlib.collections import PathCollection, PolyCollection
-    from matplotlib.colors import to_hex
 
-    lines, unshaded = [], []
-    for line in axes.get_lines():
-        x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
-        across, up = line.get_transform().contains_branch_seperately(axes.transData)
-        # axhline and axvline go from one border to the other.
-        x = x if across else np.asarray(axes.get_xlim())
-        y = y if up else np.asarray(axes.get_ylim())
-        label = str(line.get_label())
-        marked = line.get_marker() not in ("None", "", " ", None) and line.get_markersize() > 0
-        found = {
-            "name": "" if label.startswith("_") else label,
-            "colour": _seen(to_hex(line.get_color())),
-            "dash": _DASHES.get(str(line.get_linestyle()), "solid"),
-            "drawn": line.get_linestyle() != "None",
-            "markers": marked,
-            "x": x.tolist(),
-            "y": y.tolist(),
-            "band": None,
-        }
-        lines.append(found)
-        if across and up:
-            unshaded.append(found)
+    lines = [_line(axes, line) for line in axes.get_lines()]
+    unshaded = [
+        line
+        for line, drawn in zip(lines, axes.get_lines(), strict=True)
+        if all(_in_data_coordinates(axes, drawn))
+    ]
     for collection in axes.collections:
-        colours = np.asarray(collection.get_facecolor())
-        colour = _seen(to_hex(tuple(colours[0].tolist()))) if len(colours) else _GREY
         if isinstance(collection, PathCollection):
-            points = np.asarray(collection.get_offsets(), dtype=np.float64)
-            label = str(collection.get_label())
-            lines.append(
-                {
-                    "name": "" if label.startswith("_") else label,
-                    "colour": colour,
-                    "dash": "solid",
-                    "drawn": False,
-                    "markers": True,
-                    "x": points[:, 0].tolist(),
-                    "y": points[:, 1].tolist(),
-                    "band": None,
-                }
-            )
+            lines.append(_points(collection))
         elif isinstance(collection, PolyCollection) and collection.get_paths():
             # A band is drawn after its line, in its colour.
+            colour = _face(collection)
             owner = next((line for line in unshaded if line["colour"] == colour), None)
             if owner is not None:
                 unshaded.remove(owner)
                 owner["band"] = np.asarray(collection.get_paths()[0].vertices).tolist()
     return lines
+
+
+def _line(axes: Axes, line: Line2D) -> dict[str, Any]:
+    from matplotlib.colors import to_hex
+
+    x, y = (np.asarray(values, dtype=np.float64) for values in line.get_data())
+    across, up = _in_data_coordinates(axes, line)
+    # axhline and axvline go from one border to the other.
+    x = x if across else np.asarray(axes.get_xlim())
+    y = y if up else np.asarray(axes.get_ylim())
+    return {
+        "name": _name(line),
+        "colour": _seen(to_hex(line.get_color())),
+        "dash": _DASHES.get(str(line.get_linestyle()), "solid"),
+        "drawn": line.get_linestyle() != "None",
+        "markers": line.get_marker() not in ("None", "", " ", None) and line.get_markersize() > 0,
+        "x": x.tolist(),
+        "y": y.tolist(),
+        "band": None,
+    }
+
+
+def _points(collection: PathCollection) -> dict[str, Any]:
+    points = np.asarray(collection.get_offsets(), dtype=np.float64)
+    return {
+        "name": _name(collection),
+        "colour": _face(collection),
+        "dash": "solid",
+        "drawn": False,
+        "markers": True,
+        "x": points[:, 0].tolist(),
+        "y": points[:, 1].tolist(),
+        "band": None,
+    }
+
+
+def _in_data_coordinates(axes: Axes, line: Line2D) -> tuple[bool, bool]:
+    """Whether a line's places across, and upwards, are data and not shares of the axes."""
+    across, up = line.get_transform().contains_branch_seperately(axes.transData)
+    return bool(across), bool(up)
+
+
+def _name(artist: Artist) -> str:
+    """The label that the legend shows, or nothing."""
+    label = str(artist.get_label())
+    return "" if label.startswith("_") else label
+
+
+def _face(collection: Collection) -> str:
+    from matplotlib.colors import to_hex
+
+    colours = np.asarray(collection.get_facecolor())
+    return _seen(to_hex(tuple(colours[0].tolist()))) if len(colours) else _GREY
 
 
 def _seen(colour: str) -> str:

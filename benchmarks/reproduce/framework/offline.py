@@ -9,6 +9,8 @@ weights do not help here: of 5,000 items a deterministic policy's is hardly ever
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from recsim_drpo.core.policy import Policy
@@ -16,11 +18,20 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.ope import models as ope_models
 from recsim_drpo.simulator.world import World
 
-NUM_ROUNDS = 40_000
-"""Rounds of the held-out log: half to fit on, half to evaluate on."""
-
-_STEPS = 2_000
 _LEARNING_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    """How a reward model is fitted.
+
+    Attributes:
+        num_rounds: of the held-out log: half to fit on, half to evaluate on.
+        steps: updates.
+    """
+
+    num_rounds: int = 40_000
+    steps: int = 2_000
 
 
 class RewardModel:
@@ -29,14 +40,15 @@ class RewardModel:
     Args:
         log: rounds that no agent was trained on.
         seed: of initialisation and order.
+        steps: updates.
     """
 
-    def __init__(self, log: Transitions, seed: int) -> None:
+    def __init__(self, log: Transitions, seed: int, steps: int = RewardModelConfig.steps) -> None:
         half = len(log) // 2
         rows = torch.arange(half, device=log.device)
         contexts, self._contexts = log.observations().tensor_split([half])
         self._model = ope_models.RewardModel(
-            contexts, log.actions, rows, log.rewards[:half], seed, _STEPS, _LEARNING_RATE
+            contexts, log.actions, rows, log.rewards[:half], seed, steps, _LEARNING_RATE
         )
 
     def value(self, policy: Policy, world: World) -> float:

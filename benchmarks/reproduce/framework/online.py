@@ -1,4 +1,4 @@
-"""Training on a stream that is half a log and half what the policy itself earns.
+"""Training from offline to online: on a stream that is half a log, half the policy's own rounds.
 
 The paper trains "under a hybrid data stream" (Section 5.6) and does not define it. Here every batch
 is half rounds of the log, drawn with replacement as offline training draws them, and half fresh
@@ -61,7 +61,7 @@ def online_rounds(world: World, fleet: Fleet, step: int, size: int) -> Batch:
 
 
 def admitted(rewards: Tensor, kappa: Tensor, num_online: int) -> tuple[Tensor, Tensor]:
-    """What the filter does to the online half of batches: two readings of Figure 4's green line.
+    """Shares that the filter admits of online samples: two readings of Figure 4's green line.
 
     Args:
         rewards: (L, B), the last ``num_online`` of them online.
@@ -91,7 +91,7 @@ class OnlineStudy(Study):
         seeds: Sequence[int],
         validation: Evaluator,
     ) -> list[Trained]:
-        """See :meth:`Study.train`; all variants and seeds in one fleet."""
+        """An agent's runs, all variants and seeds in one fleet: see :meth:`Study.train`."""
         world, variants = validation.world, self.agents[agent]
         dims = world.context_dim, world.dim
         options = {"execution": self.execution}
@@ -127,7 +127,7 @@ class OnlineStudy(Study):
         everything = Transitions.concatenated(logs)
         sizes = torch.tensor([len(log) for log in logs], device=world.device)
         offsets = (sizes.cumsum(0) - sizes).unsqueeze(1)
-        histories = [[_row(0, one.headline())] for one in validation.many(fleet)]
+        histories = [[_row(0, start.headline())] for start in validation.many(fleet)]
         drawn = drawn_ahead(fleet.seeds, sizes, 0, config.steps, num_offline)
         for number, indices in enumerate(drawn, start=1):
             fresh = online_rounds(world, fleet, number - 1, num_online)
@@ -142,13 +142,13 @@ class OnlineStudy(Study):
                     batch.rewards, metrics["kappa"], num_online
                 )
             table = {name: column.cpu().tolist() for name, column in columns.items()}
-            for k, one in enumerate(validation.many(fleet)):
-                found = {name: column[k] for name, column in table.items()}
-                histories[k].append(_row(number, one.headline() | found))
+            for k, evaluation in enumerate(validation.many(fleet)):
+                followed = {name: column[k] for name, column in table.items()}
+                histories[k].append(_row(number, evaluation.headline() | followed))
         return histories
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
-        """What was followed."""
+        """Rows of step and :data:`FOLLOWED`, under ``followed``."""
         names = ("step", *FOLLOWED)
         rows = [row for row in trained.history if FOLLOWED[0] in row]
         return {"followed": [{name: row[name] for name in names if name in row} for row in rows]}

@@ -1,17 +1,53 @@
-"""How an experiment is run: in full or quick, where, and over how many seeds."""
+"""How an experiment is run, as plain data: in full or quick, where, and over how many seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
-from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
 from recsim_drpo.training.config import TrainingConfig
 
-_QUICK_ROUNDS = 20_000
-_QUICK_STEPS = 500
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the worlds, logs and training runs of an experiment are.
+
+    Attributes:
+        max_rounds: logged at most for each seed; ``None`` is as many as a condition has.
+        steps: updates of each agent; ``None`` is the experiment's own number.
+        batch_size: transitions an update.
+        evaluate_every: steps between the points of a learning curve.
+        num_test_users: users that results are measured on.
+        num_validation_users: other users, for learning curves and for choosing hyper-parameters.
+        reward_model: how that of :mod:`.framework.offline` is fitted.
+        world: fields of :class:`WorldConfig` that every condition is given.
+    """
+
+    max_rounds: int | None = None
+    steps: int | None = None
+    batch_size: int = TrainingConfig.batch_size
+    evaluate_every: int = TrainingConfig.evaluate_every
+    num_test_users: int = 10_000
+    num_validation_users: int = 2_000
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    world: Mapping[str, Any] = field(default_factory=dict)
+
+    def condition(self, full: Condition) -> Condition:
+        """The condition in this scale's world, with no more than this scale's rounds."""
+        rounds = full.num_rounds if self.max_rounds is None else self.max_rounds
+        return replace(
+            full,
+            world={**full.world, **self.world},
+            num_rounds=min(full.num_rounds, rounds),
+        )
+
+
+FULL = Scale()
+QUICK = Scale(max_rounds=20_000, steps=500)
 
 
 @dataclass(frozen=True)
@@ -26,6 +62,7 @@ class Settings:
         execution: of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
         device: where everything is computed.
         progress: show rates and time left on a terminal.
+        scale: how large everything is; ``None`` is :data:`QUICK` or :data:`FULL`.
     """
 
     quick: bool
@@ -35,50 +72,12 @@ class Settings:
     execution: str = "auto"
     device: str = "cpu"
     progress: bool = True
+    scale: Scale | None = None
 
-    def study(
-        self,
-        name: str,
-        conditions: Sequence[Condition],
-        agents: Variants,
-        *,
-        full: int,
-        quick: int,
-        offline: bool = False,
-        steps: int = TrainingConfig.steps,
-        curves: bool = True,
-        kind: type[Study] = Study,
-    ) -> Study:
-        """A study of ``full`` seeds, or ``quick`` ones, trained as Table 5 says, or shorter.
-
-        ``curves``: follow the learning on validation users, a quarter of the time; without, they
-        see the start and the end.
-        """
-        steps = _QUICK_STEPS if self.quick else steps
-        return kind(
-            name,
-            [self.condition(one) for one in conditions],
-            agents,
-            self.seeds(full, quick),
-            TrainingConfig(
-                steps=steps, evaluate_every=TrainingConfig.evaluate_every if curves else steps
-            ),
-            offline=offline,
-            execution=self.execution,
-            device=self.device,
-            full_seeds=full,
-        )
-
-    def condition(self, full: Condition) -> Condition:
-        """The condition, or where it is quick one of fewer rounds."""
-        if not self.quick:
-            return full
-        return replace(full, num_rounds=min(full.num_rounds, _QUICK_ROUNDS))
-
-    def run(self, study: Study) -> list[Record]:
-        """The study's records, in a folder of its name."""
-        folder = self.folder / study.name
-        return study.run(folder, processes=self.processes, progress=self.progress)
+    @property
+    def size(self) -> Scale:
+        """The scale that is in force."""
+        return self.scale or (QUICK if self.quick else FULL)
 
     def seeds(self, full: int, quick: int) -> tuple[int, ...]:
         """The seeds of an experiment that has ``full`` of them, or ``quick``."""

@@ -1,4 +1,4 @@
-"""Shapes of curves that are measured over seeds: fits, and how well they explain."""
+"""Least-squares fits to curves that are measured over seeds, and how much they explain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ Measured = Mapping[str, Any]
 
 
 class ZipfFit(NamedTuple):
-    """Attributes: s of c q^-s, the share that it explains, and both on logarithmic axes."""
+    """Zipf's law c q^-s, fitted to a curve.
+
+    Attributes:
+        exponent: s.
+        explained: R² of the fit.
+        log_exponent: s, fitted on logarithmic axes.
+        log_explained: R² there.
+    """
 
     exponent: float
     explained: float
@@ -33,7 +40,7 @@ def explained(y: Floats, fitted: Floats) -> float:
 
 
 def scaled(shape: Floats, y: Floats) -> Floats:
-    """c × shape (T,) of least squares to ``y`` (T,)."""
+    """The multiple of a shape (T,) that has the least squares to ``y`` (T,)."""
     fitted: Floats = shape * float(shape @ y / (shape @ shape))
     return fitted
 
@@ -43,18 +50,23 @@ def zipf_fit(x: ArrayLike, values: ArrayLike) -> ZipfFit:
     from scipy.optimize import minimize_scalar
 
     q, y = np.asarray(x, dtype=np.float64), np.asarray(values, dtype=np.float64)
-    found = minimize_scalar(
+    best = minimize_scalar(
         lambda s: -explained(y, scaled(q**-s, y)), bounds=(0.0, 10.0), method="bounded"
     )
     if y.min() <= 0.0:
-        return ZipfFit(float(found.x), -float(found.fun), math.nan, math.nan)
+        return ZipfFit(float(best.x), -float(best.fun), math.nan, math.nan)
     slope, level = np.polyfit(np.log(q), np.log(y), 1)
     on_log_axes = explained(np.log(y), level + slope * np.log(q))
-    return ZipfFit(float(found.x), -float(found.fun), -float(slope), on_log_axes)
+    return ZipfFit(float(best.x), -float(best.fun), -float(slope), on_log_axes)
 
 
 def over_seeds(logs: Sequence[Measured], *path: str) -> Floats:
-    """What is measured of each log: (num_seeds, …)."""
+    """One measurement of every seed's log, stacked: (num_seeds, …).
+
+    Args:
+        logs: measurements of each log, nested by name.
+        path: names that lead to the one that is wanted.
+    """
 
     def at(log: Any) -> Any:
         for key in path:

@@ -1,4 +1,4 @@
-"""Results on the disk while an experiment runs: it can be stopped anywhere and goes on."""
+"""Finished pieces of an experiment on the disk, so that a stopped one goes on where it was."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Store:
         wanted = json.loads(json.dumps(plan))
         path = self._folder / PLAN
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found != wanted:
-                lines = "\n".join(f"  {line}" for line in differences(found, wanted))
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept != wanted:
+                lines = "\n".join(f"  {line}" for line in differences(kept, wanted))
                 raise ValueError(
                     f"{str(self._folder)!r} holds results of another configuration:\n{lines}\n"
                     "Choose another --out, or remove that folder."
@@ -63,7 +63,7 @@ class Store:
         return json.loads(self._path(key).read_text(encoding="utf-8"))
 
     def kept(self, key: str, make: Callable[[], Any]) -> Any:
-        """A piece, made and kept if it is not there yet."""
+        """A finished piece, which is made and kept if it is not there yet."""
         if not self.has(key):
             self.put(key, make())
         return self.get(key)
@@ -72,19 +72,19 @@ class Store:
         return self._records / f"{key}.json"
 
 
-def differences(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
-    """Lines that say where two JSON values differ."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
+def differences(kept: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """Lines that say where the JSON value ``kept`` differs from the one that is wanted."""
+    if isinstance(kept, dict) and isinstance(wanted, dict):
+        for key in sorted(kept.keys() | wanted.keys()):
             place = f"{name}.{key}" if name else str(key)
-            if key not in found:
+            if key not in kept:
                 yield f"{place}: not there, now {wanted[key]!r}"
             elif key not in wanted:
-                yield f"{place}: {found[key]!r}, now not there"
+                yield f"{place}: {kept[key]!r}, now not there"
             else:
-                yield from differences(found[key], wanted[key], place)
-    elif found != wanted:
-        yield f"{name}: {found!r}, now {wanted!r}"
+                yield from differences(kept[key], wanted[key], place)
+    elif kept != wanted:
+        yield f"{name}: {kept!r}, now {wanted!r}"
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Agents × hyper-parameters × seeds × conditions: trained in fleets, over processes, resumably."""
+"""Studies: agents × hyper-parameters × seeds × conditions, trained resumably over processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework import offline
 from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
+from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
@@ -35,7 +36,7 @@ METRICS = ("reward", "ecpm", "regret", "normalized", "distance", "coverage", "gi
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be trained and measured.
+    """Agents, hyper-parameters, seeds and conditions that are to be trained and measured.
 
     Attributes:
         name: of the experiment.
@@ -50,6 +51,7 @@ class Study:
         device: where everything is computed.
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
         full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
+        reward_model: how the held-out log's is fitted.
     """
 
     name: str
@@ -64,15 +66,65 @@ class Study:
     device: str = "cpu"
     seeds_at_once: int = 4
     full_seeds: int | None = None
+    reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        name: str,
+        conditions: Sequence[Condition],
+        agents: Variants,
+        *,
+        full: int,
+        quick: int,
+        offline: bool = False,
+        steps: int = TrainingConfig.steps,
+        curves: bool = True,
+    ) -> Self:
+        """A study as settings ask for it.
+
+        Args:
+            settings: of the experiment.
+            name: see :class:`Study`, as for ``conditions``, ``agents`` and ``offline``.
+            conditions: in full size.
+            agents: hyper-parameters to try.
+            full: how many seeds there are in the full setting.
+            quick: how many there are in the quick one.
+            offline: also choose by a held-out log.
+            steps: of training in the full setting.
+            curves: follow the learning on validation users, a quarter of the time; without, they
+                see the start and the end.
+        """
+        size = settings.size
+        steps = steps if size.steps is None else size.steps
+        return cls(
+            name,
+            [size.condition(condition) for condition in conditions],
+            agents,
+            settings.seeds(full, quick),
+            TrainingConfig(
+                steps=steps,
+                batch_size=size.batch_size,
+                evaluate_every=size.evaluate_every if curves else steps,
+            ),
+            num_test_users=size.num_test_users,
+            num_validation_users=size.num_validation_users,
+            offline=offline,
+            execution=settings.execution,
+            device=settings.device,
+            full_seeds=full,
+            reward_model=size.reward_model,
+        )
 
     def plan(self) -> dict[str, Any]:
-        """What was run, for readers: the settings, and how many seeds the full setting has."""
+        """The configuration with its seeds, and how many the full setting has, for readers."""
         full = len(self.seeds) if self.full_seeds is None else self.full_seeds
-        return {**self.settings(), "seeds": list(self.seeds), "full_seeds": full}
+        return {**self.configuration(), "seeds": list(self.seeds), "full_seeds": full}
 
-    def settings(self) -> dict[str, Any]:
-        """Everything that the numbers of a run depend on, besides its own seed."""
-        return {
+    def configuration(self) -> dict[str, Any]:
+        """The configuration: everything that a run's numbers depend on, besides its own seed."""
+        plan = {
             "name": self.name,
             "conditions": [condition.as_dict() for condition in self.conditions],
             "agents": {name: [dict(v) for v in variants] for name, variants in self.agents.items()},
@@ -84,9 +136,12 @@ class Study:
             "device": torch.device(self.device).type,
             "seeds_at_once": self.seeds_at_once,
         }
+        if self.reward_model != RewardModelConfig():  # which folders of before do not name
+            plan["reward_model"] = asdict(self.reward_model)
+        return plan
 
     def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
-        """Train and measure what is not finished yet.
+        """The records of all runs; those that are not finished yet are trained and measured.
 
         Seeds can be added later: what a folder holds of the same ``seeds_at_once`` seeds counts as
         finished. An incomplete last group is trained anew with those that complete it.
@@ -105,7 +160,7 @@ class Study:
         Raises:
             ValueError: the folder holds pieces of another plan.
         """
-        store = Store(folder, self.settings())
+        store = Store(folder, self.configuration())
         pieces = list(self._pieces())
         missing = [piece for piece in pieces if not store.has(piece.key)]
         jobs: dict[tuple[int, tuple[int, ...]], list[_Piece]] = {}
@@ -153,7 +208,7 @@ class Study:
         )
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
-        """What a subclass keeps in a run's record besides, as JSON can hold it."""
+        """Further fields of a run's record, as JSON can hold them; a subclass may have some."""
         return {}
 
     def _pieces(self) -> Iterator[_Piece]:
@@ -168,7 +223,7 @@ class Study:
     def _finished(
         self, folder: str | Path, jobs: Sequence[Sequence[_Piece]], processes: int
     ) -> Iterator[str]:
-        """Keys of pieces as they are finished."""
+        """Trains the jobs' pieces, and yields the key of each as it is finished."""
         if processes <= 1 or len(jobs) <= 1:
             for job in jobs:
                 yield from _work(self, folder, job)
@@ -197,7 +252,7 @@ class _Piece:
 
 
 def _together(seeds: Sequence[int]) -> str:
-    """All of a fleet's seeds: its members' numbers depend on one another in the last digits."""
+    """Text that names all seeds of a fleet, whose members depend on one another in last digits."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}to{seeds[-1]}"
     return "-".join(map(str, seeds))
@@ -208,9 +263,9 @@ def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> li
 
 
 def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
-    """Finish the pieces of one condition and some seeds, which share their logs."""
+    """Trains pieces of one condition and some seeds, which share their logs; yields their keys."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    store = Store(folder, study.settings())
+    store = Store(folder, study.configuration())
     world = make_world(study.device, **condition.world)
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
@@ -221,22 +276,21 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
             started = time.monotonic()
             trained = study.train(piece.agent, logs, seeds, validation)
             records = [
-                _record(one, index // len(seeds), condition, world, test, models)
-                | study.details(one, logs[one.run.seed])
-                for index, one in enumerate(trained)
+                _record(run, index // len(seeds), condition, world, test, models)
+                | study.details(run, logs[run.run.seed])
+                for index, run in enumerate(trained)
             ]
             seconds = time.monotonic() - started
             store.put(piece.key, {"seconds": seconds, "records": records})
             yield piece.key
 
 
-def _reward_model(condition: Condition, seed: int, study: Study) -> offline.RewardModel | None:
+def _reward_model(condition: Condition, seed: int, study: Study) -> RewardModel | None:
     if not study.offline:
         return None
-    log: Transitions = condition.log(
-        seed + HELD_OUT, num_rounds=offline.NUM_ROUNDS, device=study.device
-    )
-    return offline.RewardModel(log, seed)
+    config = study.reward_model
+    log = condition.log(seed + HELD_OUT, num_rounds=config.num_rounds, device=study.device)
+    return RewardModel(log, seed, config.steps)
 
 
 def _record(
@@ -245,7 +299,7 @@ def _record(
     condition: Condition,
     world: World,
     test: Evaluator,
-    models: Mapping[int, offline.RewardModel | None],
+    models: Mapping[int, RewardModel | None],
 ) -> Record:
     run = trained.run
     model = models[run.seed]

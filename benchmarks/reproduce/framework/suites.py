@@ -1,35 +1,27 @@
-"""Agents over all conditions of an experiment together: tuned scores, suites and profiles."""
+"""Statistics of agents over all conditions of an experiment together, and their profiles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.agent_suite import GRIDS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, brief
-from recsim_drpo.benchmarks.reproduce.framework.records import best_variant, values
+from recsim_drpo.benchmarks.reproduce.framework.records import agents_of, distinct, tuned
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
 
-
-def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
-    """A test metric over seeds of the variant chosen on validation users."""
-    variant = best_variant(records, condition, agent)
-    return values(records, metric, condition=condition, agent=agent, variant=variant)
-
-
-def agents_of(records: Sequence[Record]) -> list[str]:
-    """Those that were run, in the order of :data:`.agent_suite.GRIDS`."""
-    return [name for name in GRIDS if any(record["agent"] == name for record in records)]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
-    """(num_seeds, conditions) by agent: share of the optimum, 0 for random items, 1 for oracles."""
-    conditions = dict.fromkeys(record["condition"] for record in records)
+    """Scores (num_seeds, conditions) by agent: 0 is random items' eCPM, 1 the oracle's."""
+    conditions = distinct(records, "condition")
     return {
         agent: np.stack([tuned(records, c, agent, "normalized") for c in conditions], axis=1)
         for agent in agents_of(records)
@@ -37,7 +29,7 @@ def suite_scores(records: Sequence[Record]) -> dict[str, Floats]:
 
 
 def suite(title: str, records: Sequence[Record]) -> Table:
-    """Statistics over all conditions together."""
+    """A table of interquartile means, optimality gaps and probabilities that DRPO is better."""
     scores = suite_scores(records)
     rows = [
         [
@@ -68,8 +60,8 @@ def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:
     return comparison.stratified_bootstrap(runs, statistic, shared_seeds=True)
 
 
-def draw_profiles(path: Path, records: Sequence[Record]) -> None:
-    """Performance profiles of the six best of a suite."""
+def draw_profiles(path: Path, records: Sequence[Record]) -> Figure:
+    """A picture of the performance profiles of the six best agents of a suite."""
     thresholds = np.linspace(0.0, 1.0, 101)
     scores = suite_scores(records)
     best = sorted(scores, key=lambda agent: -float(scores[agent].mean()))[:6]
@@ -77,4 +69,4 @@ def draw_profiles(path: Path, records: Sequence[Record]) -> None:
         agent: comparison.performance_profile(scores[agent], thresholds, shared_seeds=True)
         for agent in best
     }
-    plots.profiles(path, thresholds, profiles, "share of the optimum")
+    return plots.profiles(path, thresholds, profiles, "share of the optimum")

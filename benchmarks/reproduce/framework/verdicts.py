@@ -1,4 +1,4 @@
-"""What became of a claim: one line of docs/claims.md."""
+"""Verdicts on claims of the paper: the lines of docs/claims.md."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Verdict:
             raise unknown_name("verdict", self.verdict, VERDICTS)
 
     def as_dict(self) -> dict[str, Any]:
-        """Its fields by name, for JSON."""
+        """The verdict's fields by name, for JSON."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What the logs are that experiments learn from: for the report, from the plans of its results."""
+"""Cards of the logs that experiments learn from: tables for the report."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ _INFOS = ("item_id", "policy", "latent_reward", "oracle_reward")
 
 
 def cards(results: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """A table of what is in each of the measured logs that a full or quick result learnt from."""
+    """The card of each measured log that one of the results learnt from."""
     plans = (plan for result in results for plan in result["plans"])
-    known = {one["label"]: one for plan in plans for one in plan.get("conditions", [])}
+    conditions = {
+        condition["label"]: condition for plan in plans for condition in plan.get("conditions", [])
+    }
     for label in MEASURED:
-        if label in known:
-            yield card(Condition(**known[label]))
+        if label in conditions:
+            yield card(Condition(**conditions[label]))
 
 
 def card(condition: Condition) -> Table:
-    """Who logged what, and what it was worth, in the first 20,000 rounds of seed 0."""
+    """A table of who logged what and what it was worth, in the first 20,000 rounds of seed 0."""
     log = condition.log(0, num_rounds=NUM_ROUNDS, infos=_INFOS)
     infos = {name: column.cpu().numpy() for name, column in log.infos.items()}
     statistics = LogStatistics(make_world("cpu", **condition.world).num_items)
@@ -35,12 +37,12 @@ def card(condition: Condition) -> Table:
     rows = [
         [
             name,
-            f"{found['rounds'] / NUM_ROUNDS:.1%}",
-            f"{found['latent']:.3f}",
-            f"{ECPM_PER_REWARD * found['latent']:.2f}",
-            f"{found['observed']:.3f}",
+            f"{policy['rounds'] / NUM_ROUNDS:.1%}",
+            f"{policy['latent']:.3f}",
+            f"{ECPM_PER_REWARD * policy['latent']:.2f}",
+            f"{policy['observed']:.3f}",
         ]
-        for name, found in statistics.by_policy().items()
+        for name, policy in statistics.by_policy().items()
     ]
     deciles = ", ".join(f"{x:.2f}" for x in statistics.deciles())
     shown = (statistics.counts.sum(axis=0) > 0).mean()
@@ -56,16 +58,16 @@ def card(condition: Condition) -> Table:
 
 
 def definitions(plan: Mapping[str, Any]) -> Table:
-    """The conditions of a plan: rounds, logging mixture, and what is not as registered."""
+    """A table of a plan's conditions: rounds, logging mixture, and what is not as registered."""
     rows = [
         [
-            one["label"],
-            f"{one['num_rounds']:,}",
-            *(f"{one['weights'].get(name, 0.0):.1%}" for name in POLICIES),
-            _changes(one["world"]),
-            _changes(one["logging"]),
+            condition["label"],
+            f"{condition['num_rounds']:,}",
+            *(f"{condition['weights'].get(name, 0.0):.1%}" for name in POLICIES),
+            _changes(condition["world"]),
+            _changes(condition["logging"]),
         ]
-        for one in plan["conditions"]
+        for condition in plan["conditions"]
     ]
     header = ["log", "rounds", *POLICIES, "world", "logging policies"]
     seeds = len(plan["seeds"])

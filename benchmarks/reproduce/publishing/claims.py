@@ -1,4 +1,4 @@
-"""What results say, for readers of the repository: ``docs/claims.md`` and the README's headline."""
+"""Pages on results for readers of the repository: ``docs/claims.md``, the README's headline."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _MOST_ROWS = 60  # of a table on the page: longer ones are in the results
 
 
 def claims_page(results: Sequence[Mapping[str, Any]]) -> str:
-    """``docs/claims.md`` of published results: every claim and what became of it."""
+    """The text of ``docs/claims.md``: every claim and what became of it."""
     ordered = _in_the_papers_order(results)
     parts = [
         "# The paper's claims and what was measured",
@@ -81,7 +81,7 @@ def _in_the_papers_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[s
 def _summary(results: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for result in results:
-        counts = Counter(one["verdict"] for one in result["verdicts"])
+        counts = Counter(verdict["verdict"] for verdict in result["verdicts"])
         name = result["experiment"]
         row = [f"[{name}](#{name})", PLACES.get(name, "")]
         rows.append([*row, *(str(counts[verdict]) for verdict in VERDICTS)])
@@ -113,7 +113,7 @@ def _section(result: Mapping[str, Any]) -> str:
 
 
 def _tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The tables behind the verdicts, folded."""
+    """Markdown of the tables behind the verdicts, folded."""
     shown = [Table(**table) for table in tables if len(table["rows"]) <= _MOST_ROWS]
     if not shown:
         return []
@@ -122,7 +122,7 @@ def _tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _picture(name: str, text: str, there: Sequence[str], folder: str) -> str:
-    """A picture that leads to its SVG, if there is one."""
+    """Markdown of a picture that leads to its SVG, if there is one."""
     image = f"![{text}]({folder}/{name})"
     vector = f"{name.removesuffix('.png')}.svg"
     return f"[{image}]({folder}/{vector})" if vector in there else image
@@ -136,7 +136,7 @@ def _cells(verdict: Mapping[str, str]) -> Iterator[str]:
 
 
 def _scale(plan: Mapping[str, Any]) -> str:
-    """How large a study was, in words, and where that is less than the full setting."""
+    """Text on how large a study was, and on the full setting where that is larger."""
     seeds = len(plan["seeds"])
     full = plan.get("full_seeds", seeds)
     parts = [f"{seeds} seeds" + (f" (full setting: {full})" if seeds != full else "")]
@@ -152,7 +152,7 @@ def _scale(plan: Mapping[str, Any]) -> str:
 
 
 def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The README with what was found between its markers; as it is where there are no results.
+    """The README with the headline results between its markers; unchanged without results.
 
     Raises:
         ValueError: the README has no markers.
@@ -160,7 +160,7 @@ def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return readme
     ordered = _in_the_papers_order(results)
-    verdicts = [one["verdict"] for result in ordered for one in result["verdicts"]]
+    verdicts = [verdict["verdict"] for result in ordered for verdict in result["verdicts"]]
     counts = Counter(verdicts)
     shown = ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS)
     parts = [
@@ -187,7 +187,7 @@ def with_link(guide: str) -> str:
 
 
 def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """``docs/when_to_filter.md`` with the rules that the phase map gives; as it is without a map.
+    """``docs/when_to_filter.md`` with the rules of the phase map; unchanged without a map.
 
     Raises:
         ValueError: it has no markers.
@@ -223,7 +223,7 @@ def _between(page: str, text: str) -> str:
 
 
 def _headline(table1: Mapping[str, Any]) -> str:
-    """eCPM of every agent in both scenarios, beside the paper's."""
+    """A Markdown table of every agent's eCPM in both scenarios, beside the paper's."""
     shown = ("eCPM, tuned online", "paper's eCPM")
     tables = {table["title"]: table for table in table1["tables"]}
     header, rows = ["agent"], dict[str, list[str]]()

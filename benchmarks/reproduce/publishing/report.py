@@ -1,24 +1,26 @@
 """One HTML page of an experiment's results: ``recsim-drpo report``.
 
 The page holds everything, Plotly's JavaScript included (the extra ``report``): it opens from the
-disk without a network. Text of results reaches it escaped, and numbers as JSON that ``report.js``
-draws.
+disk without a network. Its templates, style and scripts lie in ``page``; text of results reaches it
+escaped by Jinja, and numbers as JSON that the scripts draw.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
 from scipy.stats import t as student_t
 
 from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS, PAIRS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table, rounded
+from recsim_drpo.benchmarks.reproduce.framework.records import distinct
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import PANELS
@@ -27,6 +29,20 @@ from recsim_drpo.core.files import write_atomically
 SYMBOLS = dict(zip(VERDICTS, "✓◐✗?", strict=True))
 """A sign for each verdict: colour alone would not reach every reader."""
 
+SCRIPTS = (
+    "numbers.js",
+    "series.js",
+    "figures.js",
+    "runs.js",
+    "drawings.js",
+    "map.js",
+    "verdicts.js",
+    "downloads.js",
+    "start.js",
+)
+"""In this order they are one script; each may use what stands before it."""
+
+_PAGE = "page"
 _DIGITS = 7  # more than the single precision that records come in
 
 
@@ -78,200 +94,115 @@ def page(
         logs: dataset cards.
     """
     panels = panels or [[]] * len(results)
-    names = [str(result["experiment"]) for result in results]
-    links = "".join(
-        f'<li><a href="#{_anchor(k)}">{escape(name)}</a></li>' for k, name in enumerate(names)
-    )
-    quick = [name for name, result in zip(names, results, strict=True) if result["quick"]]
-    sections = "\n".join(_experiment(k, result, panels[k]) for k, result in enumerate(results))
+    verdicts = list(_verdicts(results))
+    counts = Counter(verdict["verdict"] for _, verdict, _, _ in verdicts)
     data = {
-        "experiments": [
-            {
-                "name": name,
-                **rounded({k: result.get(k) for k in ("records", "data")}, _DIGITS),
-                "panels": drawn,
-            }
-            for name, result, drawn in zip(names, results, panels, strict=True)
-        ],
+        "experiments": [_data(*pair) for pair in zip(results, panels, strict=True)],
         "layouts": layouts or {},
         "quantiles": _quantiles(results),
     }
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>recsim_drpo: the paper's claims and what was measured</title>
-<style>{_own("report.css")}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the results</a>
-<header>
-<h1>The paper's claims and what was measured</h1>
-<p><em>Breaking the Curse of Repulsion</em> (DRPO), reproduced with recsim_drpo. Intervals are of
-95 %, over seeds.</p>
-{_banner(quick)}
-<nav aria-label="Sections"><ul><li><a href="#verdicts">verdicts</a></li>
-{'<li><a href="#logs">logs</a></li>' if logs else ""}{links}</ul></nav>
-</header>
-<main id="main" tabindex="-1">
-{_verdicts(results)}
-{_logs(logs)}
-{sections}
-</main>
-<script type="application/json" id="report-data">{_json(data)}</script>
-<script>{plotly}</script>
-<script>{_own("report.js")}</script>
-</body>
-</html>
-"""
-
-
-def _anchor(number: int) -> str:
-    # By number: a name may hold anything.
-    return f"experiment-{number}"
+    environment = Environment(
+        loader=FunctionLoader(_own),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html").render(
+        style=Markup(_own("report.css")),
+        quick=[str(result["experiment"]) for result in results if result["quick"]],
+        kinds=[{"name": n, "symbol": s, "count": counts[n]} for n, s in SYMBOLS.items()],
+        verdicts=verdicts,
+        verdict_choices=[("", "all"), *_choices(SYMBOLS)],
+        experiment_choices=[("", "all"), *_choices(dict.fromkeys(name for name, *_ in verdicts))],
+        logs=logs,
+        sections=[
+            _section(number, *pair) for number, pair in enumerate(zip(results, panels, strict=True))
+        ],
+        data=_json(data),
+        plotly=Markup(plotly),
+        scripts=_scripts(),
+    )
 
 
 def _own(name: str) -> str:
-    """A file beside this module."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    """The text of a template, a style or a script of the page."""
+    return resources.files(__package__).joinpath(_PAGE, name).read_text(encoding="utf-8")
 
 
-def _json(value: Any) -> str:
+def _scripts() -> Markup:
+    """The page's scripts as one, whose names no other script sees."""
+    return Markup('"use strict";\n(() => {\n' + "\n".join(map(_own, SCRIPTS)) + "})();\n")
+
+
+def _json(value: Any) -> Markup:
     """JSON that can stand in a script element, whatever its strings hold."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def _data(result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The records, data and panels that the scripts draw of an experiment."""
+    numbers = rounded({key: result.get(key) for key in ("records", "data")}, _DIGITS)
+    return {"name": str(result["experiment"]), **numbers, "panels": panels}
 
 
 def _quantiles(results: Sequence[Mapping[str, Any]]) -> list[float | None]:
-    """Student's 97.5 % quantile for the mean of n seeds, at index n; there is none below two."""
-    most = max((len(_seeds(result)) for result in results), default=0)
+    """Student's 97.5 % quantiles for means of n seeds, at index n; there is none below two."""
+    most = max((_num_seeds(result) for result in results), default=0)
     return [None, None, *(round(float(student_t.ppf(0.975, n - 1)), 6) for n in range(2, most + 1))]
 
 
-def _seeds(result: Mapping[str, Any]) -> set[int]:
-    return {record["seed"] for record in result.get("records", [])}
+def _num_seeds(result: Mapping[str, Any]) -> int:
+    return len(distinct(result.get("records", []), "seed"))
 
 
-def _banner(quick: Sequence[str]) -> str:
-    if not quick:
-        return ""
-    return (
-        '<p class="banner" role="note"><strong>Quick results: few seeds and short training. Only '
-        f"the full run is evidence.</strong> Quick: {escape(', '.join(quick))}.</p>"
-    )
+def _verdicts(
+    results: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, Mapping[str, str], int, str]]:
+    """Every verdict with its experiment, the number of its kind, and that kind's symbol."""
+    for result in results:
+        for verdict in result["verdicts"]:
+            kind = verdict["verdict"]
+            yield str(result["experiment"]), verdict, VERDICTS.index(kind), SYMBOLS[kind]
 
 
-def _verdicts(results: Sequence[Mapping[str, Any]]) -> str:
-    """Counts, and a table of all verdicts that can be narrowed."""
-    rows = [(str(result["experiment"]), one) for result in results for one in result["verdicts"]]
-    counts = Counter(one["verdict"] for _, one in rows)
-    shown = "".join(
-        f'<li class="{_class(name)}"><span aria-hidden="true">{symbol}</span> '
-        f"<strong>{counts[name]}</strong> {escape(name)}</li>"
-        for name, symbol in SYMBOLS.items()
-    )
-    body = "".join(
-        f'<tr data-verdict="{escape(one["verdict"])}" data-experiment="{escape(name)}">'
-        f'<th scope="row">{escape(one["claim"])}<span class="statement">{escape(one["statement"])}'
-        f'</span></th><td>{_badge(one["verdict"])}<span class="because">{escape(one["because"])}'
-        f"</span></td><td>{escape(one['paper'])}</td><td>{escape(one['ours'])}</td>"
-        f"<td><code>{escape(one['command'])}</code></td></tr>"
-        for name, one in rows
-    )
-    experiments = dict.fromkeys(name for name, _ in rows)
-    return f"""<section aria-labelledby="verdicts">
-<h2 id="verdicts">Verdicts</h2>
-<ul class="counts">{shown}</ul>
-<form class="controls" id="verdict-filter">
-{_select("verdict", "Verdict", [("", "all"), *((name, name) for name in SYMBOLS)])}
-{_select("experiment", "Experiment", [("", "all"), *((name, name) for name in experiments)])}
-<label>Search <input type="search" name="text" autocomplete="off"></label>
-<p role="status" id="verdict-count">{len(rows)} of {len(rows)} claims</p>
-</form>
-<div class="scroll" role="region" aria-label="All verdicts" tabindex="0">
-<table id="verdict-table">
-<caption>Claims of the paper beside what was measured</caption>
-<thead><tr><th scope="col">claim</th><th scope="col">verdict</th><th scope="col">paper</th>
-<th scope="col">ours [95 %]</th><th scope="col">command</th>
-</tr></thead>
-<tbody>{body}</tbody>
-</table>
-</div>
-</section>"""
+def _section(
+    number: int, result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The section of an experiment, as ``experiment.html`` shows it."""
+    name = str(result["experiment"])
+    plans = result["plans"]
+    return {
+        "number": number,
+        "name": name,
+        # By number: a name may hold anything.
+        "anchor": f"experiment-{number}",
+        "quick": result["quick"],
+        "facts": [(key, value) for key, value in _facts(result).items() if value],
+        "tables": [Table(**table) for table in result.get("tables", [])],
+        "map": _map(result["data"]),
+        "pictures": [(str(k), panel["title"]) for k, panel in enumerate(panels)],
+        "runs": _runs(result.get("records", [])),
+        "downloads": list(_downloads(result)),
+        "logs": [(p.get("name", name), definitions(p)) for p in plans if p.get("conditions")],
+        "configuration": [
+            ("Versions", _indented(result["versions"])),
+            *((f"Plan: {plan.get('name', name)}", _indented(plan)) for plan in plans),
+        ],
+    }
 
 
-def _logs(logs: Sequence[Table]) -> str:
-    if not logs:
-        return ""
-    tables = "\n".join(_table(vars(one)) for one in logs)
-    return (
-        '<section aria-labelledby="logs"><h2 id="logs">Logs</h2><p>What agents learn from. Each '
-        f"experiment below lists its own logs under its configuration.</p>{tables}</section>"
-    )
-
-
-def _class(verdict: str) -> str:
-    return f"verdict verdict-{VERDICTS.index(verdict)}"
-
-
-def _badge(verdict: str) -> str:
-    return (
-        f'<span class="{_class(verdict)}"><span aria-hidden="true">{SYMBOLS[verdict]}</span> '
-        f"{escape(verdict)}</span>"
-    )
-
-
-def _select(name: str, label: str, options: Sequence[tuple[str, str]]) -> str:
-    choices = "".join(
-        f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in options
-    )
-    return f'<label>{escape(label)} <select name="{escape(name)}">{choices}</select></label>'
-
-
-def _experiment(number: int, result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> str:
-    """Tables, figures, configuration and data of one experiment."""
-    name, anchor = str(result["experiment"]), _anchor(number)
-    seeds = len(_seeds(result))
-    facts = {
-        "seeds": str(seeds) if seeds else "",
+def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
+    seeds = _num_seeds(result)
+    return {
+        "seeds": seeds or "",
         "runs": f"{len(result['records']):,}" if seeds else "",
         "device": result["device"],
         "wall time": _duration(float(result["wall_time_s"])),
         "revision": result["revision"],
     }
-    shown = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(str(value))}</dd></div>"
-        for key, value in facts.items()
-        if value
-    )
-    tables = "\n".join(_table(table) for table in result.get("tables", []))
-    figures = [
-        _map(number, name, result["data"]) if _axes(result["data"]) else "",
-        _panels(number, name, panels) if panels else "",
-        _figures(number, name, result["records"]) if result.get("records") else "",
-    ]
-    logs = "".join(
-        f"<details><summary>Logs of {escape(str(plan.get('name', name)))}</summary>"
-        f"{_table(vars(definitions(plan)))}</details>"
-        for plan in result["plans"]
-        if plan.get("conditions")
-    )
-    return f"""<section aria-labelledby="{anchor}">
-<h2 id="{anchor}">{escape(name)}</h2>
-{_banner([name]) if result["quick"] else ""}
-<dl class="facts">{shown}</dl>
-{f"<h3>Tables</h3>{tables}" if tables else ""}
-{"<h3>Figures</h3>" if any(figures) else ""}
-{"".join(figures)}
-<h3>Configuration and data</h3>
-{_downloads(number, result)}
-{logs}
-{_details("Versions", result["versions"])}
-{"".join(_details(f"Plan: {plan.get('name', name)}", plan) for plan in result["plans"])}
-</section>"""
 
 
 def _duration(seconds: float) -> str:
@@ -280,120 +211,53 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.1f} h"
 
 
-def _table(table: Mapping[str, Any]) -> str:
-    header = "".join(f'<th scope="col">{escape(str(cell))}</th>' for cell in table["header"])
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<th scope="row">{escape(str(cell))}</th>'
-            if column == 0
-            else f"<td>{escape(str(cell))}</td>"
-            for column, cell in enumerate(row)
-        )
-        + "</tr>"
-        for row in table["rows"]
-    )
-    note = f'<p class="note">{escape(table["note"])}</p>' if table.get("note") else ""
-    title = escape(table["title"])
-    return (
-        f'<div class="scroll numbers" role="region" aria-label="{title}" tabindex="0"><table>'
-        f"<caption>{title}</caption><thead><tr>{header}</tr></thead><tbody>{rows}</tbody></table>"
-        f"</div>{note}"
-    )
+def _indented(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False)
 
 
-def _figures(number: int, name: str, records: Sequence[Mapping[str, Any]]) -> str:
-    """Places for what ``report.js`` draws, and the controls of it."""
-    conditions = [str(one) for one in dict.fromkeys(record["condition"] for record in records)]
-    choices = [(one, one) for one in conditions]
+Choice = tuple[str, str]
+"""A choice's value, and what a reader sees of it."""
+
+
+def _choices(values: Any) -> list[Choice]:
+    return [(str(value), str(value)) for value in values]
+
+
+def _runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Choice]]:
+    """Conditions and metrics to choose from; nothing where there are no records."""
+    if not records:
+        return {}
+    conditions = _choices(distinct(records, "condition"))
     if len(conditions) > 1:
-        choices.insert(0, ("", "all, side by side"))
-    metrics = list(dict.fromkeys(metric for record in records for metric in record["test"]))
+        conditions.insert(0, ("", "all, side by side"))
+    metrics = dict.fromkeys(metric for record in records for metric in record["test"])
     # The headline first, so that it is what a reader sees.
-    metrics.sort(key=lambda metric: metric != "ecpm")
-    places = "".join(_place(number, kind) for kind in ("test", "curves"))
-    return f"""<div class="figures" data-experiment="{number}">
-<form class="controls">
-{_select("condition", "Condition", choices)}
-{_select("metric", "Metric", [(metric, metric) for metric in metrics])}
-<label class="check"><input type="checkbox" name="best"> only the variant that is best on validation
-users</label>
-</form>
-<div class="legend" role="group" aria-label="Agents shown in the figures of {escape(name)}"></div>
-{places}
-<noscript><p>The figures need JavaScript; the tables above hold their numbers.</p></noscript>
-</div>"""
+    ordered = sorted(metrics, key=lambda metric: metric != "ecpm")
+    return {"conditions": conditions, "metrics": _choices(ordered)}
 
 
-def _panels(number: int, name: str, panels: Sequence[Mapping[str, Any]]) -> str:
-    """A place for the experiment's own pictures, one at a time."""
-    choices = [(str(k), str(panel["title"])) for k, panel in enumerate(panels)]
-    return f"""<div class="drawings" data-experiment="{number}">
-<form class="controls">{_select("panel", "Picture", choices)}</form>
-<div class="legend" role="group" aria-label="Lines shown in the picture of {escape(name)}"></div>
-{_place(number, "drawing")}
-</div>"""
+def _map(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Differences and axes to choose from; nothing where conditions do not lie on axes."""
+    points = data.get("points") or [{}]
+    axes = [(axis, label) for axis, label in LABELS.items() if axis in points[0]]
+    if not axes:
+        return {}
+    return {
+        "leads": [(lead, " minus ".join(PAIRS[lead])) for lead in points[0]["leads"]],
+        "axes": axes,
+        "held": [(axis, label, _levels(points, axis)) for axis, label in axes],
+    }
 
 
-def _map(number: int, name: str, data: Mapping[str, Any]) -> str:
-    """A place for a map of differences, and which axes it has; other axes can be held."""
-    axes = _axes(data)
-    leads = [(lead, " minus ".join(PAIRS[lead])) for lead in data["points"][0]["leads"]]
-    held = "".join(
-        _select(
-            f"held-{axis}",
-            f"{label} at",
-            [("", "all, averaged"), *((f"{v:g}", f"{v:,g}") for v in _levels(data, axis))],
-        )
-        for axis, label in axes
-    )
-    return f"""<div class="map" data-experiment="{number}">
-<form class="controls" aria-label="Axes of the map of {escape(name)}">
-{_select("lead", "Difference of eCPM", leads)}
-{_select("x", "Across", axes)}
-{_select("y", "Upwards", axes)}
-{held}
-</form>
-{_place(number, "heat")}
-</div>"""
+def _levels(points: Sequence[Mapping[str, Any]], axis: str) -> list[Choice]:
+    """Values that an axis can be held at."""
+    values = sorted({point[axis] for point in points})
+    return [("", "all, averaged"), *((f"{value:g}", f"{value:,g}") for value in values)]
 
 
-def _axes(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Axes that a result's conditions lie on, with their labels; none where they are no map."""
-    first = (data.get("points") or [{}])[0]
-    return [(axis, label) for axis, label in LABELS.items() if axis in first]
-
-
-def _levels(data: Mapping[str, Any], axis: str) -> list[float]:
-    return sorted({point[axis] for point in data["points"]})
-
-
-def _place(number: int, kind: str) -> str:
-    """Where ``report.js`` draws, and its caption."""
-    caption = f"{_anchor(number)}-{kind}-caption"
-    return (
-        f'<figure><figcaption id="{caption}"></figcaption><div class="plot {kind}" role="group" '
-        f'aria-labelledby="{caption}"></div></figure>'
-    )
-
-
-def _downloads(number: int, result: Mapping[str, Any]) -> str:
-    name = escape(str(result["experiment"]))
-    links = []
+def _downloads(result: Mapping[str, Any]) -> Iterator[Choice]:
+    """Files that a reader can have: their endings, and what is in them."""
     if result.get("records"):
-        links.append(
-            f'<a href="#{_anchor(number)}" class="download" data-experiment="{number}" '
-            f'data-kind="csv" download="{name}.csv">Every seed\'s numbers and learning curves '
-            f"(CSV)</a>"
-        )
+        yield "csv", "Every seed's numbers and learning curves (CSV)"
     if result.get("data"):
-        links.append(
-            f'<a href="#{_anchor(number)}" class="download" data-experiment="{number}" '
-            f'data-kind="json" download="{name}.json">Other data of this experiment (JSON)</a>'
-        )
-    return f"<p>{' · '.join(links)}</p>" if links else ""
-
-
-def _details(summary: str, value: Any) -> str:
-    text = escape(json.dumps(value, indent=1, ensure_ascii=False))
-    return f'<details><summary>{escape(summary)}</summary><pre tabindex="0">{text}</pre></details>'
+        yield "json", "Other data of this experiment (JSON)"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory import COMMAND
 from recsim_drpo.benchmarks.reproduce.theory.dynamics import (
@@ -35,7 +35,7 @@ _HUGE = 1e6
 _verdict = partial(Verdict, command=COMMAND)
 
 
-def theorem_3_2(num: int) -> Experiment:
+def theorem_3_2(num: int) -> Evidence:
     """Which way a negative sample moves θ, how far, and whether a positive one lets it rest."""
     generator = np.random.default_rng(32)
     forces = _first_moves(num, generator)
@@ -49,7 +49,7 @@ def theorem_3_2(num: int) -> Experiment:
     ]
     alone = ascend(np.array([1.0]), 1.0, 12_000, 0.001)
     stalled = ascend(np.array([1.0]), 1.0, 1_500, 0.1)
-    return Experiment(
+    return Evidence(
         {
             "rate": 0.01,
             "boundary": boundary,
@@ -157,14 +157,14 @@ def _attraction_verdict(
     )
 
 
-def corollary_3_3(num: int) -> Experiment:
+def corollary_3_3(num: int) -> Evidence:
     """The rate at which a negative sample's gradient grows, under four ways to move."""
     eta, far, near = 0.01, 3.0, 0.1
     fixed = ascend(np.array([far]), -1.0, 400, eta, learn_sigma=False).norm[:, 0]
     learnt = ascend(np.array([far, near]), -1.0, 400, eta).norm
     adam = ascend(np.array([far, far, near]), -1.0, STEPS, RATE, adam=True,
                   learn_sigma=np.array([False, True, True]))  # fmt: skip
-    return Experiment(
+    return Evidence(
         {
             "rate": eta,
             "rho": 1.0 + eta,
@@ -241,7 +241,7 @@ def _overflow_verdict(adam: Path, far: float, near: float) -> Verdict:
     )
 
 
-def theorem_3_4(num: int) -> Experiment:
+def theorem_3_4(num: int) -> Evidence:
     """The gradient of a fixed negative sample as σ → 0, and how far training shrinks σ."""
     generator = np.random.default_rng(34)
     levels = np.logspace(0, -6, 25)
@@ -249,7 +249,7 @@ def theorem_3_4(num: int) -> Experiment:
     typical = DIM**-0.5
     contraction, reached = _contraction_verdict(num, typical, generator)
     distances = (0.1, 1.0, 3.0)
-    return Experiment(
+    return Evidence(
         {
             "sigma": levels.tolist(),
             "distances": list(distances),
@@ -313,7 +313,7 @@ def _contraction_verdict(
     return verdict, float(reached[1])
 
 
-def corollary_3_5(num: int) -> Experiment:
+def corollary_3_5(num: int) -> Evidence:
     """Repulsion over attraction along training on positive samples alone."""
     far = 2.0
     single = ascend(np.array([1.0]), 1.0, 12_000, 0.001)
@@ -330,7 +330,7 @@ def corollary_3_5(num: int) -> Experiment:
     ratio_each = repulsion / by_sample
     ratio_average = repulsion / np.maximum(path.norm[-1], 1e-12)
     ratios = {"single": ratio_single, "mu": ratio_mu, "each": ratio_each, "average": ratio_average}
-    return Experiment(
+    return Evidence(
         {
             "steps_single": list(range(0, 12_001, 50)),
             "single": log10(ratio_single[::50]),

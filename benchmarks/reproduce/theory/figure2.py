@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory.phantom import (
@@ -67,7 +68,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def experiment(
     seeds: Sequence[int], steps: int, every: int, num_rounds: int, *, progress: bool
-) -> Experiment:
+) -> Evidence:
     """All scenarios, filters and variants, each over the same seeds."""
     world = make_world()
     runs: dict[str, Series] = {}
@@ -92,7 +93,7 @@ def experiment(
         },
     }
     times = np.arange(0, steps + 1, every, dtype=np.float64)
-    return Experiment(data, verdicts(runs, times))
+    return Evidence(data, verdicts(runs, times))
 
 
 def verdicts(runs: Runs, times: Floats) -> list[Verdict]:
@@ -302,13 +303,13 @@ def _bands(values: Floats) -> dict[str, list[float]]:
     }
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """A picture for each filter in an existing folder, as PNG and SVG."""
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture for each filter in an existing folder, as PNG and SVG; the figures by name."""
     data = result["data"]["figure-2"]
-    paths: list[Path] = []
-    for kappa in KAPPAS:
-        paths += plots.save(draw_filter(data, kappa), folder / f"figure-2-kappa-{kappa:g}")
-    return paths
+    figures = {f"figure-2-kappa-{kappa:g}": draw_filter(data, kappa) for kappa in KAPPAS}
+    for name, figure in figures.items():
+        plots.save(figure, folder / name)
+    return figures
 
 
 def _at_least_a_decade(axes: Axes) -> None:
@@ -363,3 +364,8 @@ def draw_filter(data: Mapping[str, Any], kappa: float) -> Figure:
         fontsize=11,
     )
     return figure
+
+
+EXPERIMENT = Experiment(
+    "figure2", "phantom gradients of rejected samples", without_agents(run), draw
+)

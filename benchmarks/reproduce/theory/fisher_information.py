@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from recsim_drpo.agents.engine.networks import gaussian_log_prob
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory import COMMAND
 
@@ -82,7 +82,7 @@ class Samples(NamedTuple):
     actions: Floats
 
 
-def proposition_3_1(num: int) -> Experiment:
+def proposition_3_1(num: int) -> Evidence:
     """The score, and the Hessian of single samples, under the policy and under data."""
     generator = np.random.default_rng(31)
     mean, log_sigma = generator.normal(size=num), generator.uniform(-1.5, 1.5, num)
@@ -93,7 +93,7 @@ def proposition_3_1(num: int) -> Experiment:
     at_one = np.zeros((len(grid), 2))
     spread_one = _hessian_of_data(at_one, grid, np.ones(len(grid)))
     worst = int(np.linalg.eigvalsh(single)[:, 0].argmin())
-    return Experiment(
+    return Evidence(
         {
             "z": grid.tolist(),
             "single": np.linalg.eigvalsh(hessians(at_one, grid))[:, 0].tolist(),
@@ -154,7 +154,7 @@ def _hessian_verdict(samples: Samples, single: Floats, generator: np.random.Gene
     )
 
 
-def proposition_3_6(num: int) -> Experiment:
+def proposition_3_6(num: int) -> Evidence:
     """The expected squared score under the policy itself, for μ and for ξ, wherever μ is."""
     generator = np.random.default_rng(36)
     dim = 8
@@ -182,7 +182,7 @@ def proposition_3_6(num: int) -> Experiment:
         because="Exact: with the ξ part the joint expectation is tr(Σ⁻¹) + 2d, independent "
         "of μ as well.",
     )
-    return Experiment(_squared_scores_by_offset(), [invariance, _stability_verdict()])
+    return Evidence(_squared_scores_by_offset(), [invariance, _stability_verdict()])
 
 
 def expected_squared_scores(mean: Floats, covariance: Floats) -> Floats:

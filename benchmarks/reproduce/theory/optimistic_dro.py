@@ -25,7 +25,7 @@ from recsim_drpo.agents.algorithms.theory import (
     capped_boltzmann_on_support,
     optimistic_weights,
 )
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory import COMMAND
 
@@ -84,7 +84,7 @@ def linear_programme(problem: Problem) -> tuple[float, Floats]:
     return -float(solution.fun), np.asarray(solution.x)
 
 
-def theorem_4_1(num: int) -> Experiment:
+def theorem_4_1(num: int) -> Evidence:
     """Eq. 11 against the linear programme, without and with atoms at the quantile."""
     generator = np.random.default_rng(41)
     excess: dict[str, list[float]] = {"distinct": [], "atoms": []}
@@ -106,7 +106,7 @@ def theorem_4_1(num: int) -> Experiment:
             else:
                 tied += int(_has_many_optima(problem))
     verdict = _threshold_verdict(loss, weights_apart, ours_apart, tied)
-    return Experiment({"excess": excess, "loss": loss}, [verdict])
+    return Evidence({"excess": excess, "loss": loss}, [verdict])
 
 
 def _threshold_verdict(
@@ -150,14 +150,14 @@ def dual(nu: float, problem: Problem) -> float:
     return float(nu + above @ problem.probabilities / problem.kappa)
 
 
-def variational_dual(num: int) -> Experiment:
+def variational_dual(num: int) -> Evidence:
     """F.2: the minimum of Eq. 38 against the linear programme, and where it is."""
     generator = np.random.default_rng(42)
     duality, off_quantile = _duality_verdict(num, generator)
     levels = np.linspace(-0.1, 1.1, 121)
     even = Problem(np.array([0.0, 0.4, 0.6, 1.0]), np.full(4, 0.25), 0.5)
     atom = Problem(np.array([0.0, 0.4, 0.4, 1.0]), np.full(4, 0.25), 0.5)
-    return Experiment(
+    return Evidence(
         {
             "nu": levels.tolist(),
             "interval": [dual(x, even) for x in levels],
@@ -255,11 +255,11 @@ def eq_45(problem: Problem, tau: float) -> Floats:
     return np.asarray(q / q.sum())
 
 
-def bilevel_regularisation(num: int) -> Experiment:
+def bilevel_regularisation(num: int) -> Evidence:
     """F.3: Eq. 45 and the capped Boltzmann weights against a convex solver."""
     grid = Problem(np.linspace(0.0, 1.0, 40), np.full(40, 1 / 40), 0.25)
     tau = 0.2
-    return Experiment(
+    return Evidence(
         {
             "rewards": grid.rewards.tolist(),
             "kappa": grid.kappa,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment, result
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import (
     divergence,
@@ -26,11 +27,12 @@ from recsim_drpo.reporting import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 NUM_INSTANCES = 1_000
 QUICK_INSTANCES = 200
 
-EXPERIMENTS: Mapping[str, Callable[[int], Experiment]] = {
+EXPERIMENTS: Mapping[str, Callable[[int], Evidence]] = {
     "proposition-3.1": fisher_information.proposition_3_1,
     "theorem-3.2": divergence.theorem_3_2,
     "corollary-3.3": divergence.corollary_3_3,
@@ -52,15 +54,16 @@ def run(settings: Settings) -> dict[str, Any]:
         return result("theory", settings.quick, {name: experiment(num) for name, experiment in bar})
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """A picture of each experiment in an existing folder, as PNG and SVG."""
-    paths: list[Path] = []
+def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:
+    """A picture of each experiment in an existing folder, as PNG and SVG; the figures by name."""
+    figures = {}
     for name, picture in PICTURES.items():
         figure, axes = plots.new_figure()
         picture(axes, result["data"][name])
         axes.legend(frameon=False, fontsize=8)
-        paths += plots.save(figure, folder / name)
-    return paths
+        plots.save(figure, folder / name)
+        figures[name] = figure
+    return figures
 
 
 def _draw_hessian(axes: Axes, data: Mapping[str, Any]) -> None:
@@ -192,3 +195,11 @@ PICTURES: Mapping[str, Callable[[Axes, Mapping[str, Any]], None]] = {
     "appendix-F.3": _draw_weights,
 }
 """What draws an experiment's data onto axes, by the experiment's name."""
+
+EXPERIMENT = Experiment(
+    "theory",
+    "the propositions and theorems as experiments",
+    without_agents(run),
+    draw,
+    seeded=False,
+)

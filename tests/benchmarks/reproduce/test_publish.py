@@ -1,3 +1,5 @@
+"""What is committed of full results, and that the repository says what they say."""
+
 from __future__ import annotations
 
 import json
@@ -10,83 +12,14 @@ import pytest
 from recsim_drpo.benchmarks.reproduce import publish
 from recsim_drpo.benchmarks.reproduce.advice.leads import AXES, PAIRS
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
-from recsim_drpo.benchmarks.reproduce.framework.compact import METRICS, compacted, expanded
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     BEGIN,
     END,
-    PLACES,
-    claims_page,
-    with_headline,
-    with_link,
-    with_rules,
 )
-from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS, load_results
+from recsim_drpo.benchmarks.reproduce.runner import load_results
+from tests.benchmarks.reproduce.published import README, ROOT, result
 
-ROOT = Path(__file__).resolve().parents[3]
-README = f"# A project\n\n{BEGIN}\nold\n{END}\n\nThe rest.\n"
 GUIDE = f"# How\n\n{BEGIN}\n{END}\n"
-
-
-def record(condition: str, seed: int) -> dict[str, Any]:
-    metrics = dict.fromkeys([*METRICS, "gini"], 1.0 / 3.0) | {"reward": 1.0 / 15.0}
-    return {
-        "condition": condition,
-        "agent": "bc",
-        "variant": 0,
-        "overrides": {},
-        "seed": seed,
-        "diverged_at": None,
-        "test": metrics | {"distance": None},
-        "validation": 2.0 / 3.0,
-        "offline": None,
-        "curve": [[0.0, 0.1], [500.0, 0.2]],
-    }
-
-
-def table(scenario: str) -> dict[str, Any]:
-    return {
-        "title": f"Table 1, {scenario}",
-        "header": ["agent", "reward", "eCPM, tuned online", "paper's eCPM"],
-        "rows": [["bc", "0.3", f"1.5 [1.4, 1.6] {scenario}", "1.69"], ["apg", "0.0", "0.1", ""]],
-        "note": "",
-    }
-
-
-def result(name: str, *, quick: bool = False) -> dict[str, Any]:
-    conditions = [{"label": "medium", "num_rounds": n} for n in (200_000, 50_000)]
-    return {
-        "experiment": name,
-        "quick": quick,
-        "plans": [
-            {
-                "name": name,
-                "conditions": conditions,
-                "seeds": [0, 1],
-                "full_seeds": 20,
-                "training": {"steps": 5000},
-            }
-        ],
-        "revision": "abc1234",
-        "versions": {"torch": "2"},
-        "device": "1 thread",
-        "wall_time_s": 100.0,
-        "verdicts": [
-            {
-                "claim": f"{name}, claim {number}",
-                "statement": "P(a|b)\n<p is large.",
-                "paper": "1.5",
-                "ours": "1.5 [1.4, 1.6]",
-                "verdict": kind,
-                "because": "it is",
-                "command": f"recsim-drpo reproduce {name}",
-            }
-            for number, kind in enumerate(VERDICTS)
-        ],
-        "tables": [table("medium"), table("extreme")],
-        "data": {"share": 0.123456789},
-        "records": [record(condition, seed) for condition in ("a", "b") for seed in (0, 1)],
-    }
 
 
 @pytest.fixture
@@ -142,32 +75,6 @@ def test_published_records_are_the_records(tmp_path, checkout):
         assert ours["test"] == pytest.approx(
             {"ecpm": 0.333333, "reward": 0.0666666, "distance": None, "normalized": 0.333333}
         )
-
-
-def test_compact_records_tell_studies_of_other_seeds_apart():
-    records = [record("main", seed) | {"offline": 0.5} for seed in (0, 1, 2)]
-    records += [record("elsewhere", seed) | {"diverged_at": 9 * seed or None} for seed in (5, 0)]
-    compact = compacted(records)
-    assert compact["seeds"] == [[0, 1, 2], [5, 0]]
-    assert len(compact["rows"]) == 2
-    again = expanded(json.loads(json.dumps(compact)))
-    keys = ("condition", "seed", "offline", "diverged_at")
-    assert [[one[key] for key in keys] for one in again] == [
-        ["main", 0, 0.5, None],
-        ["main", 1, 0.5, None],
-        ["main", 2, 0.5, None],
-        ["elsewhere", 5, None, 45],
-        ["elsewhere", 0, None, None],
-    ]
-
-
-def test_twenty_seeds_of_many_conditions_are_small():
-    records = [
-        record(f"condition {c}", seed) | {"validation": seed / 7.0 + c / 3.0}
-        for c in range(200)
-        for seed in range(20)
-    ]
-    assert len(publish.as_text(compacted(records))) < 40 * len(records)
 
 
 def test_experiments_can_be_published_one_at_a_time(tmp_path, checkout):
@@ -238,39 +145,6 @@ def test_quick_results_are_refused_before_anything_is_written(tmp_path, checkout
     assert publish.main([str(tmp_path / "nowhere"), "--root", str(checkout)]) == 2
 
 
-def test_claims_page_has_every_claim_in_a_row():
-    page = claims_page(
-        [{**result(name), "pictures": [f"{name}.png"]} for name in ("theory", "table1")]
-    )
-    rows = [line for line in page.splitlines() if "claim " in line and "reproduce" in line]
-    assert len(rows) == 2 * len(VERDICTS)
-    for row, kind in zip(rows, VERDICTS * 2, strict=True):
-        assert row.replace("\\|", "").count("|") == 8
-        assert f"**{kind}**" in row
-        assert "P(a\\|b) \\<p is large." in row
-    assert "2 seeds (full setting: 20), 50,000 to 200,000 rounds logged, 5,000 steps" in page
-    assert "[table1](#table1)" in page
-    assert page.count("<details>") == page.count("</details>") == 2
-    assert "**Table 1, extreme**" in page
-    assert "1 thread" in page
-    assert "`abc1234`" in page
-    assert "![theory](images/reproduce/theory.png)" in page
-
-
-def test_headline_needs_its_place():
-    table1 = result("table1") | {"pictures": []}
-    with pytest.raises(ValueError, match="no <!-- headline:begin -->"):
-        with_headline("# A project\n", [table1])
-    written = with_headline(README, [table1])
-    assert "| bc    | 1.5 [1.4, 1.6] medium | " in written
-    assert with_headline(written, [table1]) == written
-    assert with_headline(README, []) == README
-
-
-def test_every_experiment_has_its_place_in_the_paper():
-    assert set(EXPERIMENTS) <= set(PLACES)
-
-
 def disagreements(root: Path) -> None:
     """Fails where README or docs/claims.md are not what the published results say."""
     published = publish.published(root)
@@ -295,14 +169,6 @@ def test_repository_says_what_its_results_say():
     if not list((ROOT / publish.RESULTS).glob("*.json")):
         pytest.skip("no results are published yet")
     disagreements(ROOT)
-
-
-def test_pages_have_a_place_for_what_is_published():
-    table1 = result("table1") | {"pictures": []}
-    assert "1.5 [1.4, 1.6]" in with_headline((ROOT / "README.md").read_text(), [table1])
-    assert "(claims.md)" in with_link((ROOT / "docs/reproduction.md").read_text())
-    page = (ROOT / "docs/when_to_filter.md").read_text()
-    assert with_rules(page, [table1]) == page
 
 
 def test_the_rules_of_the_map_are_published(tmp_path, checkout):

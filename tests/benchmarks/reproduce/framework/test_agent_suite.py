@@ -59,7 +59,7 @@ def test_all_tables_of_a_result_mean_the_same_best_soft_method(soft):
     labels = [f"world {k}, {name}" for k in (1, 2) for name in agent_suite.SCENARIOS]
     found = records(["drpo", soft], labels)
     rivals, lead_by = leads.compared(found, labels)
-    table = worlds._leads(found)
+    table = worlds.leads_table(found)
     column = {name: table.header.index(name) for name in ("world", "best soft", "minus it")}
     assert rivals == [soft] * 4
     assert [row[column["best soft"]] for row in table.rows] == rivals

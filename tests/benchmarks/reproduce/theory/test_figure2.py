@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsim_drpo.benchmarks.reproduce import runner
-from recsim_drpo.benchmarks.reproduce.framework.experiments import Experiment
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.theory import figure2, phantom
 
@@ -110,15 +110,16 @@ def test_a_picture_shows_both_sides_of_every_variant(small):
 @pytest.mark.slow
 def test_each_filter_has_a_picture_in_both_formats(small, tmp_path):
     pytest.importorskip("matplotlib")
-    names = [path.name for path in figure2.draw(small, tmp_path)]
-    assert names == [
-        f"figure-2-kappa-{k}.{kind}" for k in ("0.5", "0.05") for kind in ("png", "svg")
-    ]
+    names = list(figure2.draw(small, tmp_path))
+    assert names == ["figure-2-kappa-0.5", "figure-2-kappa-0.05"]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{kind}" for name in names for kind in ("png", "svg")
+    }
 
 
 def test_seeds_count_for_figure_2_and_are_refused_where_there_are_none(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        figure2, "experiment", lambda seeds, **how: Experiment({"seeds": list(seeds)}, [])
+        figure2, "experiment", lambda seeds, **how: Evidence({"seeds": list(seeds)}, [])
     )
     settings = Settings(quick=True, folder=tmp_path, num_seeds=3, progress=False)
     assert figure2.run(settings)["data"] == {"figure-2": {"seeds": [0, 1, 2]}}

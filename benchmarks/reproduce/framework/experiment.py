@@ -1,0 +1,98 @@
+"""Experiments by name: what they are about, what they find, and how they are run and drawn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Result = dict[str, Any]
+"""What is kept of an experiment, as :func:`.documents.report_of` makes it."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table, a figure or a claim of the paper that can be reproduced.
+
+    Attributes:
+        name: of the command, the folder and the result.
+        about: one line.
+        run: trains, measures and judges; the dictionary that is kept as JSON.
+        draw: writes the pictures of such a dictionary into a folder; their figures by file name.
+        seeded: whether it has seeds, of which there can be more or fewer.
+    """
+
+    name: str
+    about: str
+    run: Callable[[Settings], Result]
+    draw: Callable[[Result, Path], Mapping[str, Figure]]
+    seeded: bool = True
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What follows from the records of an experiment.
+
+    Attributes:
+        tables: for readers.
+        verdicts: what becomes of each claim.
+        data: what else pictures and advice need, as JSON can hold it.
+    """
+
+    tables: Sequence[Table]
+    verdicts: Sequence[Verdict]
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_study(
+    settings: Settings, study: Study, findings: Callable[[Sequence[Record]], Findings]
+) -> Result:
+    """Run an experiment that is one study, in a folder of its name.
+
+    Args:
+        settings: how.
+        study: made by :meth:`.study.Study.of` with the same settings.
+        findings: of its records.
+    """
+    started = time.monotonic()
+    records = study.run(
+        settings.folder / study.name, processes=settings.processes, progress=settings.progress
+    )
+    judged = findings(records)
+    return report_of(
+        study.name,
+        settings,
+        [study.plan()],
+        records,
+        judged.tables,
+        judged.verdicts,
+        time.monotonic() - started,
+        judged.data,
+    )
+
+
+def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:
+    """The run of an experiment that compares no agents, and so has no tables and records of theirs.
+
+    Args:
+        run: returns ``experiment``, ``data`` and ``verdicts``, as :func:`.evidence.result` does.
+    """
+
+    def complete(settings: Settings) -> Result:
+        started = time.monotonic()
+        result = run(settings)
+        seconds = time.monotonic() - started
+        frame = report_of(result["experiment"], settings, [], [], [], [], seconds, result["data"])
+        return frame | {"verdicts": result["verdicts"]}
+
+    return complete
