@@ -65,7 +65,7 @@ def to_sb3(envs: WorldVectorEnv) -> Any:
 
 
 @functools.cache
-def _vec_env_class() -> type:
+def _vec_env_class() -> type:  # noqa: C901 - a class, whose methods count together
     import_library("stable_baselines3.common.vec_env", EXTRA)  # or its one clear error
     from stable_baselines3.common.vec_env import VecEnv
 

@@ -136,12 +136,11 @@ def test_bad_input_is_one_error(columns, message):
             estimator(**columns)
 
 
-def test_numbers_are_those_of_open_bandit_pipeline():
+@pytest.mark.peer
+def test_numbers_are_those_of_open_bandit_pipeline(import_peer):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peer = pytest.importorskip(
-            "obp.ope", reason="Open Bandit Pipeline (obp) is absent", exc_type=ImportError
-        )
+        peer = import_peer("obp.ope")
     generator = np.random.default_rng(0)
     n, num_items = 500, 7
     items = generator.integers(num_items, size=n)

@@ -168,8 +168,9 @@ def test_holm_rejects_as_its_sequential_rule(p_values):
         assert rejected == set(np.flatnonzero(adjusted <= level).tolist())
 
 
-def test_holm_is_statsmodels():
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
+@pytest.mark.peer
+def test_holm_is_statsmodels(import_peer):
+    multitest = import_peer("statsmodels.stats.multitest")
     p_values = np.random.default_rng(0).uniform(0, 0.1, size=30) ** 2
     expected = multitest.multipletests(p_values, method="holm")[1]
     assert holm(p_values) == pytest.approx(expected, abs=1e-15)

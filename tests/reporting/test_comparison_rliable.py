@@ -1,4 +1,4 @@
-"""Comparisons against rliable, which the authors of the article wrote."""
+"""Comparisons against rliable, which the authors of the article wrote: ``make test-peers``."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ def draw(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-@pytest.fixture
-def rliable():
-    """Its modules: ``pip install "recsim-drpo[rliable]"``."""
-    pytest.importorskip("rliable")
-    from rliable import library, metrics
+pytestmark = pytest.mark.peer
 
-    return library, metrics
+
+@pytest.fixture
+def rliable(import_peer):
+    """Its modules ``library`` and ``metrics``."""
+    return import_peer("rliable.library"), import_peer("rliable.metrics")
 
 
 @pytest.fixture

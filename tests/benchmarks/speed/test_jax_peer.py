@@ -8,16 +8,19 @@ from recsim_drpo.benchmarks.speed import jax_peer
 from recsim_drpo.benchmarks.speed.measuring import random_transitions
 
 CPU = torch.device("cpu")
-needs_jax = pytest.mark.skipif(not jax_peer.available(), reason="jax is not installed")
+pytestmark = [pytest.mark.peer, pytest.mark.usefixtures("jax")]
 
 
-@needs_jax
+@pytest.fixture
+def jax(import_peer):
+    return import_peer("jax")
+
+
 @pytest.mark.parametrize("agent", jax_peer.AGENTS)
 def test_jax_has_the_same_loss_and_gradients(agent):
     assert jax_peer.disagreement(agent) < 1e-5
 
 
-@needs_jax
 @pytest.mark.parametrize("agent", jax_peer.AGENTS)
 def test_jax_makes_the_same_updates(agent):
     batch = random_transitions(64, CPU).as_batch()
@@ -38,7 +41,6 @@ def test_jax_makes_the_same_updates(agent):
         assert not torch.equal(state[name], before[name])
 
 
-@needs_jax
 def test_a_fleet_of_jax_moves_every_learner_by_its_own_batches():
     fleet = jax_peer.JaxFleet("iql", 2, random_transitions(100, CPU).as_batch(), 16, steps=3)
     fleet.run()
