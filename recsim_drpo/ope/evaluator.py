@@ -21,7 +21,7 @@ from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policy, actions_of, check_ac
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
-from recsim_drpo.ope.estimators import TABLE, OffPolicyEstimate, Terms
+from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
 from recsim_drpo.ope.formulas import r_squared
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
@@ -36,7 +36,7 @@ class OffPolicyEvaluation:
     """The value of a policy by every estimator, and what the log supports of it.
 
     Attributes:
-        estimates: one by each of :data:`recsim_drpo.ope.estimators.TABLE`, in that order.
+        estimates: one by each of :data:`recsim_drpo.ope.estimators.ESTIMATORS_BY_NAME`, in that order.
         logged: mean reward of the log, the value of who logged it.
         num_rounds: n.
         samples: actions drawn in each context; 0 where the policy's ``act`` was asked.
@@ -176,7 +176,9 @@ class OffPolicyEvaluator:
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
         """The estimate of every estimator; ``refuse=False`` has them answer in any case."""
-        return tuple(estimator.estimate(terms, refuse=refuse) for estimator in TABLE.values())
+        return tuple(
+            estimator.estimate(terms, refuse=refuse) for estimator in ESTIMATORS_BY_NAME.values()
+        )
 
     def terms(self, policy: Policy, *, samples: int = 0) -> Terms:
         """The numbers that estimators read of a policy; arguments and errors as of a call."""
