@@ -36,7 +36,7 @@ class OffPolicyEvaluation:
     """The value of a policy by every estimator, and what the log supports of it.
 
     Attributes:
-        estimates: one by each of :data:`recsim_drpo.ope.estimators.ESTIMATORS_BY_NAME`, in that order.
+        estimates: one by each of :data:`recsim_drpo.ope.ESTIMATORS_BY_NAME`, in that order.
         logged: mean reward of the log, the value of who logged it.
         num_rounds: n.
         samples: actions drawn in each context; 0 where the policy's ``act`` was asked.
