@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsim_drpo.ope.estimators import TABLE, OffPolicyEstimate, Terms
+from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
 from recsim_drpo.ope.formulas import Floats
 from recsim_drpo.ope.models import CrossFitted, RewardModel
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
@@ -146,7 +146,7 @@ def evaluate(
     predicted = by_item[np.arange(num_rounds), log.items]
     weights = target[np.arange(num_rounds), log.items] / log.propensities
     terms = Terms(log.clicks, predicted, expected, weights)
-    return {name: TABLE[name].estimate(terms) for name in ("ips", "snips", "dm", "dr")}
+    return {name: ESTIMATORS_BY_NAME[name].estimate(terms) for name in ("ips", "snips", "dm", "dr")}
 
 
 def classic_check(folder: Path) -> dict[str, tuple[Estimate, dict[str, OffPolicyEstimate]]]:

@@ -1,6 +1,6 @@
 from .estimators import (
     ESTIMATORS as ESTIMATORS,
-    TABLE as TABLE,
+    ESTIMATORS_BY_NAME as ESTIMATORS_BY_NAME,
     DirectMethod as DirectMethod,
     DoublyRobust as DoublyRobust,
     Estimator as Estimator,

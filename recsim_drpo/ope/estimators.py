@@ -1,9 +1,9 @@
 r"""The estimators of off-policy evaluation: how good a policy is, from what another policy logged.
 
 Each is a class that reads :class:`Terms`, with its formula and where it comes from, and a line in
-:data:`TABLE`. The notation is that of :mod:`recsim_drpo.ope.formulas`, whose functions of plain
-arrays may be imported from here as well; :class:`recsim_drpo.ope.OffPolicyEvaluator` computes the
-terms of a policy that outputs embeddings.
+:data:`ESTIMATORS_BY_NAME`. The notation is that of :mod:`recsim_drpo.ope.formulas`, whose functions
+of plain arrays may be imported from here as well; :class:`recsim_drpo.ope.OffPolicyEvaluator`
+computes the terms of a policy that outputs embeddings.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class OffPolicyEstimate:
 
 
 class Estimator(ABC):
-    """An estimator of a policy's value; to add one takes a class and a line in :data:`TABLE`.
+    """An estimator of a policy's value: a class, and a line in :data:`ESTIMATORS_BY_NAME`.
 
     As it is here it weighs all rounds alike; :class:`WeightedEstimator` is the base of those that
     do not.
@@ -248,7 +248,7 @@ class MarginalizedIPS(SelfNormalizedIPS):
         return refusal
 
 
-TABLE: Mapping[str, Estimator] = {
+ESTIMATORS_BY_NAME: Mapping[str, Estimator] = {
     estimator.name: estimator
     for estimator in (
         InversePropensityScoring(),
@@ -260,5 +260,5 @@ TABLE: Mapping[str, Estimator] = {
 }
 """The estimators by name, in the order of reports."""
 
-ESTIMATORS = tuple(TABLE)
+ESTIMATORS = tuple(ESTIMATORS_BY_NAME)
 """Their names, in that order."""

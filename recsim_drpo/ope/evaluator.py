@@ -22,7 +22,7 @@ from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
-from recsim_drpo.ope.estimators import TABLE, OffPolicyEstimate, Terms
+from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
 from recsim_drpo.ope.formulas import r_squared
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
@@ -37,7 +37,7 @@ class OffPolicyEvaluation:
     """The value of a policy by every estimator, and what the log supports of it.
 
     Attributes:
-        estimates: one by each of :data:`recsim_drpo.ope.estimators.TABLE`, in that order.
+        estimates: one by each of :data:`recsim_drpo.ope.ESTIMATORS_BY_NAME`, in that order.
         logged: mean reward of the log, the value of who logged it.
         num_rounds: n.
         samples: actions drawn in each context; 0 where the policy's ``act`` was asked.
@@ -177,7 +177,9 @@ class OffPolicyEvaluator:
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
         """The estimate of every estimator; ``refuse=False`` has them answer in any case."""
-        return tuple(estimator.estimate(terms, refuse=refuse) for estimator in TABLE.values())
+        return tuple(
+            estimator.estimate(terms, refuse=refuse) for estimator in ESTIMATORS_BY_NAME.values()
+        )
 
     def terms(self, policy: Policy, *, samples: int = 0) -> Terms:
         """The numbers that estimators read of a policy; arguments and errors as of a call."""

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from recsim_drpo.ope import ESTIMATORS, TABLE, OffPolicyEstimate, Support, Terms, estimators
+from recsim_drpo.ope import (
+    ESTIMATORS,
+    ESTIMATORS_BY_NAME,
+    OffPolicyEstimate,
+    Support,
+    Terms,
+    estimators,
+)
 
 BY_HAND = {
     "ips": (2 * 1.0 + 1 * 0.0 + 0 * 1.0 + 1 * 0.5) / 4,
@@ -36,20 +43,20 @@ def many(terms: Terms, copies: int = 250) -> Terms:
 
 
 def test_every_estimator_is_in_the_table_by_its_name():
-    assert ESTIMATORS == tuple(TABLE) == ("ips", "snips", "dm", "dr", "mips")
-    assert all(name == estimator.name for name, estimator in TABLE.items())
+    assert ESTIMATORS == tuple(ESTIMATORS_BY_NAME) == ("ips", "snips", "dm", "dr", "mips")
+    assert all(name == estimator.name for name, estimator in ESTIMATORS_BY_NAME.items())
     classes = {
         thing
         for thing in vars(estimators).values()
         if isinstance(thing, type) and issubclass(thing, estimators.Estimator)
         if not thing.__abstractmethods__
     }
-    assert {type(estimator) for estimator in TABLE.values()} == classes
+    assert {type(estimator) for estimator in ESTIMATORS_BY_NAME.values()} == classes
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", ESTIMATORS_BY_NAME)
 def test_values_of_a_tiny_log_by_hand(terms, name):
-    estimate = TABLE[name].estimate(terms, refuse=False)
+    estimate = ESTIMATORS_BY_NAME[name].estimate(terms, refuse=False)
     assert (estimate.estimator, estimate.refusal) == (name, None)
     assert estimate.value.value == pytest.approx(BY_HAND[name])
 
@@ -57,7 +64,7 @@ def test_values_of_a_tiny_log_by_hand(terms, name):
 def test_what_values_rest_on_by_hand(terms):
     rests_on = {
         name: (estimator.ess(terms), estimator.largest_weight(terms))
-        for name, estimator in TABLE.items()
+        for name, estimator in ESTIMATORS_BY_NAME.items()
     }
     item = (pytest.approx(4**2 / (4 + 1 + 1)), 2.0)
     cluster = (pytest.approx(6**2 / (9 + 1 + 4)), 3.0)
@@ -71,16 +78,16 @@ def test_what_values_rest_on_by_hand(terms):
 
 
 def test_refused_estimates_have_no_value(terms):
-    for name, estimator in TABLE.items():
+    for name, estimator in ESTIMATORS_BY_NAME.items():
         assert estimator.estimate(many(terms)).refusal is None, name
-    few = {name: estimator.estimate(terms) for name, estimator in TABLE.items()}
+    few = {name: estimator.estimate(terms) for name, estimator in ESTIMATORS_BY_NAME.items()}
     for name in ("ips", "snips", "dr", "mips"):
         assert few[name].value is None
         assert "effective sample size is 2." in few[name].refusal
     unlogged = dataclasses.replace(
         many(terms), items=Support("item", 0.6), clusters=Support("cluster", 0.1)
     )
-    refused = {name: estimator.estimate(unlogged) for name, estimator in TABLE.items()}
+    refused = {name: estimator.estimate(unlogged) for name, estimator in ESTIMATORS_BY_NAME.items()}
     assert all(estimate.value is None for estimate in refused.values())
     assert refused["ips"].refusal.startswith("60.0% of the policy's probability is on items")
     assert refused["mips"].refusal.startswith("10.0% of the policy's probability is on clusters")
@@ -88,14 +95,16 @@ def test_refused_estimates_have_no_value(terms):
 
 def test_mips_is_refused_where_items_of_a_cluster_pay_differently(terms):
     apart = dataclasses.replace(many(terms), expected=np.full(1_000, 0.1))
-    assert "do not pay alike" in TABLE["mips"].estimate(apart).refusal
-    assert TABLE["mips"].estimate(apart, refuse=False).value is not None
+    assert "do not pay alike" in ESTIMATORS_BY_NAME["mips"].estimate(apart).refusal
+    assert ESTIMATORS_BY_NAME["mips"].estimate(apart, refuse=False).value is not None
 
 
 def test_without_weights_there_is_no_value_even_where_nothing_is_refused(terms):
     bare = dataclasses.replace(many(terms), weights=None, cluster_weights=None)
     for name in ("ips", "snips", "dr", "mips"):
-        assert TABLE[name].estimate(bare, refuse=False) == OffPolicyEstimate(name, None, 0.0, None)
-    assert TABLE["dr"].estimate(bare).refusal == "the log has no propensities"
-    assert TABLE["mips"].estimate(bare).refusal == "the log's items are in no clusters"
-    assert TABLE["dm"].estimate(bare).refusal is None
+        assert ESTIMATORS_BY_NAME[name].estimate(bare, refuse=False) == OffPolicyEstimate(
+            name, None, 0.0, None
+        )
+    assert ESTIMATORS_BY_NAME["dr"].estimate(bare).refusal == "the log has no propensities"
+    assert ESTIMATORS_BY_NAME["mips"].estimate(bare).refusal == "the log's items are in no clusters"
+    assert ESTIMATORS_BY_NAME["dm"].estimate(bare).refusal is None
