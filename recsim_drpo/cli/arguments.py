@@ -95,11 +95,11 @@ def _as_option(word: str, names: Iterable[str]) -> tuple[str, str | None] | None
     if not word.startswith("--") and word[:2] in names:
         return word[:2], word[2:].removeprefix("=")
     start, equals, value = word.partition("=")
-    full = [start] if start in names else [name for name in names if name.startswith(start)]
-    if len(full) > 1:
-        raise typer.TyperException(f"'{start}' is ambiguous: it could be {', '.join(full)}.")
-    if full:
-        return full[0], value if equals else None
+    matches = [start] if start in names else [n for n in names if n.startswith(start)]
+    if len(matches) > 1:
+        raise typer.TyperException(f"'{start}' is ambiguous: it could be {', '.join(matches)}.")
+    if matches:
+        return matches[0], value if equals else None
     return None if _NEGATIVE_NUMBER.match(word) or " " in word else (word, None)
 
 
