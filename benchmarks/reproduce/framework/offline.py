@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from recsim_drpo.core.policy import Policy
+from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.ope import models as ope_models
 from recsim_drpo.simulator.world import World
@@ -53,7 +54,7 @@ class RewardModel:
 
     def value(self, policy: Policy, world: World) -> float:
         """Mean predicted reward of the items that a policy shows; no item (-1) is worth 0."""
-        actions = torch.as_tensor(policy.act(self._contexts))
+        actions = torch.as_tensor(restarted(policy).act(self._contexts))
         items = world.decode(actions)
         predicted = self._model.predict(self._contexts, world.embeddings[items.clamp_min(0)])
         return float(torch.where(items >= 0, predicted, 0.0).mean())
