@@ -33,7 +33,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     other_worlds,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
@@ -155,20 +155,27 @@ def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, A
         for name, seed in tqdm(jobs, NAME, unit="log", disable=None if settings.progress else True):
             make = partial(measure, conditions[name], seed, settings.device)
             logs[name].append(store.kept(f"{name}-seed-{seed}", make))
-    return report_of(
-        NAME,
-        settings,
-        [plan],
-        [],
+    worlds = elsewhere or other_worlds(1 if settings.quick else 8)
+    judged = findings(logs, worlds)
+    return report_of(NAME, settings, [plan], judged, time.monotonic() - started)
+
+
+def findings(logs: Mapping[str, Sequence[Measured]], worlds: Sequence[OtherWorld]) -> Findings:
+    """Tables of the curves, fits and shares of each scenario's logs, and the verdicts.
+
+    Args:
+        logs: what :func:`measure` returned for each seed, by scenario.
+        worlds: others to show.
+    """
+    return Findings(
         [
             *(_curves(name, measured) for name, measured in logs.items()),
             _fits(logs),
             _shares(logs),
             _components(logs),
-            _elsewhere(elsewhere or other_worlds(1 if settings.quick else 8)),
+            _elsewhere(worlds),
         ],
         [verdict for name, measured in logs.items() for verdict in verdicts(name, measured)],
-        time.monotonic() - started,
         logs,
     )
 

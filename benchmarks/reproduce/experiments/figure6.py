@@ -28,7 +28,7 @@ from recsim_drpo.benchmarks.reproduce.experiments.figure6_claims import (
     verdicts,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import OtherWorld, other_worlds
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table, report_of
 from recsim_drpo.benchmarks.reproduce.framework.estimates import mean_of
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
@@ -168,21 +168,31 @@ def run(settings: Settings, elsewhere: Sequence[OtherWorld] = ()) -> dict[str, A
             for seed in tqdm(seeds, NAME, unit="seed", disable=None if settings.progress else True)
         ]
         pure = {name: purity(world) for name, world in worlds.items()}
-    return report_of(
-        NAME,
-        settings,
-        [plan],
-        [],
+    others = elsewhere or other_worlds(1 if settings.quick else 8)
+    judged = findings(measured, pure, others)
+    return report_of(NAME, settings, [plan], judged, time.monotonic() - started)
+
+
+def findings(
+    seeds: Sequence[Measured], pure: Mapping[str, float], worlds: Sequence[OtherWorld]
+) -> Findings:
+    """Tables of values, laws, components and frequencies of items, and the verdicts.
+
+    Args:
+        seeds: what :func:`measure` returned for each.
+        pure: by world, :func:`purity`.
+        worlds: others to show.
+    """
+    return Findings(
         [
-            _curve(measured),
-            _fits(measured),
-            _components(measured),
-            _frequencies(measured),
-            _elsewhere(elsewhere or other_worlds(1 if settings.quick else 8)),
+            _curve(seeds),
+            _fits(seeds),
+            _components(seeds),
+            _frequencies(seeds),
+            _elsewhere(worlds),
         ],
-        verdicts(measured, pure),
-        time.monotonic() - started,
-        {"seeds": measured, "purity": pure},
+        verdicts(seeds, pure),
+        {"seeds": seeds, "purity": pure},
     )
 
 

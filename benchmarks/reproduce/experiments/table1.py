@@ -22,7 +22,7 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
     collapsed,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -30,7 +30,7 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import (
     agents_of,
     best_variant,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of
-from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     brief,
@@ -23,7 +23,7 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     interval,
     mean_of,
 )
-from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, run_study
 from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
 from recsim_drpo.benchmarks.reproduce.framework.records import select, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings

@@ -26,7 +26,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     expert_degraded,
     scenario,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     Floats,
     difference,
@@ -34,7 +34,7 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import (
     mean_of,
     signed,
 )
-from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants

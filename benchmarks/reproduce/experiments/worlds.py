@@ -28,9 +28,9 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     OtherWorld,
     other_worlds,
 )
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, interval, mean_of, signed
-from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Findings, run_study
+from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, run_study
 from recsim_drpo.benchmarks.reproduce.framework.records import (
     agents_of,
     best_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,17 +39,39 @@ class Table:
         return "\n\n".join(parts + ([self.note] if self.note else []))
 
 
+@dataclass(frozen=True)
+class Findings:
+    """The findings of an experiment, which follow from what was measured.
+
+    Attributes:
+        tables: for readers.
+        verdicts: what becomes of each claim.
+        data: what else pictures and advice need, as JSON can hold it.
+    """
+
+    tables: Sequence[Table]
+    verdicts: Sequence[Verdict]
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
 def report_of(
     name: str,
     settings: Settings,
     plans: Sequence[Mapping[str, Any]],
-    records: Sequence[Record],
-    tables: Sequence[Table],
-    verdicts: Sequence[Verdict],
+    findings: Findings,
     seconds: float,
-    data: Mapping[str, Any] | None = None,
+    records: Sequence[Record] = (),
 ) -> dict[str, Any]:
-    """The result of an experiment, for JSON: everything that a reader could ask for."""
+    """The result of an experiment, for JSON: everything that a reader could ask for.
+
+    Args:
+        name: of the experiment.
+        settings: how it was run.
+        plans: what was run, as of :meth:`.study.Study.plan`.
+        findings: what follows.
+        seconds: that it took.
+        records: of its runs, where it compares agents.
+    """
     return {
         "experiment": name,
         "quick": settings.quick,
@@ -58,17 +80,17 @@ def report_of(
         "versions": versions(),
         "device": where(torch.device(settings.device)),
         "wall_time_s": round(seconds, 1),
-        "verdicts": [verdict.as_dict() for verdict in verdicts],
+        "verdicts": [verdict.as_dict() for verdict in findings.verdicts],
         "tables": [
             {
-                "title": t.title,
-                "header": list(t.header),
-                "rows": [list(r) for r in t.rows],
-                "note": t.note,
+                "title": table.title,
+                "header": list(table.header),
+                "rows": [list(row) for row in table.rows],
+                "note": table.note,
             }
-            for t in tables
+            for table in findings.tables
         ],
-        "data": dict(data or {}),
+        "data": dict(findings.data),
         "records": list(records),
     }
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, report_of
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, report_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
-from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,21 +38,6 @@ class Experiment:
     seeded: bool = True
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What follows from the records of an experiment.
-
-    Attributes:
-        tables: for readers.
-        verdicts: what becomes of each claim.
-        data: what else pictures and advice need, as JSON can hold it.
-    """
-
-    tables: Sequence[Table]
-    verdicts: Sequence[Verdict]
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
 def run_study(
     settings: Settings, study: Study, findings: Callable[[Sequence[Record]], Findings]
 ) -> Result:
@@ -69,16 +53,8 @@ def run_study(
         settings.folder / study.name, processes=settings.processes, progress=settings.progress
     )
     judged = findings(records)
-    return report_of(
-        study.name,
-        settings,
-        [study.plan()],
-        records,
-        judged.tables,
-        judged.verdicts,
-        time.monotonic() - started,
-        judged.data,
-    )
+    seconds = time.monotonic() - started
+    return report_of(study.name, settings, [study.plan()], judged, seconds, records)
 
 
 def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:
@@ -92,7 +68,7 @@ def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Re
         started = time.monotonic()
         result = run(settings)
         seconds = time.monotonic() - started
-        frame = report_of(result["experiment"], settings, [], [], [], [], seconds, result["data"])
-        return frame | {"verdicts": result["verdicts"]}
+        frame = report_of(result["experiment"], settings, [], Findings((), ()), seconds)
+        return frame | {"verdicts": result["verdicts"], "data": result["data"]}
 
     return complete
