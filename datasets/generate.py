@@ -32,7 +32,7 @@ from recsim_drpo.datasets.generation.sessions import SessionLog
 from recsim_drpo.datasets.generation.source import Log
 from recsim_drpo.datasets.load import transitions_of_episodes
 from recsim_drpo.datasets.staging import check_id, new_dataset
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID, register
+from recsim_drpo.envs.registration import ENV_ID, ENVIRONMENTS, register
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig
 from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
@@ -191,8 +191,8 @@ def _make_log(
 
 def _env_spec(env: str, env_kwargs: Mapping[str, Any]) -> EnvSpec:
     """The spec with these kwargs, checked to survive JSON; paths made absolute."""
-    if env not in (ENV_ID, SESSION_ENV_ID):
-        raise unknown_name("environment", env, (ENV_ID, SESSION_ENV_ID))
+    if env not in ENVIRONMENTS:
+        raise unknown_name("environment", env, ENVIRONMENTS)
     kwargs = dict(env_kwargs)
     for name in ("render_mode", "device", "split", "decoder"):
         if name in kwargs:

@@ -16,7 +16,7 @@ from recsim_drpo.cli.arguments import (
     one_of,
     world_parameters,
 )
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.registration import ENV_ID, ENVIRONMENTS
 from recsim_drpo.simulator.config import SCENARIOS
 
 DatasetId = Annotated[
@@ -26,8 +26,8 @@ Env = Annotated[
     str,
     typer.Option(
         "--env",
-        help=f"Environment: {ENV_ID}, {SESSION_ENV_ID}.",
-        autocompletion=one_of((ENV_ID, SESSION_ENV_ID)),
+        help=f"Environment: {', '.join(ENVIRONMENTS)}.",
+        autocompletion=one_of(ENVIRONMENTS),
     ),
 ]
 Scenario = Annotated[

@@ -5,6 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 import gymnasium as gym
 
@@ -12,21 +15,47 @@ ENV_ID = "RecSimZipf-v0"
 SESSION_ENV_ID = "RecSimZipfSession-v0"
 
 
+class Entry(NamedTuple):
+    """Where Gymnasium finds an environment of this package.
+
+    Attributes:
+        entry_point: of one environment, ``module:Class``.
+        vector_entry_point: of many that step at once.
+        has_sessions: whether users stay for sessions; else they meet one recommendation each.
+    """
+
+    entry_point: str
+    vector_entry_point: str
+    has_sessions: bool = False
+
+
+# Saved datasets name these entry points: they stay importable.
+ENVIRONMENTS: Mapping[str, Entry] = MappingProxyType(
+    {
+        ENV_ID: Entry(
+            "recsim_drpo.envs:RecSimZipfEnv",
+            "recsim_drpo.envs:RecSimZipfVectorEnv",
+        ),
+        SESSION_ENV_ID: Entry(
+            "recsim_drpo.session_envs:RecSimZipfSessionEnv",
+            "recsim_drpo.session_envs:RecSimZipfSessionVectorEnv",
+            has_sessions=True,
+        ),
+    }
+)
+"""The environments of this package by their ids."""
+
+
 def register() -> None:
     """Register the environments with Gymnasium; done on ``import recsim_drpo``."""
     _survive_forks()
-    if ENV_ID not in gym.registry:
-        gym.register(
-            ENV_ID,
-            entry_point="recsim_drpo.envs:RecSimZipfEnv",
-            vector_entry_point="recsim_drpo.envs:RecSimZipfVectorEnv",
-        )
-    if SESSION_ENV_ID not in gym.registry:
-        gym.register(
-            SESSION_ENV_ID,
-            entry_point="recsim_drpo.session_envs:RecSimZipfSessionEnv",
-            vector_entry_point="recsim_drpo.session_envs:RecSimZipfSessionVectorEnv",
-        )
+    for env_id, entry in ENVIRONMENTS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point=entry.entry_point,
+                vector_entry_point=entry.vector_entry_point,
+            )
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import gymnasium as gym
 import torch
 from gymnasium.envs.registration import EnvSpec
 
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.config import WorldConfig
 from recsim_drpo.simulator.sessions import Sessions, make_sessions
@@ -24,7 +24,7 @@ class WorldSpec:
     """Description of an environment of this package: its id, and the keywords of its world.
 
     Attributes:
-        env_id: ``"RecSimZipf-v0"`` or ``"RecSimZipfSession-v0"``.
+        env_id: one of :data:`.registration.ENVIRONMENTS`.
         kwargs: keyword arguments of the environment, less ``render_mode``, ``split``, ``device``.
     """
 
@@ -43,7 +43,7 @@ class WorldSpec:
         """
         if isinstance(spec, str):
             spec = EnvSpec.from_json(spec)
-        if spec is None or spec.id not in (ENV_ID, SESSION_ENV_ID):
+        if spec is None or spec.id not in ENVIRONMENTS:
             return None
         kwargs = {k: v for k, v in spec.kwargs.items() if k not in _NOT_OF_THE_WORLD}
         return cls(spec.id, kwargs)
@@ -51,7 +51,7 @@ class WorldSpec:
     @property
     def has_sessions(self) -> bool:
         """Whether users stay for sessions; else they meet one recommendation each."""
-        return self.env_id == SESSION_ENV_ID
+        return ENVIRONMENTS[self.env_id].has_sessions
 
     def world(self, device: str | torch.device = "cpu") -> World | Sessions:
         """World of a bandit, or sessions in one, on a device."""

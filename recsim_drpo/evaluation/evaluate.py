@@ -10,7 +10,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 
 from recsim_drpo.core.policy import Policy
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
@@ -122,7 +122,7 @@ def world_of(
     behind = getattr(env.unwrapped, "sessions", getattr(env.unwrapped, "world", None))
     if not isinstance(behind, (World, Sessions)):
         raise ValueError(
-            f"{env} has no simulated world to read latent rewards from; use {ENV_ID} or "
-            f"{SESSION_ENV_ID}."
+            f"{env} has no simulated world to read latent rewards from; use "
+            f"{' or '.join(ENVIRONMENTS)}."
         )
     return behind

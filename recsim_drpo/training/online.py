@@ -15,7 +15,7 @@ from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_seeds
 from recsim_drpo.envs.base import WorldVectorEnv
-from recsim_drpo.envs.registration import ENV_ID, SESSION_ENV_ID
+from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, check_row
@@ -93,7 +93,7 @@ def train_online(
     world_spec = WorldSpec.of(spec)
     if world_spec is None:
         raise ValueError(
-            f"{name} learns online, in {ENV_ID} or {SESSION_ENV_ID}, but the log is of "
+            f"{name} learns online, in {' or '.join(ENVIRONMENTS)}, but the log is of "
             f"{'no environment that it names' if spec is None else spec.id}."
         )
     where = resolve_device(device)
