@@ -1,1 +1,1 @@
-"""What the experiments share: conditions, studies, records, verdicts."""
+"""The parts that experiments share: settings, conditions, studies, records and verdicts."""

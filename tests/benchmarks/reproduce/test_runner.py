@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from recsim_drpo import cli
-from recsim_drpo.benchmarks.reproduce import runner
+from recsim_drpo.benchmarks.reproduce import experiments as experiments_package, runner
 from recsim_drpo.benchmarks.reproduce.experiments import (
     figure1,
     figure6,
@@ -40,6 +40,14 @@ def experiments(*worlds):
         part.NAME: replace(part.EXPERIMENT, run=partial(part.run, elsewhere=worlds))
         for part in (figure1, figure6, robustness)
     }
+
+
+def test_every_module_of_an_experiment_is_run_by_name():
+    folder = Path(experiments_package.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    named = {name.replace("-", "_") for name in runner.EXPERIMENTS}
+    assert named - {"figure2", "theory"} == {n for n in modules if not n.endswith("_claims")}
+    assert all(name == known.name for name, known in runner.EXPERIMENTS.items())
 
 
 @pytest.mark.parametrize("name", ["table1", "worlds", "table2", "table6", "figure3"])

@@ -49,9 +49,9 @@ function setUpDrawings(box) {
     }));
     legend.replaceChildren();
     makeLegend(legend, series, () => {
-      for (const one of series) {
-        if (one.shown) hidden.delete(one.label);
-        else hidden.add(one.label);
+      for (const entry of series) {
+        if (entry.shown) hidden.delete(entry.label);
+        else hidden.add(entry.label);
       }
       draw();
     });

@@ -27,18 +27,18 @@ function makeLegend(place, series, draw) {
     buttons.forEach((button, k) => button.setAttribute("aria-pressed", series[k].shown));
     draw();
   }
-  for (const one of series) {
+  for (const entry of series) {
     const swatch = document.createElement("span");
     swatch.className = "swatch";
     swatch.setAttribute("aria-hidden", "true");
-    swatch.textContent = one.glyph;
-    swatch.style.color = one.colour;
+    swatch.textContent = entry.glyph;
+    swatch.style.color = entry.colour;
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-pressed", one.shown);
-    button.append(swatch, one.label);
+    button.setAttribute("aria-pressed", entry.shown);
+    button.append(swatch, entry.label);
     button.addEventListener("click", () => {
-      one.shown = !one.shown;
+      entry.shown = !entry.shown;
       refresh();
     });
     buttons.push(button);
@@ -48,7 +48,7 @@ function makeLegend(place, series, draw) {
     button.type = "button";
     button.textContent = text;
     button.addEventListener("click", () => {
-      series.forEach((one) => { one.shown = shown; });
+      series.forEach((entry) => { entry.shown = shown; });
       refresh();
     });
     return button;

@@ -28,17 +28,17 @@ function setUpMap(box) {
       return wanted === "" || p[axis] === Number(wanted);
     }));
     // By seed over the points of a cell, so that the interval is over seeds.
-    const cell = (column, row) => {
+    const leadAt = (column, row) => {
       const leads = points.filter((p) => p[x] === column && p[y] === row)
         .map((p) => p.leads[form.lead.value]);
       return leads.length
-        ? estimate(leads[0].map((_, k) => leads.reduce((sum, one) => sum + one[k], 0) / leads.length))
+        ? estimate(leads[0].map((_, k) => leads.reduce((sum, lead) => sum + lead[k], 0) / leads.length))
         : null;
     };
-    const cells = levels(y).map((row) => levels(x).map((column) => cell(column, row)));
-    const sure = (one) => one.half !== null && Math.abs(one.mean) > one.half;
-    const each = (show) => cells.map((row) => row.map((one) => (one ? show(one) : null)));
-    const limit = Math.max(...finite(each((one) => Math.abs(one.mean)).flat()), 1e-9);
+    const cells = levels(y).map((row) => levels(x).map((column) => leadAt(column, row)));
+    const sure = (cell) => cell.half !== null && Math.abs(cell.mean) > cell.half;
+    const each = (show) => cells.map((row) => row.map((cell) => (cell ? show(cell) : null)));
+    const limit = Math.max(...finite(each((cell) => Math.abs(cell.mean)).flat()), 1e-9);
     const shown = (value) => value.toLocaleString("en", { maximumSignificantDigits: 6 });
     const title = form.lead.selectedOptions[0].text;
     const fixed = held.filter((axis) => form[`held-${axis}`].value !== "")
@@ -47,12 +47,12 @@ function setUpMap(box) {
       `${fixed.length ? ` with ${fixed.join(", ")}` : ""}; * where the 95 % interval over seeds, ` +
       "not corrected for the number of cells, leaves out 0.";
     Plotly.react(plot, [{
-      type: "heatmap", z: each((one) => one.mean),
+      type: "heatmap", z: each((cell) => cell.mean),
       x: levels(x).map(shown), y: levels(y).map(shown),
-      text: each((one) => `${one.mean >= 0 ? "+" : "−"}${Math.abs(one.mean).toFixed(2)}` +
-        `${sure(one) ? "*" : ""}`),
+      text: each((cell) => `${cell.mean >= 0 ? "+" : "−"}${Math.abs(cell.mean).toFixed(2)}` +
+        `${sure(cell) ? "*" : ""}`),
       texttemplate: "%{text}", hoverinfo: "text",
-      hovertext: each((one) => interval(one)),
+      hovertext: each((cell) => interval(cell)),
       zmin: -limit, zmax: limit, zmid: 0, xgap: 2, ygap: 2,
       // Brown, white and violet, which colour-blind readers can tell apart.
       colorscale: [[0, "#b35806"], [0.25, "#fdb863"], [0.5, "#f7f7f7"], [0.75, "#b2abd2"],

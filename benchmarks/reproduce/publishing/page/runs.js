@@ -2,55 +2,63 @@
 
 const MANY = 12; // series: of more, only the best variants are shown at first
 
-function setUpRuns(box) {
-  const { name, records } = report.experiments[box.dataset.experiment];
-  const series = seriesOf(records);
-  const of = grouped(records);
-  const conditions = distinct(records.map((record) => record.condition));
-  const form = box.querySelector("form");
-  const [test, curves] = box.querySelectorAll(".plot");
-  const [testCaption, curvesCaption] = box.querySelectorAll("figcaption");
-  const hasCurves = records.some((record) => record.curve && record.curve.length);
-  curves.parentElement.hidden = !hasCurves;
-  const several = distinct(series.map((one) => one.agent)).length < series.length;
-  form.best.parentElement.hidden = !several;
-  form.best.checked = several && series.length > MANY;
-
-  const onValidation = (condition) => (one) =>
-    estimate(finite(of(condition, one).map((record) => record.validation))).mean;
-
-  // Series that are drawn in a condition.
-  function drawn(condition) {
-    const there = series.filter((one) => one.shown && of(condition, one).length);
-    if (!form.best.checked) return there;
-    const value = onValidation(condition);
-    return there.filter((one) => !series.some((other) =>
-      other.agent === one.agent && value(other) > value(one)));
+class RunFigures {
+  constructor(box) {
+    const { name, records } = report.experiments[box.dataset.experiment];
+    this.name = name;
+    this.series = seriesOf(records);
+    this.runs = grouped(records); // of a condition and a series
+    this.conditions = distinct(records.map((record) => record.condition));
+    this.box = box;
+    this.form = box.querySelector("form");
+    [this.test, this.curves] = box.querySelectorAll(".plot");
+    [this.testCaption, this.curvesCaption] = box.querySelectorAll("figcaption");
+    this.hasCurves = records.some((record) => record.curve && record.curve.length);
+    this.curves.parentElement.hidden = !this.hasCurves;
+    const agents = distinct(this.series.map((series) => series.agent));
+    const several = agents.length < this.series.length;
+    this.form.best.parentElement.hidden = !several;
+    this.form.best.checked = several && this.series.length > MANY;
   }
 
-  const scores = (condition, one) =>
-    finite(of(condition, one).map((record) => record.test[form.metric.value]));
+  // Series that are shown in a condition.
+  shown(condition) {
+    const there = this.series.filter((s) => s.shown && this.runs(condition, s).length);
+    if (!this.form.best.checked) return there;
+    const onValidation = (series) =>
+      estimate(finite(this.runs(condition, series).map((record) => record.validation))).mean;
+    return there.filter((series) => !this.series.some((other) =>
+      other.agent === series.agent && onValidation(other) > onValidation(series)));
+  }
 
-  function hover(condition, one, values) {
-    const runs = of(condition, one);
+  scores(condition, series) {
+    const metric = this.form.metric.value;
+    return finite(this.runs(condition, series).map((record) => record.test[metric]));
+  }
+
+  hover(condition, series) {
+    const runs = this.runs(condition, series);
     const diverged = runs.filter((record) => record.diverged_at !== null).length;
-    return `${escaped(one.label)}<br>${escaped(condition)}<br>${interval(estimate(values))}` +
+    const mean = interval(estimate(this.scores(condition, series)));
+    return `${escaped(series.label)}<br>${escaped(condition)}<br>${mean}` +
       (diverged ? `<br>${diverged} of ${runs.length} diverged` : "");
   }
 
   // A line a series over all conditions.
-  function sideBySide() {
-    const shown = new Map(conditions.map((condition) => [condition, drawn(condition)]));
-    const traces = series.filter((one) => one.shown).map((one) => {
-      const points = conditions.filter((c) => shown.get(c).includes(one) && scores(c, one).length)
-        .map((c) => ({ c, values: scores(c, one), ...estimate(scores(c, one)) }));
+  sideBySide() {
+    const { conditions, form } = this;
+    const shown = new Map(conditions.map((condition) => [condition, this.shown(condition)]));
+    const traces = this.series.filter((series) => series.shown).map((series) => {
+      const points = conditions
+        .filter((c) => shown.get(c).includes(series) && this.scores(c, series).length)
+        .map((c) => ({ c, ...estimate(this.scores(c, series)) }));
       return {
-        name: escaped(one.label), x: points.map((p) => escaped(p.c)),
+        name: escaped(series.label), x: points.map((p) => escaped(p.c)),
         y: points.map((p) => p.mean),
         error_y: { array: points.map((p) => p.half), thickness: 1.5, width: 3 },
-        text: points.map((p) => hover(p.c, one, p.values)), hoverinfo: "text",
-        mode: "lines+markers", line: { color: one.colour, dash: one.dash },
-        marker: { symbol: one.symbol, size: 8, color: one.colour },
+        text: points.map((p) => this.hover(p.c, series)), hoverinfo: "text",
+        mode: "lines+markers", line: { color: series.colour, dash: series.dash },
+        marker: { symbol: series.symbol, size: 8, color: series.colour },
       };
     }).filter((trace) => trace.x.length);
     return [traces, {
@@ -61,89 +69,100 @@ function setUpRuns(box) {
   }
 
   // A row a series, with its interval and every seed.
-  function rows(condition) {
-    const there = drawn(condition).filter((one) => scores(condition, one).length);
+  rows(condition) {
+    const there = this.shown(condition).filter((s) => this.scores(condition, s).length);
     // On a phone long labels would leave no room for what they label.
-    const between = box.clientWidth < 600 ? ",<br>" : ", ";
-    const broken = (one) => escaped(one.label).replaceAll(", ", between);
-    const lines = Math.max(1, ...there.map((one) => broken(one).split("<br>").length));
-    const traces = there.flatMap((one) => {
-      const values = scores(condition, one);
-      const { mean, half } = estimate(values);
-      const label = escaped(one.label);
-      return [
-        {
-          name: label, x: values, y: values.map(() => broken(one)), mode: "markers",
-          hoverinfo: "x+text", marker: { color: one.colour, size: 6, opacity: 0.4 },
-          text: of(condition, one).filter((r) => Number.isFinite(r.test[form.metric.value]))
-            .map((r) => `${label}, seed ${r.seed}`),
-        },
-        {
-          name: label, x: [mean], y: [broken(one)], mode: "markers", hoverinfo: "text",
-          error_x: { array: [half], thickness: 2, width: 5, color: one.colour },
-          text: [hover(condition, one, values)],
-          marker: { color: one.colour, size: 11, symbol: one.symbol },
-        },
-      ];
-    });
-    return [traces, {
+    const between = this.box.clientWidth < 600 ? ",<br>" : ", ";
+    const broken = (series) => escaped(series.label).replaceAll(", ", between);
+    const lines = Math.max(1, ...there.map((series) => broken(series).split("<br>").length));
+    return [there.flatMap((series) => this.row(condition, series, broken(series))), {
       height: 110 + (18 + 16 * lines) * Math.max(there.length, 2),
       margin: { l: 12, r: 12, t: 36, b: 48 },
-      xaxis: { title: { text: form.metric.value } },
+      xaxis: { title: { text: this.form.metric.value } },
       yaxis: { type: "category", autorange: "reversed", automargin: true },
     }];
   }
 
-  function learning(condition) {
-    return drawn(condition).flatMap((one) => {
-      const runs = of(condition, one).filter((record) => record.curve && record.curve.length);
-      const steps = distinct(runs.flatMap((record) => record.curve.map(([step]) => step)))
-        .sort((a, b) => a - b);
-      const at = runs.map((record) => new Map(record.curve));
-      const points = steps.map((step) => finite(at.map((curve) => curve.get(step))))
-        .map((values, k) => ({ step: steps[k], values })).filter((p) => p.values.length)
-        .map((p) => ({ step: p.step, ...estimate(p.values) }));
-      if (!points.length) return [];
-      const banded = points.filter((p) => p.half !== null);
-      const label = escaped(one.label);
-      const band = {
-        name: label, mode: "lines", line: { width: 0 }, fill: "toself", hoverinfo: "skip",
-        fillcolor: faded(one.colour),
-        x: [...banded, ...[...banded].reverse()].map((p) => p.step),
-        y: [...banded.map((p) => p.mean + p.half),
-          ...[...banded].reverse().map((p) => p.mean - p.half)],
-      };
-      const line = {
-        name: label, mode: "lines+markers", x: points.map((p) => p.step),
-        y: points.map((p) => p.mean), hoverinfo: "text",
-        text: points.map((p) => `${label}<br>step ${p.step}<br>${interval(p)}`),
-        line: { color: one.colour, dash: one.dash }, marker: { size: 4, symbol: one.symbol },
-      };
-      return banded.length ? [band, line] : [line];
-    });
+  // Every seed faint, and their mean with its interval.
+  row(condition, series, place) {
+    const metric = this.form.metric.value;
+    const values = this.scores(condition, series);
+    const { mean, half } = estimate(values);
+    const label = escaped(series.label);
+    return [
+      {
+        name: label, x: values, y: values.map(() => place), mode: "markers",
+        hoverinfo: "x+text", marker: { color: series.colour, size: 6, opacity: 0.4 },
+        text: this.runs(condition, series).filter((r) => Number.isFinite(r.test[metric]))
+          .map((r) => `${label}, seed ${r.seed}`),
+      },
+      {
+        name: label, x: [mean], y: [place], mode: "markers", hoverinfo: "text",
+        error_x: { array: [half], thickness: 2, width: 5, color: series.colour },
+        text: [this.hover(condition, series)],
+        marker: { color: series.colour, size: 11, symbol: series.symbol },
+      },
+    ];
   }
 
-  function draw() {
-    const condition = form.condition.value;
-    const metric = form.metric.value;
-    const [traces, more] = condition === "" ? sideBySide() : rows(condition);
-    testCaption.textContent = `${name}: ${metric} on test users, ` +
+  // A learning curve with its band.
+  learning(condition, series) {
+    const runs = this.runs(condition, series).filter((r) => r.curve && r.curve.length);
+    const steps = distinct(runs.flatMap((record) => record.curve.map(([step]) => step)))
+      .sort((a, b) => a - b);
+    const at = runs.map((record) => new Map(record.curve));
+    const points = steps.map((step) => finite(at.map((curve) => curve.get(step))))
+      .map((values, k) => ({ step: steps[k], values })).filter((p) => p.values.length)
+      .map((p) => ({ step: p.step, ...estimate(p.values) }));
+    if (!points.length) return [];
+    const banded = points.filter((p) => p.half !== null);
+    const label = escaped(series.label);
+    const band = {
+      name: label, mode: "lines", line: { width: 0 }, fill: "toself", hoverinfo: "skip",
+      fillcolor: faded(series.colour),
+      x: [...banded, ...[...banded].reverse()].map((p) => p.step),
+      y: [...banded.map((p) => p.mean + p.half),
+        ...[...banded].reverse().map((p) => p.mean - p.half)],
+    };
+    const line = {
+      name: label, mode: "lines+markers", x: points.map((p) => p.step),
+      y: points.map((p) => p.mean), hoverinfo: "text",
+      text: points.map((p) => `${label}<br>step ${p.step}<br>${interval(p)}`),
+      line: { color: series.colour, dash: series.dash },
+      marker: { size: 4, symbol: series.symbol },
+    };
+    return banded.length ? [band, line] : [line];
+  }
+
+  draw() {
+    const condition = this.form.condition.value;
+    const [traces, more] = condition === "" ? this.sideBySide() : this.rows(condition);
+    this.testCaption.textContent = `${this.name}: ${this.form.metric.value} on test users, ` +
       `${condition || "all conditions"}; means over seeds with Student's 95 % intervals.`;
-    Plotly.react(test, traces, layout(more), CONFIG);
-    if (!hasCurves) return;
-    const first = condition || conditions[0];
-    curvesCaption.textContent = `${name}: learning curves, eCPM on validation users, ${first}` +
+    Plotly.react(this.test, traces, layout(more), CONFIG);
+    if (this.hasCurves) this.drawCurves(condition);
+  }
+
+  drawCurves(condition) {
+    const first = condition || this.conditions[0];
+    this.curvesCaption.textContent =
+      `${this.name}: learning curves, eCPM on validation users, ${first}` +
       `${condition ? "" : " (choose a condition to see another)"}; bands are 95 % intervals.`;
-    Plotly.react(curves, learning(first), layout({
+    const traces = this.shown(first).flatMap((series) => this.learning(first, series));
+    Plotly.react(this.curves, traces, layout({
       height: 400,
       xaxis: { title: { text: "training steps" } },
       yaxis: { title: { text: "eCPM" }, automargin: true },
     }), CONFIG);
   }
+}
 
-  makeLegend(box.querySelector(".legend"), series, draw);
-  form.addEventListener("change", draw);
-  form.addEventListener("submit", (event) => event.preventDefault());
+function setUpRuns(box) {
+  const figures = new RunFigures(box);
+  const draw = () => figures.draw();
+  makeLegend(box.querySelector(".legend"), figures.series, draw);
+  figures.form.addEventListener("change", draw);
+  figures.form.addEventListener("submit", (event) => event.preventDefault());
   dark.addEventListener("change", draw);
   draw();
 }

@@ -13,14 +13,14 @@ function seriesOf(records) {
     if (!variants.has(record.agent)) variants.set(record.agent, new Map());
     variants.get(record.agent).set(record.variant, record.overrides);
   }
-  const found = [];
+  const series = [];
   for (const [agent, all] of variants) {
     for (const [variant, overrides] of all) {
       const own = Object.entries(overrides).map(([name, value]) => `${name}=${value}`);
       const label = all.size === 1 ? agent : `${agent} (${own.join(", ") || "defaults"})`;
-      const k = found.length;
+      const k = series.length;
       const turn = Math.floor(k / COLOURS.length);
-      found.push({
+      series.push({
         agent, variant, label, shown: true,
         colour: COLOURS[k % COLOURS.length],
         symbol: SYMBOLS[turn % SYMBOLS.length],
@@ -29,7 +29,7 @@ function seriesOf(records) {
       });
     }
   }
-  return found;
+  return series;
 }
 
 // By condition and series, records of all seeds.
