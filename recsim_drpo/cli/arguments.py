@@ -103,6 +103,22 @@ def _as_option(word: str, names: Iterable[str]) -> tuple[str, str | None] | None
     return None if _NEGATIVE_NUMBER.match(word) or " " in word else (word, None)
 
 
+def integer(text: str) -> int:
+    """The integer that a word is; ``typer.BadParameter`` for any other word, 1.0 included."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no integer.") from error
+
+
+def number(text: str) -> float:
+    """The number that a word is; ``typer.BadParameter`` for any other word."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no number.") from error
+
+
 def one_of(names: Iterable[str]) -> Callable[[], list[str]]:
     """What completes an option's value in a shell: these names."""
 

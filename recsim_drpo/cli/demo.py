@@ -17,6 +17,7 @@ from recsim_drpo.cli.arguments import (
     Device,
     Normalize,
     World,
+    integer,
     one_of,
     world_parameters,
 )
@@ -47,11 +48,19 @@ Scenario = Annotated[
         autocompletion=one_of(SCENARIOS),
     ),
 ]
-Rounds = Annotated[int, typer.Option("--rounds", help="Rounds logged for each seed.")]
-Steps = Annotated[int, typer.Option("--steps", help="Updates of each agent.")]
+Rounds = Annotated[
+    int, typer.Option("--rounds", parser=integer, help="Rounds logged for each seed.")
+]
+Steps = Annotated[int, typer.Option("--steps", parser=integer, help="Updates of each agent.")]
 Seeds = Annotated[
     list[int] | None,
-    typer.Option("--seeds", metavar="SEED...", help="Of the replicates.", show_default="0 1 2"),
+    typer.Option(
+        "--seeds",
+        parser=integer,
+        metavar="SEED...",
+        help="Of the replicates.",
+        show_default="0 1 2",
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, RunFolders, one_of, run_folders
+from recsim_drpo.cli.arguments import Device, RunFolders, integer, one_of, run_folders
 from recsim_drpo.simulator.config import SPLITS
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     Results = dict[str, Evaluation | SessionEvaluation]
 
-NumUsers = Annotated[int, typer.Option("--num-users", help="Simulated users.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the users.")]
+NumUsers = Annotated[int, typer.Option("--num-users", parser=integer, help="Simulated users.")]
+Seed = Annotated[int, typer.Option("--seed", parser=integer, help="Of the users.")]
 Split = Annotated[
     str,
     typer.Option(

@@ -13,6 +13,7 @@ from recsim_drpo.cli.arguments import (
     Normalize,
     World,
     assignments,
+    integer,
     one_of,
     world_parameters,
 )
@@ -48,8 +49,10 @@ Weights = Annotated[
         show_default="the scenario's",
     ),
 ]
-Rounds = Annotated[int, typer.Option("--rounds", help="Rounds to log.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of users, choices and reward noise.")]
+Rounds = Annotated[int, typer.Option("--rounds", parser=integer, help="Rounds to log.")]
+Seed = Annotated[
+    int, typer.Option("--seed", parser=integer, help="Of users, choices and reward noise.")
+]
 NoCard = Annotated[
     bool, typer.Option("--no-card", help="Write no dataset card.", show_default="off")
 ]

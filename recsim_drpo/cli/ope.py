@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, run_folders
+from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, integer, run_folders
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -23,11 +23,13 @@ Samples = Annotated[
     int,
     typer.Option(
         "--samples",
+        parser=integer,
         help="Draws in each context of the stochastic policy; 0 for the deterministic one.",
     ),
 ]
 Clusters = Annotated[
-    int | None, typer.Option("--clusters", help="Of items, for mips.", show_default="√items")
+    int | None,
+    typer.Option("--clusters", parser=integer, help="Of items, for mips.", show_default="√items"),
 ]
 Embeddings = Annotated[
     str | None,
@@ -37,7 +39,7 @@ Embeddings = Annotated[
         show_default="the environment's",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of models, clusters and draws.")]
+Seed = Annotated[int, typer.Option("--seed", parser=integer, help="Of models, clusters and draws.")]
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for ope.json, .md and .png.", show_default="printed only"),

@@ -11,6 +11,7 @@ from recsim_drpo.cli.arguments import (
     Normalize,
     ReplacedVectors,
     RunFolder,
+    integer,
     one_of,
     run_folder,
 )
@@ -30,7 +31,7 @@ Out = Annotated[
         help="Likewise, must not be there; or - for standard output.",
     ),
 ]
-K = Annotated[int, typer.Option("-k", help="Items a context.")]
+K = Annotated[int, typer.Option("-k", parser=integer, help="Items a context.")]
 Columns = Annotated[
     list[str] | None,
     typer.Option(

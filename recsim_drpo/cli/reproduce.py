@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, Execution
+from recsim_drpo.cli.arguments import Device, Execution, integer
 
 _CPUS = os.cpu_count() or 1
 
@@ -33,12 +33,16 @@ Out = Annotated[
     ),
 ]
 Processes = Annotated[
-    int, typer.Option("--processes", help="That train at once.", show_default="the CPUs' number")
+    int,
+    typer.Option(
+        "--processes", parser=integer, help="That train at once.", show_default="the CPUs' number"
+    ),
 ]
 Seeds = Annotated[
     int | None,
     typer.Option(
         "--seeds",
+        parser=integer,
         help="How many, in place of the experiment's (theory has none).",
         show_default="the experiment's",
     ),

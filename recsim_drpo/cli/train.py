@@ -12,7 +12,7 @@ import typer
 
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
-from recsim_drpo.cli.arguments import Device, Execution, assignments, one_of
+from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
 from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
 from recsim_drpo.training.trackers import TRACKERS, tracker as open_tracker
 
@@ -54,6 +54,7 @@ Seeds = Annotated[
     list[int] | None,
     typer.Option(
         "--seeds",
+        parser=integer,
         metavar="SEED...",
         help="Of initialisation and batches, a run each.",
         show_default="0",
@@ -61,12 +62,23 @@ Seeds = Annotated[
 ]
 Steps = Annotated[
     int,
-    typer.Option("--steps", help="Updates, or rounds with users for an agent that learns online."),
+    typer.Option(
+        "--steps",
+        parser=integer,
+        help="Updates, or rounds with users for an agent that learns online.",
+    ),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Transitions in an update.")]
-LogEvery = Annotated[int, typer.Option("--log-every", help="Steps between rows of the history.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", parser=integer, help="Transitions in an update.")
+]
+LogEvery = Annotated[
+    int, typer.Option("--log-every", parser=integer, help="Steps between rows of the history.")
+]
 EvaluateEvery = Annotated[
-    int, typer.Option("--evaluate-every", help="Steps between evaluations on validation users.")
+    int,
+    typer.Option(
+        "--evaluate-every", parser=integer, help="Steps between evaluations on validation users."
+    ),
 ]
 Hyperparameters = Annotated[
     list[str] | None,
@@ -78,6 +90,7 @@ FleetSize = Annotated[
     int | None,
     typer.Option(
         "--fleet-size",
+        parser=integer,
         help="Most seeds trained as one batched computation.",
         show_default="8 on a CPU, else 512",
     ),
@@ -95,6 +108,7 @@ HeldOut = Annotated[
     float | None,
     typer.Option(
         "--held-out",
+        parser=number,
         metavar="SHARE",
         help="Last rounds of an imported log to measure on, not to learn from.",
         show_default=f"{HELD_OUT_SHARE:g}",

@@ -501,6 +501,20 @@ def test_what_cannot_be_read_is_refused(line, capsys):
     assert printed.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("option", "word", "message"),
+    [
+        ("--seeds", "1.0", "'1.0' is no integer."),
+        ("--steps", "1e3", "'1e3' is no integer."),
+        ("--held-out", "much", "'much' is no number."),
+    ],
+)
+def test_a_refused_number_is_named(option, word, message, capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--dataset", "d-v0", "--agent", "bc", "--out", "runs", option, word])
+    assert f"Invalid value for '{option}': {message}" in capsys.readouterr().err
+
+
 COUNTS = {"--seeds": (1, math.inf), "--steps": (1, 1), "--range": (2, 2), "--quick": (0, 0)}
 COUNTS |= {"-k": (1, 1)}
 
