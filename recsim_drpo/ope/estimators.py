@@ -242,9 +242,10 @@ class MarginalizedIPS(SelfNormalizedIPS):
         if weights is None:
             return "the log's items are in no clusters"
         refusal = weights_refusal(weights, terms.clusters, MAX_MISCALIBRATED)
-        if refusal is None and r_squared(terms.rewards, terms.predicted) > 0.0:
+        if refusal is None:
             value = self.weighted(terms, weights)
-            refusal = cluster_refusal(weights, terms.predicted, terms.expected, value)
+            model = terms.rewards, terms.predicted, terms.expected
+            refusal = cluster_refusal(weights, *model, value)
         return refusal
 
 

@@ -127,22 +127,34 @@ def weights_refusal(
 
 
 def cluster_refusal(
-    weights: ArrayLike, predicted: ArrayLike, expected: ArrayLike, value: Estimate
+    weights: ArrayLike,
+    rewards: ArrayLike,
+    predicted: ArrayLike,
+    expected: ArrayLike,
+    value: Estimate,
 ) -> str | None:
-    """Why items of a cluster are too different for ``mips``, or ``None``.
+    """Why items of a cluster are, or may be, too different for ``mips``, or ``None``.
 
     Were the reward model's predictions the rewards, the direct method would be exact, and what
-    ``mips`` makes of them would differ by its own bias.
+    ``mips`` makes of them would differ by its own bias. A model that is no better than the mean
+    reward cannot tell.
 
     Args:
         weights: (n,), of clusters.
-        predicted: (n,), as for :func:`.formulas.doubly_robust`, and so is the next.
+        rewards: (n,), as for :func:`.formulas.doubly_robust`, and so are the next two.
+        predicted: (n,).
         expected: (n,).
         value: what ``mips`` says.
 
     Raises:
         ValueError: as :func:`.formulas.ips`.
     """
+    skill = r_squared(rewards, predicted)
+    if not skill > 0.0:
+        return (
+            "whether items of a cluster pay alike cannot be checked: on rounds it was not fitted "
+            f"on, the reward model is no better than the mean reward (R² {skill:.4f})"
+        )
     bias = snips(predicted, weights).value - direct_method(expected).value
     half = 0.5 * (value.high - value.low)
     if not abs(bias) > half:

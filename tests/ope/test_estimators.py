@@ -99,6 +99,16 @@ def test_mips_is_refused_where_items_of_a_cluster_pay_differently(terms):
     assert ESTIMATORS_BY_NAME["mips"].estimate(apart, refuse=False).value is not None
 
 
+def test_mips_is_refused_where_nothing_tells_whether_items_of_a_cluster_pay_alike(terms):
+    """A model that is no better than the mean cannot say that its clusters are alike."""
+    good = many(terms)
+    blind = dataclasses.replace(good, predicted=np.full(1_000, good.rewards.mean()))
+    for expected in (blind.predicted, good.expected):
+        refused = ESTIMATORS_BY_NAME["mips"].estimate(dataclasses.replace(blind, expected=expected))
+        assert refused.value is None
+        assert "cannot be checked" in refused.refusal
+
+
 def test_without_weights_there_is_no_value_even_where_nothing_is_refused(terms):
     bare = dataclasses.replace(many(terms), weights=None, cluster_weights=None)
     for name in ("ips", "snips", "dr", "mips"):

@@ -53,6 +53,15 @@ def test_a_model_is_refused_that_cannot_tell_items_apart_or_only_extrapolates():
 
 def test_clusters_are_refused_whose_items_pay_differently():
     value = Estimate(0.5, 0.4, 0.6)
-    assert cluster_refusal(EQUAL, REWARDS, np.full(10_000, 0.45), value) is None
-    apart = cluster_refusal(EQUAL, REWARDS, np.full(10_000, 0.3), value)
+    assert cluster_refusal(EQUAL, REWARDS, REWARDS, np.full(10_000, 0.45), value) is None
+    apart = cluster_refusal(EQUAL, REWARDS, REWARDS, np.full(10_000, 0.3), value)
     assert "+0.200, more than its interval's half-width 0.100" in apart
+
+
+def test_clusters_are_refused_where_no_model_can_tell_their_items_apart():
+    value = Estimate(0.5, 0.4, 0.6)
+    for predicted in (np.full(10_000, 0.5), 1.0 - REWARDS, np.full(10_000, 0.1)):
+        refusal = cluster_refusal(EQUAL, REWARDS, predicted, predicted, value)
+        assert "items of a cluster pay alike cannot be checked" in refusal
+    assert "(R² -3.0000)" in cluster_refusal(EQUAL, REWARDS, 1.0 - REWARDS, EQUAL, value)
+    assert "cannot be checked" in cluster_refusal(EQUAL, EQUAL, EQUAL, EQUAL, value)
