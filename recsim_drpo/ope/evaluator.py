@@ -130,7 +130,7 @@ class OffPolicyEvaluator:
         def fit_rewards(rounds: Tensor) -> RewardModel:
             bar.update()
             logged = log.contexts[rounds], log.embeddings, log.items[rounds], log.rewards[rounds]
-            return RewardModel(*logged, seed)
+            return RewardModel(*logged, seed, reward_range=log.bounds)
 
         def fit_clusters(rounds: Tensor) -> ClusterModel:
             bar.update()

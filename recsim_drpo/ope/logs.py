@@ -15,11 +15,15 @@ from torch import Tensor
 
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.datasets.imported import COLUMNS, is_imported
+from recsim_drpo.datasets.importing.columns import read_columns
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
 
 _SAME_DIRECTION = 0.999
+_UNIT_RANGE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +37,13 @@ class ItemLog:
         propensities: float64 (n,), in (0, 1]; ``None`` where the log has none.
         embeddings: float32 (N, d) of the items that can be shown, rows of unit length.
         item_ids: (N,), integers or text, by which messages name them.
+        reward_range: the least and the largest reward there can be, low < high; ``None`` where
+            that is not known, and the range that is seen has to do.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
-            that is not finite; embeddings not of unit length; a propensity outside (0, 1].
+            that is not finite; embeddings not of unit length; a propensity outside (0, 1]; a reward
+            outside its range.
     """
 
     contexts: Tensor
@@ -45,6 +52,7 @@ class ItemLog:
     propensities: Tensor | None
     embeddings: Tensor
     item_ids: NDArray[np.generic]
+    reward_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -73,19 +81,36 @@ class ItemLog:
                 f"{int(beyond.sum())} rounds show an item outside the catalogue of {num_items} "
                 f"(first: round {first}, item {int(self.items[first])})."
             )
+        self._check_ranges()
+
+    def __len__(self) -> int:
+        """Number of rounds n."""
+        return len(self.items)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of rewards that is known, or else that is seen."""
+        seen = float(self.rewards.min()), float(self.rewards.max())
+        return seen if self.reward_range is None else self.reward_range
+
+    def _check_ranges(self) -> None:
+        """Raise ``ValueError`` for a propensity or a reward outside its range."""
         if self.propensities is not None:
             outside = (self.propensities <= 0.0) | (self.propensities > 1.0)
             if outside.any():
                 first = int(outside.nonzero()[0])
                 raise ValueError(
-                    f"{int(outside.sum())} of {num_rounds} propensities are outside (0, 1] (first: "
+                    f"{int(outside.sum())} of {len(self)} propensities are outside (0, 1] (first: "
                     f"round {first}, {float(self.propensities[first]):.4g}); a propensity is the "
                     "logger's probability of the item that it showed."
                 )
 
-    def __len__(self) -> int:
-        """Number of rounds n."""
-        return len(self.items)
+        low, high = self.bounds
+        if float(self.rewards.min()) < low or float(self.rewards.max()) > high:
+            raise ValueError(
+                f"Rewards lie from {float(self.rewards.min()):.4g} to "
+                f"{float(self.rewards.max()):.4g}, outside reward_range={self.reward_range}."
+            )
 
 
 def read_item_log(
@@ -147,7 +172,22 @@ def read_item_log(
         tensors.get("propensities"),
         torch.from_numpy(np.array(catalogue.embeddings)).to(resolved),
         catalogue.item_ids,
+        _known_range(dataset, arrays["rewards"]),
     )
+
+
+def _known_range(
+    dataset: MinariDataset, rewards: NDArray[np.float32]
+) -> tuple[float, float] | None:
+    """The range that the rewards of a dataset are known to have, by who made it."""
+    if is_imported(dataset):
+        columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
+        low, high = columns.get("reward_range", _UNIT_RANGE)
+    elif WorldSpec.of(dataset.spec.env_spec) is not None:
+        low, high = _UNIT_RANGE
+    else:
+        return None
+    return (low, high) if low <= rewards.min() and rewards.max() <= high else None
 
 
 class _Columns:

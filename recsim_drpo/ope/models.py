@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.validation import check_integer
+from recsim_drpo.ope.standardize import Standardizer
 
 MAX_STEPS = 800
 """The most optimiser steps of a fit, by default."""
@@ -25,6 +26,9 @@ _WIDTH = 128
 class RewardModel:
     """A network that regresses the logged reward on context and item embedding.
 
+    Contexts may be in any unit (:class:`.standardize.Standardizer`), and rewards on any scale: it
+    learns where a reward lies in its range, and never predicts one beyond.
+
     Args:
         contexts: float32 (n, o) on any device, n ≥ 1.
         embeddings: float32 (N, d), on the same device.
@@ -34,6 +38,7 @@ class RewardModel:
         steps: of the optimiser, Adam; ``None``: :data:`MAX_STEPS`, or those of
             :data:`MAX_PASSES` passes if they are fewer.
         learning_rate: of the optimiser.
+        reward_range: the least and the largest reward there can be; ``None``: those of ``rewards``.
     """
 
     def __init__(
@@ -45,10 +50,16 @@ class RewardModel:
         seed: int,
         steps: int | None = None,
         learning_rate: float = LEARNING_RATE,
+        reward_range: tuple[float, float] | None = None,
     ) -> None:
+        low, high = reward_range or (float(rewards.min()), float(rewards.max()))
+        self._low, self._width = low, high - low
+        self._standard = Standardizer(contexts)
+        unit = (rewards - low) / (self._width or 1.0)
+
         def loss(network: nn.Module, rows: Tensor) -> Tensor:
-            inputs = torch.cat((contexts[rows], embeddings[items[rows]]), dim=1)
-            error: Tensor = network(inputs).squeeze(1) - rewards[rows]
+            inputs = self._inputs(contexts[rows], embeddings[items[rows]])
+            error: Tensor = network(inputs).squeeze(1) - unit[rows]
             return error.square().mean()
 
         width = contexts.shape[1] + embeddings.shape[1]
@@ -57,8 +68,11 @@ class RewardModel:
     @torch.no_grad()
     def predict(self, contexts: Tensor, vectors: Tensor) -> Tensor:
         """Rewards, float32 (B,), of items with embeddings (B, d) in contexts (B, o)."""
-        predicted: Tensor = self._network(torch.cat((contexts, vectors), dim=1))
-        return predicted.squeeze(1)
+        predicted: Tensor = self._network(self._inputs(contexts, vectors)).squeeze(1)
+        return self._low + self._width * predicted.clamp(0.0, 1.0)
+
+    def _inputs(self, contexts: Tensor, vectors: Tensor) -> Tensor:
+        return torch.cat((self._standard(contexts), vectors), dim=1)
 
 
 class ClusterModel:
@@ -80,15 +94,18 @@ class ClusterModel:
         seed: int,
         steps: int | None = None,
     ) -> None:
+        self._standard = Standardizer(contexts)
+
         def loss(network: nn.Module, rows: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(network(contexts[rows]), clusters[rows])
+            logits = network(self._standard(contexts[rows]))
+            return nn.functional.cross_entropy(logits, clusters[rows])
 
         self._network = _fitted(contexts.shape[1], num_clusters, loss, contexts, seed, steps)
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, clusters: Tensor) -> Tensor:
         """π̂_0(c | x), float32 (B,), of clusters int64 (B,) in contexts (B, o)."""
-        shares = torch.softmax(self._network(contexts), dim=1)
+        shares = torch.softmax(self._network(self._standard(contexts)), dim=1)
         return shares.gather(1, clusters.unsqueeze(1)).squeeze(1)
 
 

@@ -95,6 +95,39 @@ def test_values_agree_with_the_simulator():
     assert found["dm"].value.value == pytest.approx(truth, rel=0.1)
 
 
+class BySign:
+    """Shows item 0 where a column of the context is beyond a limit, else item 1."""
+
+    def __init__(self, column, limit):
+        self.column, self.limit = column, limit
+
+    def act(self, observations):
+        return torch.eye(2)[(observations[:, self.column] <= self.limit).long()]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e7, 1e10])
+def test_values_do_not_depend_on_the_unit_of_a_column(unit):
+    """Item 0 pays .8 where x > 0, item 1 elsewhere, else .2; a column of seconds says nothing."""
+    generator = torch.Generator().manual_seed(0)
+    n = 6_000
+    x = torch.rand(n, generator=generator) - 0.5
+    seconds = unit * (170.0 + torch.rand(n, generator=generator))
+    items = torch.randint(2, (n,), generator=generator)
+    pays = torch.where((x > 0) == (items == 0), 0.8, 0.2)
+    clicks = (torch.rand(n, generator=generator) < pays).float()
+    half = torch.full((n,), 0.5, dtype=torch.float64)
+    contexts = torch.stack([x, seconds], dim=1)
+    log = ItemLog(contexts, items, clicks, half, torch.eye(2), np.arange(2), (0.0, 1.0))
+    evaluator = OffPolicyEvaluator(log, num_clusters=2)
+    for policy, truth in ((BySign(0, 0.0), 0.8), (BySign(1, 170.5 * unit), 0.5)):
+        found = evaluator(policy)
+        assert found.r_squared > 0.3
+        for one in found.estimates:
+            apart = 0.1 if one.estimator == "dm" else 0.04
+            assert one.value.value == pytest.approx(truth, abs=apart)
+            assert one.value.high - one.value.low < 0.08
+
+
 def test_what_the_log_never_shows_is_refused_by_name():
     log, world = small_log(1_000)
     ids = np.arange(60) + 500

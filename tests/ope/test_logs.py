@@ -24,6 +24,10 @@ KWARGS = {"num_items": 60, "embedding_dim": 8, "num_topics": 4}
         ({"items": torch.tensor([0, 3])}, "1 rounds show an item outside the catalogue of 3"),
         ({"rewards": torch.tensor([0.0, torch.nan])}, "1 rewards of the log are NaN"),
         ({"contexts": torch.zeros(3, 1)}, "3 contexts for 2 items"),
+        (
+            {"rewards": torch.tensor([0.5, 2.0]), "reward_range": (0.0, 1.0)},
+            "from 0.5 to 2, outside",
+        ),
         ({"items": torch.zeros(0, dtype=torch.int64)}, "no rounds"),
     ],
 )
@@ -51,6 +55,7 @@ def test_a_dataset_is_read_with_or_without_its_catalogue(minari_root, tmp_path):
     assert log.items[10_000:].tolist() == second.infos["item_id"][1:].tolist()
     assert log.propensities[:10_000].tolist() == first.infos["propensity"][1:].tolist()
     assert np.array_equal(log.contexts[10_000:].numpy(), second.observations[:-1])
+    assert log.bounds == log.reward_range == (0.0, 1.0)
     world = make_world(**KWARGS)
     assert torch.equal(log.embeddings, world.embeddings)
 
@@ -59,6 +64,8 @@ def test_a_dataset_is_read_with_or_without_its_catalogue(minari_root, tmp_path):
     buffers = [dataclasses.replace(_buffer(first, 500), actions=3.0 * first.actions[:500])]
     outside = minari.create_dataset_from_buffers("ope/outside-v0", buffers, **spaces)
     bare = read_item_log(outside)
+    assert bare.reward_range is None
+    assert bare.bounds == (float(bare.rewards.min()), float(bare.rewards.max()))
     assert bare.item_ids.tolist() == sorted(set(first.infos["item_id"][1:501].tolist()))
     assert bare.item_ids[bare.items].tolist() == first.infos["item_id"][1:501].tolist()
     shown = world.embeddings[torch.from_numpy(bare.item_ids)]
