@@ -145,7 +145,7 @@ def evaluate(
     expected = (target * by_item).sum(axis=1)
     predicted = by_item[np.arange(num_rounds), log.items]
     weights = target[np.arange(num_rounds), log.items] / log.propensities
-    terms = Terms(log.clicks, predicted, expected, weights)
+    terms = Terms(log.clicks, predicted, expected, weights, reward_range=(0.0, 1.0))
     return {name: ESTIMATORS_BY_NAME[name].estimate(terms) for name in ("ips", "snips", "dm", "dr")}
 
 

@@ -20,17 +20,22 @@ from .formulas import (
     doubly_robust as doubly_robust,
     effective_sample_size as effective_sample_size,
     ips as ips,
+    mean_reward as mean_reward,
     r_squared as r_squared,
+    rewarded_matches as rewarded_matches,
     snips as snips,
 )
+from .intervals import log_interval as log_interval, logit_interval as logit_interval
 from .logs import ItemLog as ItemLog, read_item_log as read_item_log
 from .refusals import (
     MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
     MAX_MISCALIBRATED as MAX_MISCALIBRATED,
     MAX_UNSUPPORTED as MAX_UNSUPPORTED,
     MIN_ESS as MIN_ESS,
+    MIN_REWARDED as MIN_REWARDED,
     Support as Support,
     cluster_refusal as cluster_refusal,
     model_refusal as model_refusal,
+    rewarded_refusal as rewarded_refusal,
     weights_refusal as weights_refusal,
 )

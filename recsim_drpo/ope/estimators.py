@@ -19,17 +19,22 @@ from recsim_drpo.ope.formulas import (
     doubly_robust as doubly_robust,
     effective_sample_size as effective_sample_size,
     ips as ips,
+    mean_reward as mean_reward,
     r_squared as r_squared,
+    rewarded_matches as rewarded_matches,
     snips as snips,
 )
+from recsim_drpo.ope.intervals import Range
 from recsim_drpo.ope.refusals import (
     MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
     MAX_MISCALIBRATED as MAX_MISCALIBRATED,
     MAX_UNSUPPORTED as MAX_UNSUPPORTED,
     MIN_ESS as MIN_ESS,
+    MIN_REWARDED as MIN_REWARDED,
     Support as Support,
     cluster_refusal as cluster_refusal,
     model_refusal as model_refusal,
+    rewarded_refusal as rewarded_refusal,
     weights_refusal as weights_refusal,
 )
 from recsim_drpo.reporting.statistics import Estimate
@@ -51,6 +56,8 @@ class Terms:
         items: how the log supports the policy's items; by default it shows all of them.
         clusters: how it supports their clusters.
         nothing_shown: share of actions that decode to no item, which pay nothing.
+        reward_range: the least and the largest reward there can be, in which intervals lie;
+            ``None`` leaves them normal.
     """
 
     rewards: Floats
@@ -61,6 +68,7 @@ class Terms:
     items: Support = _ALL_ITEMS
     clusters: Support = _ALL_CLUSTERS
     nothing_shown: float = 0.0
+    reward_range: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class OffPolicyEstimate:
         ess: effective sample size (Σw)² / Σw² of its weights; of ``dm`` the number of rounds.
         largest_weight: of a round; ``None`` for ``dm``, which weighs none.
         refusal: why the log cannot support an answer; ``None`` where it can.
+        rewarded: rounds with weight that were rewarded, as clicks are; ``None`` for ``dm``.
+        matched: rounds with weight; ``None`` for ``dm``.
     """
 
     estimator: str
@@ -80,6 +90,8 @@ class OffPolicyEstimate:
     ess: float
     largest_weight: float | None
     refusal: str | None = None
+    rewarded: int | None = None
+    matched: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
@@ -115,6 +127,10 @@ class Estimator(ABC):
         """The largest weight of a round; ``None`` where there are no weights."""
         return None
 
+    def matches(self, terms: Terms) -> tuple[int | None, int | None]:
+        """Rewarded rounds with weight, and rounds with weight; ``None`` without weights."""
+        return None, None
+
     def estimate(self, terms: Terms, *, refuse: bool = True) -> OffPolicyEstimate:
         """The value, and what it rests on; with ``refuse=False`` it answers in any case.
 
@@ -124,7 +140,12 @@ class Estimator(ABC):
         refusal = self.refusal(terms) if refuse else None
         value = None if refusal else self.value(terms)
         return OffPolicyEstimate(
-            self.name, value, self.ess(terms), self.largest_weight(terms), refusal
+            self.name,
+            value,
+            self.ess(terms),
+            self.largest_weight(terms),
+            refusal,
+            *self.matches(terms),
         )
 
 
@@ -139,7 +160,7 @@ class DirectMethod(Estimator):
 
     def value(self, terms: Terms) -> Estimate:
         """Mean of ``expected`` (n,); its interval is over contexts, not about the model."""
-        return direct_method(terms.expected)
+        return direct_method(terms.expected, reward_range=terms.reward_range)
 
     def refusal(self, terms: Terms) -> str | None:
         """Refused where the model is no better than the mean, or would extrapolate."""
@@ -163,11 +184,11 @@ class WeightedEstimator(Estimator):
         return None if weights is None else self.weighted(terms, weights)
 
     def refusal(self, terms: Terms) -> str | None:
-        """Refused without support, with few effective rounds, or where the mean weight is not 1."""
+        """Refused without support, for few rounds or rewards, or a mean weight other than 1."""
         weights = self.weights(terms)
         if weights is None:
             return "the log has no propensities"
-        return weights_refusal(weights, terms.items)
+        return weights_refusal(weights, terms.items) or rewarded_refusal(terms.rewards, weights)
 
     def ess(self, terms: Terms) -> float:
         """(Σw)² / Σw²; 0 without weights."""
@@ -178,6 +199,11 @@ class WeightedEstimator(Estimator):
         """The largest weight of a round; ``None`` without weights."""
         weights = self.weights(terms)
         return None if weights is None else float(weights.max())
+
+    def matches(self, terms: Terms) -> tuple[int | None, int | None]:
+        """Rewarded rounds with weight, and rounds with weight; ``None`` without weights."""
+        weights = self.weights(terms)
+        return (None, None) if weights is None else rewarded_matches(terms.rewards, weights)
 
 
 class InversePropensityScoring(WeightedEstimator):
@@ -191,7 +217,7 @@ class InversePropensityScoring(WeightedEstimator):
 
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """Mean of w r over ``rewards`` and ``weights`` (n,)."""
-        return ips(terms.rewards, weights)
+        return ips(terms.rewards, weights, reward_range=terms.reward_range)
 
 
 class SelfNormalizedIPS(WeightedEstimator):
@@ -205,7 +231,7 @@ class SelfNormalizedIPS(WeightedEstimator):
 
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """Mean of ``rewards`` (n,) weighted by ``weights`` (n,)."""
-        return snips(terms.rewards, weights)
+        return snips(terms.rewards, weights, reward_range=terms.reward_range)
 
 
 class DoublyRobust(WeightedEstimator):
@@ -219,7 +245,13 @@ class DoublyRobust(WeightedEstimator):
 
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """The formula on ``rewards``, ``weights``, ``predicted`` and ``expected``, each (n,)."""
-        return doubly_robust(terms.rewards, weights, terms.predicted, terms.expected)
+        return doubly_robust(
+            terms.rewards,
+            weights,
+            terms.predicted,
+            terms.expected,
+            reward_range=terms.reward_range,
+        )
 
 
 class MarginalizedIPS(SelfNormalizedIPS):
@@ -242,6 +274,7 @@ class MarginalizedIPS(SelfNormalizedIPS):
         if weights is None:
             return "the log's items are in no clusters"
         refusal = weights_refusal(weights, terms.clusters, MAX_MISCALIBRATED)
+        refusal = refusal or rewarded_refusal(terms.rewards, weights)
         if refusal is None:
             value = self.weighted(terms, weights)
             model = terms.rewards, terms.predicted, terms.expected

@@ -23,11 +23,11 @@ from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
 from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
-from recsim_drpo.ope.formulas import r_squared
+from recsim_drpo.ope.formulas import mean_reward, r_squared, rewarded_matches
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
 from recsim_drpo.ope.refusals import Support
-from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.catalogue import spherical_k_means
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
 
@@ -44,6 +44,7 @@ class OffPolicyEvaluation:
         unlogged: share of the policy's probability on items without a logged round.
         nothing_shown: share of actions with a non-finite component: they show no item.
         r_squared: of the reward model, on rounds that it was not fitted on.
+        rewarded: rounds of the log that were rewarded, as clicks are.
     """
 
     estimates: tuple[OffPolicyEstimate, ...]
@@ -53,6 +54,7 @@ class OffPolicyEvaluation:
     unlogged: float
     nothing_shown: float
     r_squared: float
+    rewarded: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
@@ -167,12 +169,13 @@ class OffPolicyEvaluator:
         terms = self.terms(policy, samples=samples)
         return OffPolicyEvaluation(
             estimates=self.estimates(terms),
-            logged=mean_interval(self._observed),
+            logged=mean_reward(self._observed, reward_range=self.log.bounds),
             num_rounds=len(self.log),
             samples=samples,
             unlogged=terms.items.missing,
             nothing_shown=terms.nothing_shown,
             r_squared=r_squared(self._observed, self._predicted),
+            rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
         )
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
@@ -210,6 +213,7 @@ class OffPolicyEvaluator:
             ),
             clusters=Support.of("cluster", cluster_shares, self._logged_clusters, names),
             nothing_shown=float(shares[0]),
+            reward_range=log.bounds,
         )
 
     def _compare(self, items: Tensor, rows: slice, rounds: Tensor) -> _Comparison:

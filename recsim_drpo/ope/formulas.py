@@ -5,8 +5,9 @@ Round n of a log has a context :math:`x_n`, the item :math:`i_n` that was shown,
 :math:`w_n = \pi(i_n \mid x_n) / p_n`; a reward model :math:`\hat q` expects
 :math:`\hat q(x_n, \pi) = \sum_i \pi(i \mid x_n) \hat q(x_n, i)` of π.
 
-Intervals are normal ones over rounds at 95 % (for :func:`snips` by the delta method), so rounds
-have to be independent. The bootstrap covers as much at a hundred times the cost, and empirical
+Intervals are over rounds at 95 % (for :func:`snips` by the delta method), so rounds have to be
+independent. They are normal ones; where the range of rewards is given, on a scale that keeps them
+in it (:mod:`.intervals`). The bootstrap covers as much at a hundred times the cost, and empirical
 Bernstein's needs a bound on the weights, which a log does not tell; docs/off_policy_evaluation.md
 has what they cover. They know nothing of a reward model's error: that of :func:`direct_method` is
 about contexts only.
@@ -19,6 +20,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.ope.intervals import Range, log_interval, logit_interval
 from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_interval
 
 Floats = NDArray[np.float64]
@@ -26,7 +28,7 @@ Floats = NDArray[np.float64]
 _NO_ANSWER = Estimate(math.nan, math.nan, math.nan)
 
 
-def ips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
+def ips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
     r"""Inverse propensity scoring, :math:`\frac1n \sum_n w_n r_n`.
 
     Source: Horvitz and Thompson, 1952.
@@ -34,16 +36,18 @@ def ips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
     Args:
         rewards: (n,).
         weights: (n,), ≥ 0: the policy's probability of what was shown, by the logger's.
+        reward_range: the least and the largest reward there can be, for the interval; ``None``
+            leaves it normal, and so in the other formulas.
 
     Raises:
         ValueError: arrays are empty, of different shapes, or hold what is no finite number, or a
             weight is negative.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    return mean_interval(w * r)
+    return log_interval(mean_interval(w * r), reward_range)
 
 
-def snips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
+def snips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
     r"""Self-normalised inverse propensity scoring, :math:`\sum_n w_n r_n / \sum_n w_n`.
 
     With weights of clusters it is the marginalised kind. Arguments and errors as of :func:`ips`;
@@ -51,27 +55,42 @@ def snips(rewards: ArrayLike, weights: ArrayLike) -> Estimate:
     """
     r, w = _checked(rewards=rewards, weights=weights)
     mean = w.mean()
+    if mean == 0:
+        return _NO_ANSWER
     # Scaled to mean 1, so that weights of any size are no rounding.
-    return ratio_interval(w / mean * r, w / mean) if mean > 0 else _NO_ANSWER
+    normal = ratio_interval(w / mean * r, w / mean)
+    return logit_interval(normal, reward_range, effective_sample_size(w))
 
 
-def direct_method(expected: ArrayLike) -> Estimate:
+def mean_reward(rewards: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
+    """The mean of rewards (n,), the value of who logged them; raises as :func:`ips`."""
+    (r,) = _checked(rewards=rewards)
+    return logit_interval(mean_interval(r), reward_range, float(len(r)))
+
+
+def direct_method(expected: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
     r"""The mean of what the reward model expects, :math:`\frac1n \sum_n \hat q(x_n, \pi)`.
 
     The interval is over contexts and not about the model.
 
     Args:
         expected: (n,), :math:`\hat q(x_n, \pi)`.
+        reward_range: as of :func:`ips`.
 
     Raises:
         ValueError: as :func:`ips`.
     """
     (q,) = _checked(expected=expected)
-    return mean_interval(q)
+    return log_interval(mean_interval(q), reward_range)
 
 
 def doubly_robust(
-    rewards: ArrayLike, weights: ArrayLike, predicted: ArrayLike, expected: ArrayLike
+    rewards: ArrayLike,
+    weights: ArrayLike,
+    predicted: ArrayLike,
+    expected: ArrayLike,
+    *,
+    reward_range: Range | None = None,
 ) -> Estimate:
     r"""The direct method, its error on the rounds that were logged put right by weighting.
 
@@ -83,6 +102,7 @@ def doubly_robust(
         weights: (n,), ≥ 0.
         predicted: (n,), :math:`\hat q(x_n, i_n)`, by a model that has not seen round n.
         expected: (n,), :math:`\hat q(x_n, \pi)`, by the same model.
+        reward_range: as of :func:`ips`.
 
     Raises:
         ValueError: as :func:`ips`.
@@ -90,7 +110,18 @@ def doubly_robust(
     r, w, logged, target = _checked(
         rewards=rewards, weights=weights, predicted=predicted, expected=expected
     )
-    return mean_interval(target + w * (r - logged))
+    return log_interval(mean_interval(target + w * (r - logged)), reward_range)
+
+
+def rewarded_matches(rewards: ArrayLike, weights: ArrayLike) -> tuple[int, int]:
+    """How many rounds with weight were rewarded, and how many rounds have weight.
+
+    A reward is one above 0, or above the least where some are negative. Arguments and errors as of
+    :func:`ips`.
+    """
+    r, w = _checked(rewards=rewards, weights=weights)
+    matched = w > 0
+    return int((matched & (r > min(0.0, r.min()))).sum()), int(matched.sum())
 
 
 def effective_sample_size(weights: ArrayLike) -> float:

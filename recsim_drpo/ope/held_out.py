@@ -35,9 +35,9 @@ class HeldOut:
     """The value of a policy by held-out rounds, and how many of them speak of it.
 
     Attributes:
-        value: mean reward, estimated by the rounds that match; its interval, by the delta method,
-            means little below some tens of rewards. NaN where there is no match, or where the
-            log has no propensities.
+        value: mean reward, estimated by the rounds that match; its interval, by the delta method
+            and in the range of the rewards held out, means little below ten of them. NaN where
+            there is no match, or where the log has no propensities.
         matches: rounds in which the log shows the policy's item.
         reward: sum of the rewards in them: of clicks, their number.
         effective: effective number of them, (Σ w)² / Σ w²; NaN as ``value``.
@@ -74,6 +74,8 @@ class LogEvaluator:
         self._rounds = rounds
         self._dim = embeddings.shape[1]
         self._decoder = ExactDecoder(embeddings)
+        paid = rounds.rewards
+        self._range = (float(paid.min()), float(paid.max())) if len(paid) else None
 
     def __call__(self, policy: Policy) -> HeldOut:
         """Measure a policy.
@@ -106,7 +108,7 @@ class LogEvaluator:
         value, effective = Estimate(math.nan, math.nan, math.nan), math.nan
         if "propensity" in infos and bool(match.any()):
             weights = (match / infos["propensity"]).cpu()
-            value = snips(self._rounds.rewards.cpu(), weights)
+            value = snips(self._rounds.rewards.cpu(), weights, reward_range=self._range)
             effective = effective_sample_size(weights)
         return HeldOut(
             value,

@@ -14,12 +14,16 @@ from recsim_drpo.ope.formulas import (
     direct_method,
     effective_sample_size,
     r_squared,
+    rewarded_matches,
     snips,
 )
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 
 MIN_ESS = 100.0
 """The effective sample size below which no estimator that weighs rounds answers."""
+MIN_REWARDED = 10
+"""The rewarded rounds with weight below which no estimator that weighs rounds answers: with fewer
+the interval is wider than the value, and covers less than it says."""
 MAX_UNSUPPORTED = 0.05
 """The share of a policy's probability that a log may leave without support."""
 MAX_MISCALIBRATED = 0.5
@@ -124,6 +128,25 @@ def weights_refusal(
     if mean.low > 1.0 + tolerance:
         return f"the mean weight is {mean}, where right propensities give 1: these are too small"
     return None
+
+
+def rewarded_refusal(rewards: ArrayLike, weights: ArrayLike) -> str | None:
+    """Why too few rewards, such as clicks, speak of a policy, or ``None``.
+
+    Args:
+        rewards: (n,).
+        weights: (n,), ≥ 0.
+
+    Raises:
+        ValueError: as :func:`.formulas.ips`.
+    """
+    rewarded, matched = rewarded_matches(rewards, weights)
+    if rewarded >= MIN_REWARDED:
+        return None
+    return (
+        f"{rewarded:,} of the {matched:,} rounds with weight are rewarded, at least "
+        f"{MIN_REWARDED} have to be"
+    )
 
 
 def cluster_refusal(

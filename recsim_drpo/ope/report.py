@@ -25,10 +25,13 @@ def as_text(results: Results) -> str:
         "estimator",
         "reward",
         "95 % interval",
+        "rewarded matches",
         "effective rounds",
         "largest weight",
     ]
-    rows = [["who logged", "mean", *_interval(first.logged), f"{first.num_rounds:,}", "1"]]
+    rounds = f"{first.num_rounds:,}"
+    counts = [f"{first.rewarded:,} of {rounds}", rounds, "1"]
+    rows = [["who logged", "mean", *_interval(first.logged), *counts]]
     lines = []
     for policy, evaluation in results.items():
         refused: dict[str, list[str]] = {}
@@ -43,9 +46,10 @@ def as_text(results: Results) -> str:
         if evaluation.nothing_shown:
             lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
     about = (
-        f"{first.num_rounds:,} rounds; observed reward. Intervals are normal over rounds (snips, "
-        f"mips: delta method); that of dm knows nothing of its model, whose R² is "
-        f"{first.r_squared:.3f} on rounds it was not fitted on."
+        f"{rounds} rounds; observed reward. Intervals are over rounds, in the range of rewards; "
+        f"that of dm knows nothing of its model, whose R² is {first.r_squared:.3f} on rounds it "
+        "was not fitted on. Rewarded matches are the rounds with weight that paid, and those with "
+        "weight."
     )
     parts = [markdown_table(header, rows), about, "\n".join(lines)]
     return "\n\n".join(filter(None, parts))
@@ -81,7 +85,8 @@ def save(folder: Path, results: Results) -> str | None:
 def _cells(estimate: OffPolicyEstimate) -> list[str]:
     value = ["refused", ""] if estimate.value is None else _interval(estimate.value)
     largest = "" if estimate.largest_weight is None else f"{estimate.largest_weight:,.4g}"
-    return [*value, f"{estimate.ess:,.0f}", largest]
+    matches = "" if estimate.matched is None else f"{estimate.rewarded:,} of {estimate.matched:,}"
+    return [*value, matches, f"{estimate.ess:,.0f}", largest]
 
 
 def _interval(value: Estimate) -> list[str]:

@@ -109,6 +109,40 @@ def test_mips_is_refused_where_nothing_tells_whether_items_of_a_cluster_pay_alik
         assert "cannot be checked" in refused.refusal
 
 
+def test_clicks_are_counted_and_too_few_are_refused():
+    """Of 255 rounds that match, so many are clicked; none of the 745 others counts."""
+    for clicks in (0, 1, 2, 9, 10, 255):
+        rewards = np.zeros(1_000)
+        rewards[:clicks], rewards[255:] = 1.0, 1.0
+        weights = np.where(np.arange(1_000) < 255, 1_000 / 255, 0.0)
+        model = np.clip(rewards, 0.1, 0.9)
+        few = Terms(rewards, model, model, weights, weights, reward_range=(0.0, 1.0))
+        for name in ("ips", "snips", "dr", "mips"):
+            found = ESTIMATORS_BY_NAME[name].estimate(few)
+            assert (found.rewarded, found.matched) == (clicks, 255)
+            if clicks < 10:
+                assert found.value is None
+                assert f"{clicks} of the 255 rounds with weight are rewarded" in found.refusal
+            elif name in ("ips", "snips"):
+                assert found.value.value == pytest.approx(clicks / 255)
+        dm = ESTIMATORS_BY_NAME["dm"].estimate(few)
+        assert (dm.rewarded, dm.matched) == (None, None)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS_BY_NAME)
+def test_intervals_lie_in_the_range_of_rewards_and_around_the_value(name):
+    generator = np.random.default_rng(0)
+    for low, width, rate in ((0.0, 1.0, 0.004), (-2.0, 3.0, 0.5), (0.0, 1.0, 0.998)):
+        rewards = low + width * (generator.random(600) < rate)
+        weights = 4.0 * (generator.random(600) < 0.25)
+        model = np.full(600, rewards.mean()) + generator.normal(size=600) * 0.01 * width
+        terms = Terms(rewards, model, model, weights, weights, reward_range=(low, low + width))
+        value, lower, upper = ESTIMATORS_BY_NAME[name].estimate(terms, refuse=False).value
+        assert lower <= value <= upper
+        assert lower >= min(low, value)
+        assert upper <= max(low + width, value)
+
+
 def test_without_weights_there_is_no_value_even_where_nothing_is_refused(terms):
     bare = dataclasses.replace(many(terms), weights=None, cluster_weights=None)
     for name in ("ips", "snips", "dr", "mips"):

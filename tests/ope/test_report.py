@@ -19,14 +19,14 @@ KWARGS = {"num_items": 60, "embedding_dim": 8, "num_topics": 4}
 def results() -> dict[str, OffPolicyEvaluation]:
     """Two policies; both are refused by one estimator, one shows no item now and then."""
     estimates = (
-        OffPolicyEstimate("ips", None, 20.0, 1_234.5, "too few rounds"),
+        OffPolicyEstimate("ips", None, 20.0, 1_234.5, "too few rounds", 2, 1_255),
         OffPolicyEstimate("snips", None, 20.0, 1_234.5, "too few rounds"),
         OffPolicyEstimate("dm", Estimate(0.25, 0.2, 0.3), 1_000.0, None),
     )
     logged = Estimate(0.5, 0.4, 0.6)
     return {
-        "a": OffPolicyEvaluation(estimates, logged, 1_000, 0, 0.0, 0.0, 0.2),
-        "b": OffPolicyEvaluation(estimates[2:], logged, 1_000, 0, 0.0, 0.25, 0.2),
+        "a": OffPolicyEvaluation(estimates, logged, 1_000, 0, 0.0, 0.0, 0.2, 430),
+        "b": OffPolicyEvaluation(estimates[2:], logged, 1_000, 0, 0.0, 0.25, 0.2, 430),
     }
 
 
@@ -38,11 +38,11 @@ def test_a_report_has_a_row_for_each_estimate_and_a_line_for_each_reason(results
         if line.startswith("|")
     ]
     assert rows[2:] == [
-        ["who logged", "mean", "0.5000", "0.4000 to 0.6000", "1,000", "1"],
-        ["a", "ips", "refused", "", "20", "1,234"],
-        ["a", "snips", "refused", "", "20", "1,234"],
-        ["a", "dm", "0.2500", "0.2000 to 0.3000", "1,000", ""],
-        ["b", "dm", "0.2500", "0.2000 to 0.3000", "1,000", ""],
+        ["who logged", "mean", "0.5000", "0.4000 to 0.6000", "430 of 1,000", "1,000", "1"],
+        ["a", "ips", "refused", "", "2 of 1,255", "20", "1,234"],
+        ["a", "snips", "refused", "", "", "20", "1,234"],
+        ["a", "dm", "0.2500", "0.2000 to 0.3000", "", "1,000", ""],
+        ["b", "dm", "0.2500", "0.2000 to 0.3000", "", "1,000", ""],
     ]
     assert "whose R² is 0.200 on rounds" in text
     assert text.endswith(
@@ -83,6 +83,7 @@ def test_the_command(minari_root, tmp_path, capsys, monkeypatch):
     assert [one["estimator"] for one in plain["estimates"]] == list(ESTIMATORS)
     for one in plain["estimates"]:
         assert (one["value"] is None) == (one["refusal"] is not None)
+        assert (one["rewarded"] is None) == (one["estimator"] == "dm")
         assert one["refusal"] is None or text.count(f": {one['refusal']}.") == 1
     assert plain["num_rounds"] == 3_000
 
