@@ -13,6 +13,9 @@ from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, integer, ru
 if TYPE_CHECKING:
     from minari import MinariDataset
 
+    from recsim_drpo.ope.logs import ItemLog
+    from recsim_drpo.simulator.catalogue import Catalogue
+
 Dataset = Annotated[
     str,
     typer.Option(
@@ -35,8 +38,8 @@ Embeddings = Annotated[
     str | None,
     typer.Option(
         "--embeddings",
-        help="File of the catalogue, where the dataset's environment has none.",
-        show_default="the environment's",
+        help="File of the catalogue as it is now, or where the dataset has none.",
+        show_default="the dataset's",
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", parser=integer, help="Of models, clusters and draws.")]
@@ -72,35 +75,35 @@ def ope(
     configs = {folder: load_config(folder) for folder in run_folders(runs)}
     logged = open_dataset(dataset)
     log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
-    dims = log.contexts.shape[1], log.embeddings.shape[1]
-    _check_fit(configs, logged, dims)
+    _check_fit(configs, logged, log)
+    notes = _catalogue_notes(configs, logged, log, embeddings)
     agents = {folder.as_posix(): load_agent(folder, device=device) for folder in configs}
     for name, agent in agents.items():
         if samples and not callable(getattr(agent, "sample", None)):
             raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
     evaluator = OffPolicyEvaluator(log, num_clusters=clusters, seed=seed, progress=True)
     results = {name: evaluator(agent, samples=samples) for name, agent in agents.items()}
-    print(report.as_text(results))
+    print(report.as_text(results, notes))
     for folder, config in configs.items():
         if config["source"].get("dataset") == logged.id:
             print(f"\n{folder.as_posix()} learnt from this very log: its value is overestimated.")
-    if out is not None and (problem := report.save(out, results)):
+    if out is not None and (problem := report.save(out, results, notes)):
         print(problem)
 
 
 def _check_fit(
-    configs: Mapping[Path, dict[str, Any]], dataset: MinariDataset, dims: tuple[int, int]
+    configs: Mapping[Path, dict[str, Any]], dataset: MinariDataset, log: ItemLog
 ) -> None:
     """Raise ``ValueError`` unless all runs act on a dataset's contexts and items.
 
     Args:
         configs: the runs' configurations, by their folders.
         dataset: the log.
-        dims: dimensions of its contexts and items.
+        log: its rounds.
     """
     from recsim_drpo.datasets.imported import imported_context, is_imported
 
-    checksum = dataset.storage.metadata.get("catalogue_checksum")
+    dims = log.contexts.shape[1], log.embeddings.shape[1]
     for folder, config in configs.items():
         theirs = config["observation_dim"], config["action_dim"]
         if theirs != dims:
@@ -108,14 +111,68 @@ def _check_fit(
                 f"{str(folder)!r} acts from {theirs[0]} to {theirs[1]} dimensions, dataset "
                 f"{dataset.id!r} has contexts of {dims[0]} and items of {dims[1]}."
             )
-        learnt_on = config["source"].get("catalogue_checksum")
-        if None not in (checksum, learnt_on) and checksum != learnt_on:
-            raise ValueError(
-                f"{str(folder)!r} learnt on another catalogue than that of {dataset.id!r}."
-            )
         coding = config["source"].get("context")
         if coding and is_imported(dataset) and coding != imported_context(dataset):
             raise ValueError(
                 f"The contexts of {dataset.id!r} are not coded as those that {str(folder)!r} "
                 "learnt from; import the log with --columns and the columns.json of that dataset."
             )
+
+
+def _catalogue_notes(
+    configs: Mapping[Path, dict[str, Any]],
+    dataset: MinariDataset,
+    log: ItemLog,
+    embeddings: str | None,
+) -> list[str]:
+    """Sentences on items that are not those of the log, or not those that a run learnt on.
+
+    Args:
+        configs: the runs' configurations, by their folders.
+        dataset: the log.
+        log: its rounds.
+        embeddings: file of the catalogue, if one was given.
+
+    Raises:
+        ValueError: a run learnt on a catalogue that has nothing to do with this one.
+    """
+    from recsim_drpo.simulator.catalogue import Catalogue
+
+    notes, shown = [], log.num_items
+    if log.num_gone:
+        rounds = int((log.items >= shown).sum())
+        gone = f"{log.num_gone:,} items of the log are gone from the catalogue"
+        notes.append(f"{gone}; {rounds:,} rounds show them, which no policy can match.")
+    if embeddings is None and dataset.storage.metadata.get("catalogue_checksum") is None:
+        return notes
+    present = Catalogue(log.embeddings[:shown].cpu().numpy(), log.item_ids[:shown])
+    for folder, config in configs.items():
+        learnt_on = config["source"].get("catalogue_checksum")
+        if learnt_on in (None, present.checksum):
+            continue
+        change = _change(folder, config, present, dataset.id, given=embeddings is not None)
+        notes.append(f"{folder.as_posix()} learnt on another state of the catalogue: {change}.")
+    return notes
+
+
+def _change(
+    folder: Path, config: Mapping[str, Any], present: Catalogue, dataset: str, *, given: bool
+) -> str:
+    """What changed in the catalogue since a run learnt on it."""
+    from recsim_drpo.datasets.items import resolve_items
+    from recsim_drpo.ope.catalogues import CatalogueChange
+
+    another = f"{str(folder)!r} learnt on another catalogue than that of {dataset!r}"
+    try:
+        former = resolve_items(config["source"])
+    except (FileNotFoundError, ValueError) as error:
+        if not given:
+            raise ValueError(f"{another}: {error}") from error
+        return "what changed cannot be told, its log being gone or another by now"
+    change = CatalogueChange.between(former, present)
+    if change.is_another:
+        raise ValueError(
+            f"{another}: of {change.num_common:,} items of both, {len(change.moved):,} have "
+            "another vector."
+        )
+    return str(change)

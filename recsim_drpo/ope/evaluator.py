@@ -8,7 +8,7 @@ probability, and but for the self-normalised ones every estimator is linear in i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,6 +45,8 @@ class OffPolicyEvaluation:
         nothing_shown: share of actions with a non-finite component: they show no item.
         r_squared: of the reward model, on rounds that it was not fitted on.
         rewarded: rounds of the log that were rewarded, as clicks are.
+        unlogged_items: the worst of the items without a logged round, and the share of the
+            policy's probability that is on each.
     """
 
     estimates: tuple[OffPolicyEstimate, ...]
@@ -55,6 +57,7 @@ class OffPolicyEvaluation:
     nothing_shown: float
     r_squared: float
     rewarded: int = 0
+    unlogged_items: Sequence[tuple[int | str, float]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
@@ -112,7 +115,7 @@ class OffPolicyEvaluator:
         check_integer("num_clusters", num_clusters, 1, num_items)
         self.log, self.num_clusters = log, num_clusters
         self._seed, self._progress = check_seed(seed), progress
-        self._decoder = ExactDecoder(log.embeddings)
+        self._decoder = ExactDecoder(log.embeddings[: log.num_items])
         directions = torch.nn.functional.normalize(log.embeddings, dim=1).cpu().numpy()
         clusters, _ = spherical_k_means(directions, num_clusters, seed)
         self.clusters = torch.from_numpy(clusters).to(log.items.device)
@@ -176,6 +179,7 @@ class OffPolicyEvaluator:
             nothing_shown=terms.nothing_shown,
             r_squared=r_squared(self._observed, self._predicted),
             rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
+            unlogged_items=terms.items.examples,
         )
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:

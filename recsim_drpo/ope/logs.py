@@ -20,9 +20,9 @@ from recsim_drpo.datasets.importing.columns import read_columns
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
+from recsim_drpo.ope.catalogues import elsewhere, joined
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
 
-_SAME_DIRECTION = 0.999
 _UNIT_RANGE = (0.0, 1.0)
 
 
@@ -35,10 +35,13 @@ class ItemLog:
         items: int64 (n,), rows of ``embeddings``.
         rewards: float32 (n,).
         propensities: float64 (n,), in (0, 1]; ``None`` where the log has none.
-        embeddings: float32 (N, d) of the items that can be shown, rows of unit length.
+        embeddings: float32 (N, d) of the items that can be shown, and behind them of those that
+            no longer can, rows of unit length.
         item_ids: (N,), integers or text, by which messages name them.
         reward_range: the least and the largest reward there can be, low < high; ``None`` where
             that is not known, and the range that is seen has to do.
+        num_gone: the last rows of ``embeddings`` that a policy cannot show: the log has them, the
+            catalogue no longer.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -53,6 +56,7 @@ class ItemLog:
     embeddings: Tensor
     item_ids: NDArray[np.generic]
     reward_range: tuple[float, float] | None = None
+    num_gone: int = 0
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -86,6 +90,11 @@ class ItemLog:
     def __len__(self) -> int:
         """Number of rounds n."""
         return len(self.items)
+
+    @property
+    def num_items(self) -> int:
+        """Number of items that a policy can show."""
+        return len(self.embeddings) - self.num_gone
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -126,10 +135,10 @@ def read_item_log(
 
     Args:
         dataset: a dataset, or the id of a local one.
-        embeddings: file of the catalogue, row i is item i, see
-            :func:`recsim_drpo.datasets.items.resolve_items`. ``None``: the dataset's own,
-            else the items that the log shows, with the directions of the actions that it shows
-            them by.
+        embeddings: file of the catalogue, see :func:`recsim_drpo.datasets.items.resolve_items`;
+            its items are the dataset's own of the same ids, may be more, and may lack some; where
+            the dataset has none, row i is item i. ``None``: the dataset's own, else the items that
+            the log shows, with the directions of the actions that it shows them by.
         normalize: scale that file's rows to unit length.
         device: where the tensors are to be.
 
@@ -142,7 +151,7 @@ def read_item_log(
     resolved = resolve_device(device)
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
-    catalogue = _catalogue(dataset, embeddings, normalize)
+    catalogue, places, num_gone = _catalogue(dataset, embeddings, normalize)
     columns = _Columns(int(dataset.total_steps))
     directions: dict[int, NDArray[np.float32]] = {}  # of the items shown, without a catalogue
     for episode in dataset.iterate_episodes():
@@ -153,8 +162,10 @@ def read_item_log(
             shown, first = np.unique(rounds["items"], return_index=True)
             for item, row in zip(shown.tolist(), first.tolist(), strict=True):
                 directions.setdefault(item, actions[row].copy())
-        elif columns.length == 0:
-            _check_catalogue(dataset.id, catalogue.embeddings, rounds["items"], actions)
+        else:
+            rounds["items"] = _places(rounds["items"], places)
+            if columns.length == 0 and places is None:
+                _check_catalogue(dataset.id, catalogue.embeddings, rounds["items"], actions)
         columns.append(rounds)
     if columns.length == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
@@ -173,6 +184,7 @@ def read_item_log(
         torch.from_numpy(np.array(catalogue.embeddings)).to(resolved),
         catalogue.item_ids,
         _known_range(dataset, arrays["rewards"]),
+        num_gone,
     )
 
 
@@ -242,12 +254,30 @@ def _info_columns(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
 
 def _catalogue(
     dataset: MinariDataset, embeddings: str | Path | None, normalize: bool
-) -> Catalogue | None:
+) -> tuple[Catalogue | None, NDArray[np.int64] | None, int]:
+    """The items, the places of the dataset's own where a file has others, and how many are gone."""
+    if embeddings is None and normalize:
+        resolve_items(dataset, normalize=normalize)  # says that there is no file to scale
     try:
-        source = dataset if embeddings is None else Path(embeddings)
-        return resolve_items(source, normalize=normalize)
+        own = resolve_items(dataset)
     except NoItemsError:
-        return None
+        return (None if embeddings is None else _of_file(embeddings, normalize)), None, 0
+    if embeddings is None:
+        return own, None, 0
+    return joined(own, _of_file(embeddings, normalize))
+
+
+def _of_file(embeddings: str | Path, normalize: bool) -> Catalogue:
+    return resolve_items(Path(embeddings), normalize=normalize)
+
+
+def _places(items: NDArray[np.int64], places: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Rows of the catalogue for those of the dataset's own; what is beyond stays beyond."""
+    if places is None:
+        return items
+    inside = (items >= 0) & (items < len(places))
+    found: NDArray[np.int64] = np.where(inside, places[np.where(inside, items, 0)], -1)
+    return found
 
 
 def _check_catalogue(
@@ -263,9 +293,7 @@ def _check_catalogue(
             f"{actions.shape[1]}."
         )
     known = (items >= 0) & (items < len(catalogue))
-    vectors, logged = catalogue[items[known]].astype(np.float64), actions[known].astype(np.float64)
-    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(logged, axis=1)
-    apart = (vectors * logged).sum(axis=1) < _SAME_DIRECTION * lengths
+    apart = elsewhere(catalogue[items[known]], actions[known])
     if apart.any():
         raise ValueError(
             f"In {int(apart.sum())} of the first {len(items)} rounds of dataset {name!r} the "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.ope.estimators import OffPolicyEstimate
 from recsim_drpo.ope.evaluator import OffPolicyEvaluation
+from recsim_drpo.ope.refusals import Support
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
@@ -17,8 +18,8 @@ Results = Mapping[str, OffPolicyEvaluation]
 """Evaluations on one log by policy, at least one."""
 
 
-def as_text(results: Results) -> str:
-    """A table in Markdown, a line about what it rests on, and one for each reason to refuse."""
+def as_text(results: Results, notes: Sequence[str] = ()) -> str:
+    """A table in Markdown, a line about what it rests on, one for each reason to refuse, notes."""
     first = next(iter(results.values()))
     header = [
         "policy",
@@ -43,6 +44,8 @@ def as_text(results: Results) -> str:
             f"- {policy}, refused: {', '.join(estimators)}: {reason}."
             for reason, estimators in refused.items()
         ]
+        if evaluation.unlogged:
+            lines.append(f"- {policy}: {_support(evaluation)}.")
         if evaluation.nothing_shown:
             lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
     about = (
@@ -51,11 +54,12 @@ def as_text(results: Results) -> str:
         "was not fitted on. Rewarded matches are the rounds with weight that paid, and those with "
         "weight."
     )
+    lines += [f"- {note}" for note in notes]
     parts = [markdown_table(header, rows), about, "\n".join(lines)]
     return "\n\n".join(filter(None, parts))
 
 
-def save(folder: Path, results: Results) -> str | None:
+def save(folder: Path, results: Results, notes: Sequence[str] = ()) -> str | None:
     """Write ``ope.json``, ``ope.md`` and ``ope.png`` into a folder that appears whole.
 
     Returns:
@@ -72,7 +76,7 @@ def save(folder: Path, results: Results) -> str | None:
         if estimate.value is not None
     }
     with atomic_dir(folder) as partial:
-        (partial / "ope.md").write_text(as_text(results) + "\n", encoding="utf-8")
+        (partial / "ope.md").write_text(as_text(results, notes) + "\n", encoding="utf-8")
         text = json.dumps(plain, indent=1) + "\n"
         (partial / "ope.json").write_text(text, encoding="utf-8")
         try:
@@ -80,6 +84,10 @@ def save(folder: Path, results: Results) -> str | None:
         except plots.PlotsMissingError as error:
             return str(error)
     return None
+
+
+def _support(evaluation: OffPolicyEvaluation) -> str:
+    return str(Support("item", evaluation.unlogged, evaluation.unlogged_items))
 
 
 def _cells(estimate: OffPolicyEstimate) -> list[str]:

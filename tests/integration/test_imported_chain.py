@@ -181,3 +181,61 @@ def test_ope_on_an_imported_log(chain, minari_root, tmp_path, capsys):
     assert "are not coded as those that" in error
     assert "columns.json" in error
     assert load_config(chain)["source"]["context"]["categories"] == {"device": ["desk", "phone"]}
+
+
+def write_items(path: Path, items: dict[str, list[float]]) -> Path:
+    vectors = np.array(list(items.values()), dtype=np.float32)
+    np.savez(path, embeddings=vectors, item_ids=list(items))
+    return path
+
+
+def test_ope_goes_on_when_the_catalogue_changes(chain, minari_root, tmp_path, capsys):
+    """An item more, in front, and one less: matched by id, told, and counted as never logged."""
+    rows = dict(zip(IDS, np.eye(4).tolist(), strict=True))
+    scarf = {"scarf": [0.5, 0.5, 0.5, 0.5]}
+    more = write_items(tmp_path / "more.npz", scarf | rows)
+    capsys.readouterr()
+
+    def ope(*arguments):
+        status = run("ope", chain, "--dataset", *arguments)
+        return status, capsys.readouterr()
+
+    status, told = ope("shop/later-v0", "--embeddings", more, "--out", tmp_path / "more")
+    assert status == 0
+    note = "learnt on another state of the catalogue: 1 item (scarf) new."
+    assert note in told.out
+    assert note in (tmp_path / "more/ope.md").read_text()
+    status, _ = ope("shop/later-v0", "--out", tmp_path / "same")
+    before, after = (
+        json.loads((tmp_path / name / "ope.json").read_text())["runs/seed-0"]
+        for name in ("same", "more")
+    )
+    # A policy can show the new item; what it then lacks is told.
+    assert before["unlogged"] == 0.0
+    assert (after["unlogged"] > 0.0) == ("first of all scarf" in told.out)
+    assert [item for item, _ in after["unlogged_items"]] in ([], ["scarf"])
+
+    del rows["hat"]
+    fewer = write_items(tmp_path / "fewer.npz", rows | scarf)
+    log = read_item_log("shop/later-v0", embeddings=fewer)
+    first = read_item_log("shop/later-v0")
+    assert (log.num_items, log.num_gone) == (4, 1)
+    assert log.item_ids.tolist() == ["shirt", "shoe", "belt", "scarf", "hat"]
+    assert log.item_ids[log.items].tolist() == first.item_ids[first.items].tolist()
+    hats = int((first.items == IDS.index("hat")).sum())
+    status, told = ope("shop/later-v0", "--embeddings", fewer)
+    assert status == 0
+    assert "another state of the catalogue: 1 item (scarf) new, 1 item (hat) gone." in told.out
+    assert f"1 items of the log are gone from the catalogue; {hats} rounds show them" in told.out
+
+    # The same by a log that was imported with the later catalogue.
+    command = ["import", "shop/new-v0", tmp_path / "later.csv", "--items", more]
+    assert run(*command, "--columns", minari_root / "shop/first-v0/columns.json") == 0
+    status, told = ope("shop/new-v0")
+    assert (status, note in told.out) == (0, True)
+
+    moved = write_items(
+        tmp_path / "moved.npz", dict(zip(IDS, np.eye(4)[::-1].tolist(), strict=True))
+    )
+    status, told = ope("shop/later-v0", "--embeddings", moved)
+    assert (status, "embeddings are of another catalogue" in told.err) == (2, True)
