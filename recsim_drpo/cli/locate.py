@@ -31,5 +31,5 @@ def locate(dataset: Dataset, results: Results = None) -> None:
     experiments = runner.load_results(results or phase_map.PUBLISHED)
     points, elsewhere = phase_map.points_of(experiments)
     features = features_of_log(load_transitions(dataset, infos=["item_id"]))
-    tables = phase_map.locate(features, points, elsewhere)
-    print("\n\n".join(table.markdown() for table in tables))
+    answer, tables = phase_map.locate(features, points, elsewhere)
+    print("\n\n".join([answer, *(table.markdown() for table in tables)]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reproduce"
 
 NEAREST = 5
 _SCALED = ("rounds", "effective_items")  # compared by ratio
-_OUTSIDE = 0.1  # of the map's range, beyond either end
+_ROUNDING = 1e-9  # of the map's range
+_METHODS = {"DRPO": "filter (DRPO)", "BC": "clone (BC)", "the best soft method": "weigh softly"}
 
 
 def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[Point]]:
@@ -47,29 +49,86 @@ def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[P
 
 
 def outside(features: Mapping[str, float], points: Sequence[Point]) -> list[str]:
-    """Features that lie beyond the map's, by more than a tenth of their range there."""
+    """Features that lie below the least or above the largest of the map's logs."""
     here, there = _row(features), _rows(points)
     low, high = there.min(axis=0), there.max(axis=0)
-    room = _OUTSIDE * (high - low)
+    room = _ROUNDING * (high - low)
     beyond = (here < low - room) | (here > high + room)
     return [name for name, is_beyond in zip(FEATURES, beyond, strict=True) if is_beyond]
 
 
 def locate(
     features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
-) -> list[Table]:
-    """Tables of a log's features, of what the rules of thumb advise, and of the nearest logs.
+) -> tuple[str, list[Table]]:
+    """The answer in one sentence, and tables of what it rests on.
 
     Args:
         features: of :func:`.log_features.log_features`.
         points: conditions of the map.
         elsewhere: conditions of other worlds, on which rules are tried; may be empty.
+
+    Returns:
+        the sentence, which says whether the rule of thumb and the nearest logs agree and what the
+        rule is known to lose; tables of the log's features, the rules' answers, the nearest logs.
     """
-    return [
-        _facts(features, points),
-        _answers(features, points, elsewhere),
-        _neighbours(features, points),
-    ]
+    judged = {name: best_judged(_judged(points, elsewhere, name)) for name in leads.PAIRS}
+    near = [points[k] for k in _nearest(features, points)]
+    tables = [_facts(features, points), _answers(features, judged), _neighbours(near)]
+    return _sentence(features, judged, near, outside(features, points)), tables
+
+
+def _sentence(
+    features: Mapping[str, float],
+    judged: Mapping[str, Judged],
+    near: Sequence[Point],
+    beyond: Sequence[str],
+) -> str:
+    """What to take, whether the rule and the nearest logs agree on it, and what the rule loses."""
+    # Cloning is in question only where the rule or the nearest logs are for it.
+    by_rule, votes = _says("bc", features, judged), _votes("bc", near)
+    name = "soft" if by_rule == "DRPO" and votes[by_rule] * 2 > len(near) else "bc"
+    by_rule, votes = _says(name, features, judged), _votes(name, near)
+    first, second = leads.PAIRS[name]
+    most = max(votes.values())
+    others = f"{most} of the {len(near)} nearest logs of the map"
+    if votes[by_rule] * 2 > len(near):
+        answer = f"{_named(by_rule, near)}, as the rule and {others} agree"
+    else:
+        favoured = _METHODS[second if by_rule == first else first]
+        tied = votes[by_rule] == most
+        said = "the nearest logs are divided" if tied else f"{others} say {favoured}"
+        answer = f"undecided between {first} and {second}, as the rule says {_METHODS[by_rule]}, "
+        answer += said
+    if beyond:
+        answer = f"a guess, outside of the map in {', '.join(beyond)}: {answer}"
+    return f"{answer[0].upper()}{answer[1:]}; the rule loses {_uncertainty(judged[name])}."
+
+
+def _says(name: str, features: Mapping[str, float], judged: Mapping[str, Judged]) -> str:
+    """The method of a pair that the rule chooses."""
+    first, second = leads.PAIRS[name]
+    return first if judged[name].rule(features_of([features]))[0] else second
+
+
+def _votes(name: str, near: Sequence[Point]) -> dict[str, int]:
+    """On how many of the nearest logs each method of a pair is ahead."""
+    ahead = sum(float(np.mean(point["leads"][name])) > 0 for point in near)
+    first, second = leads.PAIRS[name]
+    return {first: ahead, second: len(near) - ahead}
+
+
+def _named(method: str, near: Sequence[Point]) -> str:
+    if method != leads.PAIRS["soft"][1]:
+        return _METHODS[method]
+    best = Counter(point["best_soft"] for point in near)
+    shown = ", ".join(f"{agent} on {count}" for agent, count in best.most_common())
+    return f"{_METHODS[method]} (best of the soft methods there: {shown})"
+
+
+def _uncertainty(judged: Judged) -> str:
+    loss = f"{judged.by_place} eCPM on places of the map that it was not fitted on"
+    other = judged.elsewhere[0]
+    return loss if math.isnan(other) else f"{loss}, and {other:.3f} in other worlds"
 
 
 def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
@@ -148,32 +207,33 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
 
 
-def _answers(
-    features: Mapping[str, float], points: Sequence[Point], elsewhere: Sequence[Point]
-) -> Table:
-    here = features_of([features])
+def _answers(features: Mapping[str, float], judged: Mapping[str, Judged]) -> Table:
     rows = []
     for name, (first, second) in leads.PAIRS.items():
-        best = best_judged(_judged(points, elsewhere, name))
-        answer = first if best.rule(here)[0] else second
+        answer, best = _says(name, features, judged), judged[name]
         rule = f"{first} {best.rule.describe(FEATURES)}"
         rows.append([f"{first}, or {second}", answer, rule, *_losses(best)])
     header = ["choose", "here", "by the rule", *_LOSSES]
     return Table("What the rules of thumb say", header, rows, _NOTE)
 
 
-def _neighbours(features: Mapping[str, float], points: Sequence[Point]) -> Table:
+def _nearest(features: Mapping[str, float], points: Sequence[Point]) -> list[int]:
+    """The points that are most like a log, the nearest first."""
     there = _rows(points)
     spread = there.std(axis=0)
     apart = (there - _row(features)) / np.where(spread > 0, spread, 1.0)
-    nearest = np.linalg.norm(apart, axis=1).argsort(kind="stable")[:NEAREST]
+    order: list[int] = np.linalg.norm(apart, axis=1).argsort(kind="stable").tolist()
+    return order[:NEAREST]
+
+
+def _neighbours(near: Sequence[Point]) -> Table:
     rows = [
         [
-            *(f"{points[k][axis]:,g}" for axis in leads.AXES),
-            points[k]["best_soft"],
-            *(f"{np.mean(points[k]['leads'][name]):+.3f}" for name in leads.PAIRS),
+            *(f"{point[axis]:,g}" for axis in leads.AXES),
+            point["best_soft"],
+            *(f"{np.mean(point['leads'][name]):+.3f}" for name in leads.PAIRS),
         ]
-        for k in nearest
+        for point in near
     ]
     differences = (" minus ".join(pair) for pair in leads.PAIRS.values())
     header = [*(leads.LABELS[axis] for axis in leads.AXES), "best soft", *differences]

@@ -21,6 +21,8 @@ FEATURES = (
     "effective_items",
 )
 
+_ROUNDING = 1e-12  # of rewards in [0, 1]: those that are so near to their mean are at it
+
 
 def features_of_log(log: Transitions) -> dict[str, float]:
     """:func:`log_features` of a log with the info column ``item_id``."""
@@ -30,30 +32,50 @@ def features_of_log(log: Transitions) -> dict[str, float]:
 def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
     r"""Features of a log, by name.
 
-    ``rounds``; ``above_mean``, the share of rounds whose reward is above the mean; ``skewness`` and
-    ``reward_gini``, of the rewards; ``signal_to_noise``, the variance of items' mean rewards by the
+    ``rounds``; ``above_mean``, the share of rounds whose reward is above the mean; ``skewness`` of
+    the rewards; ``reward_gini``, the Gini coefficient of the rewards minus the least of them;
+    ``signal_to_noise``, the variance of items' mean rewards by the
     variance within an item, from items that were shown at least twice (what differs within an item
     is noise and the users' taste, which a log cannot tell apart without a model); and
     ``effective_items``, :math:`1 / \sum_i p_i^2` of the share :math:`p_i` of rounds of each item.
 
+    None changes where all rewards are shifted, or are multiplied by what is positive.
+
     Args:
-        rewards: (N,), at least one.
+        rewards: (N,), finite, not all the same.
         items: int (N,), ≥ 0.
+
+    Raises:
+        ValueError: all rewards are the same, or one is not finite.
     """
-    paid = np.asarray(rewards, dtype=np.float64)
+    paid = _to_unit(np.asarray(rewards, dtype=np.float64))
     shown = np.asarray(items, dtype=np.int64)
     shares = np.bincount(shown) / len(shown)
     deviations = paid - paid.mean()
-    spread = paid.std()
-    skewness = float((deviations**3).mean() / spread**3) if spread > 0 else 0.0
+    skewness = float((deviations**3).mean() / paid.std() ** 3)
     return {
         "rounds": float(len(paid)),
-        "above_mean": float((deviations > 0).mean()),
+        "above_mean": float((deviations > _ROUNDING).mean()),
         "skewness": skewness,
-        "reward_gini": gini(paid) if paid.sum() > 0 else 0.0,
+        "reward_gini": gini(paid),
         "signal_to_noise": signal_to_noise(paid, shown),
         "effective_items": float(1.0 / (shares**2).sum()),
     }
+
+
+def _to_unit(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rewards shifted and scaled into [0, 1]: the least to 0, the largest to [1/2, 1)."""
+    if not np.isfinite(rewards).all():
+        raise ValueError("A reward is not finite; features of a log need finite ones.")
+    least, largest = rewards.min(initial=np.inf), rewards.max(initial=-np.inf)
+    if not least < largest:
+        known = f"All {len(rewards):,} rewards are {least:g}" if len(rewards) else "No rewards"
+        raise ValueError(
+            f"{known}: there is nothing to learn from, whether by filtering, weighing or cloning. "
+            "Import the log with a reward that differs between rounds."
+        )
+    # By a power of two, which rounds nothing.
+    return np.asarray(np.ldexp(rewards - least, -int(np.frexp(largest - least)[1])))
 
 
 def signal_to_noise(rewards: NDArray[np.float64], items: NDArray[np.int64]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
+from recsim_drpo.reporting.statistics import Estimate, seed_interval
 
 Point = Mapping[str, Any]
 """A condition as :func:`.leads.places` describes it: its ``log`` and its ``leads``."""
@@ -172,7 +173,20 @@ def losses(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> list[float]:
 
 def lost(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> float:
     """Mean loss (regret) of answers against an oracle that says yes where the gain is positive."""
-    return float((np.maximum(gains, 0.0) - np.where(says, gains, 0.0)).mean())
+    return float(_lost_each(gains, says).mean())
+
+
+def _lost_each(gains: NDArray[np.float64], says: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(np.maximum(gains, 0.0) - np.where(says, gains, 0.0))
+
+
+def _lost_by_group(
+    gains: NDArray[np.float64], says: NDArray[np.bool_], groups: Sequence[str]
+) -> Estimate:
+    """Mean over groups of their mean losses, ≥ 0, with the interval of independent groups."""
+    names, each = np.array(groups), _lost_each(gains, says)
+    loss = seed_interval([each[names == name].mean() for name in dict.fromkeys(groups)])
+    return loss._replace(low=max(0.0, loss.low))
 
 
 @dataclass(frozen=True)
@@ -184,12 +198,14 @@ class Judged:
         on_the_map: :func:`losses` on conditions of the map, each by a rule fitted on other groups.
         elsewhere: :func:`losses` in other worlds; NaN where there are none.
         chosen: on how many logs of other worlds it chooses the first, and on how many rightly.
+        by_place: the rule's own loss on the map, with its 95 % interval over the groups.
     """
 
     rule: Rule
     on_the_map: Sequence[float]
     elsewhere: Sequence[float]
     chosen: tuple[int, int]
+    by_place: Estimate
 
 
 def judge(
@@ -212,8 +228,9 @@ def judge(
             there, won = _seen(elsewhere, name)
             says = rule(there)
             others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
-        left_out = losses(gains, leave_out(x, gains, groups, fit))
-        judged.append(Judged(rule, left_out, others, chosen))
+        told = leave_out(x, gains, groups, fit)
+        by_place = _lost_by_group(gains, told, groups)
+        judged.append(Judged(rule, losses(gains, told), others, chosen, by_place))
     return judged
 
 

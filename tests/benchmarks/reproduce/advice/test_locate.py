@@ -49,7 +49,15 @@ def cells(table):
 
 
 def test_the_rules_answer_and_neighbours_come_in_order():
-    facts, answers, neighbours = locate.locate(POINTS[1]["log"] | {"above_mean": 0.33}, POINTS, [])
+    log = POINTS[1]["log"] | {"above_mean": 0.33}
+    sentence, (facts, answers, neighbours) = locate.locate(log, POINTS, [])
+    # Two of four are for DRPO. Left out, three conditions are told rightly and one loses 0.3: the
+    # mean 0.075 ± 3.182 × 0.15 / √4, cut at 0.
+    assert sentence == (
+        "Undecided between DRPO and the best soft method, as the rule says filter (DRPO), "
+        "the nearest logs are divided; the rule loses 0.075 [0.000, 0.314] eCPM on places of the "
+        "map that it was not fitted on."
+    )
     assert [row["inside"] for row in cells(facts)] == ["yes"] * len(FEATURES)
     assert facts.rows[0] == ["rounds", "1,000", "1,000", "1,000", "yes"]
     assert facts.note == ""
@@ -93,20 +101,60 @@ def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
 
 
 def test_a_log_of_another_kind_is_told_to_be_outside():
-    # Shares of 0.2 to 0.5 leave room for 0.03 on either side; equal facts leave none.
-    assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.52}, POINTS) == []
-    assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.16}, POINTS) == ["above_mean"]
+    # Shares are 0.2 to 0.5 there, and skewness is 1.
+    assert locate.outside(POINTS[0]["log"], POINTS) == []
+    assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.51}, POINTS) == ["above_mean"]
+    assert locate.outside(POINTS[0]["log"] | {"above_mean": 0.19}, POINTS) == ["above_mean"]
+    assert locate.outside(POINTS[0]["log"] | {"skewness": 0.99}, POINTS) == ["skewness"]
     strange = POINTS[0]["log"] | {"rounds": 2_000.0, "skewness": 9.0}
-    facts = locate.locate(strange, POINTS, [])[0]
+    sentence, (facts, *_) = locate.locate(strange, POINTS, [])
+    assert sentence.startswith("A guess, outside of the map in rounds, skewness: ")
     assert facts.note.startswith("Outside of the map in rounds, skewness:")
     assert [row["inside"] for row in cells(facts)].count("no") == 2
+
+
+@pytest.mark.parametrize(
+    ("soft", "bc", "begins"),
+    [
+        (0.2, 0.5, "Filter (DRPO), as the rule and 5 of the 5 nearest logs of the map agree; "),
+        (
+            -0.2,
+            0.5,
+            "Weigh softly (best of the soft methods there: awr on 5), as the rule and 5 of the 5 "
+            "nearest logs of the map agree; ",
+        ),
+        (-0.2, -0.5, "Clone (BC), as the rule and 5 of the 5 nearest logs of the map agree; "),
+    ],
+)
+def test_the_sentence_says_filter_weigh_or_clone(soft, bc, begins):
+    same = [point(float(k), 0.1 * k, [soft, soft]) for k in range(5)]
+    for one in same:
+        one["leads"]["bc"] = [bc, bc]
+    sentence, _ = locate.locate(same[0]["log"], same, same)
+    assert sentence == begins + (
+        "the rule loses 0.000 [0.000, 0.000] eCPM on places of the map that it was not fitted on, "
+        "and 0.000 in other worlds."
+    )
+
+
+def test_the_sentence_says_so_where_rule_and_nearest_logs_disagree():
+    # Two logs of little loss surround the place; far off, one log pays so much that "always" gains.
+    logs = [point(float(k), 0.3 + 0.01 * k, [-0.01, -0.01]) for k in range(5)]
+    logs.append(point(9.0, 0.3, [5.0, 5.0], skewness=1.0, rounds=1e9))
+    elsewhere = [point(0.0, 0.3, [1.0, 1.0])]
+    sentence, _ = locate.locate(logs[2]["log"], logs, elsewhere)
+    assert sentence.startswith(
+        "Undecided between DRPO and the best soft method, as the rule says filter (DRPO), "
+        "5 of the 5 nearest logs of the map say weigh softly; the rule loses "
+    )
+    assert sentence.endswith("and 0.000 in other worlds.")
 
 
 def test_rounds_and_items_are_compared_by_ratio():
     wide = [point(0.0, 0.3, [0.1, 0.1], rounds=float(n)) for n in (1_000, 10_000, 100_000)]
     for k, one in enumerate(wide):
         one["noise_share"] = float(k)
-    near = locate.locate(wide[0]["log"] | {"rounds": 40_000.0}, wide, [])[2]
+    near = locate.locate(wide[0]["log"] | {"rounds": 40_000.0}, wide, [])[1][2]
     shares = [row[leads.LABELS["noise_share"]] for row in cells(near)]
     assert shares == ["2", "1", "0"]
 
@@ -122,6 +170,8 @@ def test_the_command_reads_a_dataset(small_kwargs, tmp_path, monkeypatch, capsys
     batch = load_transitions("try/log-v0", infos=["item_id"]).as_batch()
     facts = log_features(np.asarray(batch.rewards), np.asarray(batch.infos["item_id"]))
     assert f"{facts['above_mean']:.4g}" in printed
+    assert printed.partition("\n\n")[0].count(". ") == 0  # one sentence, first
+    assert "the rule loses 0.075 [0.000, 0.314] eCPM" in printed.partition("\n\n")[0]
     assert "What the rules of thumb say" in printed
 
     other = PUBLISHED | {"experiment": "table1"}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings, strategies
 from scipy import stats
 
+from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
 from recsim_drpo.benchmarks.reproduce.advice.log_features import (
     FEATURES,
+    features_of_log,
     log_features,
     signal_to_noise,
 )
+from recsim_drpo.benchmarks.reproduce.experiments.phase_map import condition_at
 
 
 def test_features_of_a_log_by_hand():
@@ -35,8 +41,50 @@ def test_signal_to_noise_finds_variances_of_groups_of_unequal_size():
     assert signal_to_noise(rewards, items) == pytest.approx(0.25, rel=0.1)
 
 
-def test_logs_without_contrast_have_features_all_the_same():
-    for rewards, items in (([0.0, 0.0], [0, 0]), ([0.3, 0.3, 0.3], [0, 1, 2]), ([1.0], [0])):
-        features = log_features(rewards, items)
-        assert np.isfinite(list(features.values())).all()
-        assert features["signal_to_noise"] == features["skewness"] == 0.0
+@pytest.mark.parametrize("rewards", [[0.0, 0.0], [0.3, 0.3, 0.3], [1.0], [-2.5, -2.5]])
+def test_constant_rewards_are_refused(rewards):
+    with pytest.raises(ValueError, match=rf"All {len(rewards)} rewards are {rewards[0]:g}: there"):
+        log_features(rewards, list(range(len(rewards))))
+
+
+def test_rewards_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="A reward is not finite"):
+        log_features([0.0, np.nan], [0, 1])
+
+
+def test_a_log_without_repeated_items_has_finite_features():
+    features = log_features([0.3, 0.3, 0.4], [0, 1, 2])
+    assert np.isfinite(list(features.values())).all()
+    assert features["signal_to_noise"] == 0.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rewards=strategies.lists(strategies.integers(0, 64), min_size=2, max_size=40),
+    shift=strategies.integers(-1_000, 1_000),
+    scale=strategies.sampled_from([1e-4, 0.3, 1.0, 2.0, 1e5]),
+)
+def test_shifted_and_scaled_rewards_have_the_same_features(rewards, shift, scale):
+    assume(min(rewards) < max(rewards))
+    items = np.arange(len(rewards)) % 3
+    paid = np.array(rewards) / 64
+    moved = log_features((paid + shift) * scale, items)
+    assert moved == pytest.approx(log_features(paid, items), rel=1e-6, abs=1e-9)
+
+
+def test_clicks_are_told_alike_whether_they_are_0_and_1_or_not():
+    clicks = np.array([0.0, 0.0, 0.0, 1.0])
+    # Of 0 and 1 the Gini coefficient is the share of zeros.
+    assert log_features(clicks, [0, 1, 0, 1])["reward_gini"] == 0.75
+    assert log_features(2 * clicks - 1, [0, 1, 0, 1])["reward_gini"] == 0.75
+
+
+@pytest.mark.parametrize("number", [0, 36])
+def test_features_of_the_published_maps_logs_are_what_was_published(number):
+    """A condition of the map is generated anew; averages over its logs were kept, rounded."""
+    result = json.loads((PUBLISHED / "phase-map.json").read_text(encoding="utf-8"))
+    small = [point for point in result["data"]["points"] if point["rounds"] == 5_000]
+    point = small[number % len(small)]
+    logs = [features_of_log(condition_at(point).log(seed, device="cpu")) for seed in range(3)]
+    averaged = {name: np.mean([log[name] for log in logs]) for name in FEATURES}
+    assert averaged == pytest.approx(point["log"], rel=5e-4)
