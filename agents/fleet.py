@@ -54,6 +54,8 @@ class Fleet:
         seeds: different integers in [0, 2**63).
         overrides: hyper-parameters by name, one mapping for each variant. Learners are all pairs,
             variant by variant: with S seeds, learner v · S + s is variant v at seed s.
+        initial: parameters of all networks by name, as of a learner's ``state_dict``, that all
+            learners start from; ``None``: each draws its own.
         **options: fields of :class:`recsim_drpo.agents.engine.options.EngineOptions`.
 
     Raises:
@@ -68,6 +70,7 @@ class Fleet:
         action_dim: int,
         seeds: Sequence[int],
         overrides: Sequence[Mapping[str, Any]] = ({},),
+        initial: Mapping[str, Tensor] | None = None,
         **options: Any,
     ) -> None:
         algorithm = _algorithm_of(agent)
@@ -96,6 +99,7 @@ class Fleet:
                 [self.members[number].seed for number in numbers],
                 batched=True,
                 options=self._options,
+                initial=initial,
             )
             for numbers in structures.values()
         ]

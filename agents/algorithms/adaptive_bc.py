@@ -40,7 +40,7 @@ def loss(
     total = -(filtered.weights * log_prob).sum() / filtered.weights.sum()
     # Algorithm 1, step 2 (Feedback Control).
     next_state = {"kappa": adapt_kappa(kappa, filtered, config)}
-    return LossOutput(total, next_state, filter_metrics(kappa, filtered))
+    return LossOutput(total, next_state, filter_metrics(kappa, filtered, filtered.weights))
 
 
 ADAPTIVE_BC = Algorithm(

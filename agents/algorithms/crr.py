@@ -6,7 +6,8 @@ r"""CRR: critic-regularised regression.
 f is min(exp(Â / β), 20) (``exp``) or 1(Â > 0) (``binary``). Q regresses r + γ (1 − d) Q̄(s', a'),
 a' ~ π, with a target copied every 100 steps. Source: Wang et al., *Critic Regularized Regression*,
 2020, whose defaults these are (m = 4, β = 1, the middle of Appendix I's grid as well). If every
-advantage is positive the binary form is behaviour cloning.
+advantage is positive the binary form is behaviour cloning; if none is the policy has nothing to
+learn, which the metric ``idle_share`` counts.
 
 Deviation: a scalar critic where the reference has a distributional one.
 """
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.agents.algorithms.critics import init_targets
+from recsim_drpo.agents.algorithms.filtering import idle_share
 from recsim_drpo.agents.engine.algorithm import Algorithm, CriticConfig, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import (
     Parameters,
@@ -93,7 +95,11 @@ def loss(
     # Regression weighted by f(Â).
     weights = _weights(advantages, config)
     log_prob = gaussian_log_prob(mean, log_std, batch.actions)
-    metrics = {"q_loss": q_loss, "mean_weight": weights.mean()}
+    metrics = {
+        "q_loss": q_loss,
+        "mean_weight": weights.mean(),
+        "idle_share": idle_share(weights),
+    }
     return LossOutput(-(weights * log_prob).mean() + q_loss, state, metrics)
 
 

@@ -23,6 +23,10 @@ top and rejects nobody; at β → 0 it is Adaptive BC, at β → ∞ behaviour c
 ``drpo-q`` (Section 4.3) filters and weighs by min Q̄(s, a) of IQL's critics in place of R, for logs
 of several steps.
 
+Where rewards tie at the top, as clicks do that are more than the share κ of a batch, no admitted
+reward is above ν: ``drpo`` and ``drpo-q`` then have no advantage and nothing to learn, which the
+metric ``idle_share`` counts. The others go on to clone the admitted alike.
+
 Deviations: samples that tie at ν share the admitted mass that is left, where Algorithm 1 takes
 whichever a sort puts first; standard deviations are the population's; K is at least 1.
 """
@@ -125,7 +129,7 @@ def boltzmann_loss(
     # Algorithm 1, step 2 (Feedback Control), by the filter that admits the same share.
     filtered = top_kappa(batch.rewards, kappa)
     next_state = {**state, "kappa": adapt_kappa(kappa, filtered, config)}
-    metrics = {**filter_metrics(kappa, filtered), "max_weight": weights.max()}
+    metrics = {**filter_metrics(kappa, filtered, weights), "max_weight": weights.max()}
     return LossOutput(-(weights * log_prob).mean(), next_state, metrics)
 
 
@@ -154,10 +158,11 @@ def _filtered_loss(
     """−Σ w A log π / Σ w, with the filter's metrics and the next κ."""
     # Algorithm 1, step 4 (Parameter Step): the loss whose gradient it follows.
     log_prob = policy_log_prob(parameters, batch.observations, batch.actions, config.sigma)
-    total = -(filtered.weights * advantages * log_prob).sum() / filtered.weights.sum()
+    weights = filtered.weights * advantages
+    total = -(weights * log_prob).sum() / filtered.weights.sum()
     # Algorithm 1, step 2 (Feedback Control).
     next_state = {**state, "kappa": adapt_kappa(state["kappa"], filtered, config)}
-    return LossOutput(total, next_state, filter_metrics(state["kappa"], filtered))
+    return LossOutput(total, next_state, filter_metrics(state["kappa"], filtered, weights))
 
 
 def init_q_state(parameters: Parameters, config: DRPOQConfig) -> State:

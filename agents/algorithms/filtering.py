@@ -127,11 +127,33 @@ def adapt_kappa(kappa: Tensor, filtered: Filtered, config: FilterConfig) -> Tens
     )
 
 
-def filter_metrics(kappa: Tensor, filtered: Filtered) -> dict[str, Tensor]:
-    """Metrics by name: κ, ν, σ_subset / σ_batch and the share of the batch that was admitted."""
+def idle_share(weights: Tensor) -> Tensor:
+    """The share of this one update without anything to learn: 1 if all weights are 0, else 0.
+
+    Training averages it over the updates between two rows of a history (:data:`AVERAGED`).
+
+    Args:
+        weights: (N,), what the log-likelihoods of a batch are multiplied by.
+    """
+    return (weights == 0).all().to(weights.dtype)
+
+
+def filter_metrics(kappa: Tensor, filtered: Filtered, weights: Tensor) -> dict[str, Tensor]:
+    """Metrics by name: of the filter, and the share of updates without anything to learn.
+
+    Args:
+        kappa: κ of this update.
+        filtered: what :func:`top_kappa` made of it.
+        weights: as of :func:`idle_share`.
+
+    Returns:
+        ``kappa``; ``threshold``, ν; ``std_ratio``, σ_subset / σ_batch; ``admitted_share`` of the
+        batch; ``idle_share`` of the updates.
+    """
     return {
         "kappa": kappa,
         "threshold": filtered.threshold,
         "std_ratio": filtered.subset_std / filtered.batch_std,
         "admitted_share": filtered.weights.mean(),
+        "idle_share": idle_share(weights),
     }

@@ -17,6 +17,9 @@ State = dict[str, Tensor]
 Noise = dict[str, Tensor]
 _T = TypeVar("_T")
 
+AVERAGED = frozenset({"idle_share"})
+"""Metrics that are shares of updates: histories have their means since the row before."""
+
 
 @dataclass(frozen=True)
 class PolicyConfig(Config):

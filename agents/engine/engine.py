@@ -85,9 +85,11 @@ class Engine:
         seeds: of each, integers in [0, 2**63).
         batched: whether tensors have a leading learner axis; without it there is one learner.
         options: where and how they compute; by default float32 on the CPU.
+        initial: parameters by name that all start from, in place of :func:`init_parameters`.
 
     Raises:
-        ValueError: a value out of its range, or an option that the device does not have.
+        ValueError: a value out of its range, an option that the device does not have, or initial
+            parameters that do not fit.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Engine:
         *,
         batched: bool,
         options: EngineOptions | None = None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
@@ -113,7 +116,7 @@ class Engine:
         self._captures = self.device.type == "cuda" and self.execution != "eager"
         self._graph_owns_state = False
         states = [
-            self._initial_state(config, check_seed(seed))
+            self._initial_state(config, check_seed(seed), initial)
             for config, seed in zip(configs, seeds, strict=True)
         ]
         stacked = pytree.tree_map(lambda *each: torch.stack(each), *states)
@@ -133,9 +136,14 @@ class Engine:
         step = make_step(algorithm, self.config, batched=batched, functional=compiles)
         self._step = _compiled(step) if compiles else step
 
-    def _initial_state(self, config: PolicyConfig, seed: int) -> LearnerState:
+    def _initial_state(
+        self, config: PolicyConfig, seed: int, initial: Mapping[str, Tensor] | None
+    ) -> LearnerState:
         """The state of one learner before its first update, on the CPU."""
         drawn = init_parameters(self.algorithm, self.observation_dim, self.action_dim, config, seed)
+        if initial is not None:
+            self._check_shapes(drawn, initial, "parameters to start from do")
+            drawn = {name: initial[name].detach().to("cpu", self.dtype) for name in drawn}
         state = self.algorithm.init_state(drawn, config)
 
         def in_own_type(tensor: Tensor) -> Tensor:
@@ -307,15 +315,7 @@ class Engine:
             ValueError: tensors are missing, unknown or of another shape; nothing is changed then.
         """
         own = self.state_dict()
-        for name in sorted(own.keys() | state.keys()):
-            given = tuple(state[name].shape) if name in state else "missing"
-            expected = tuple(own[name].shape) if name in own else "not there"
-            if given != expected:
-                raise ValueError(
-                    f"The state does not fit this {self.algorithm.name!r} agent (observation_dim="
-                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {given}, "
-                    f"expected {expected}."
-                )
+        self._check_shapes(own, state, "state does")
 
         def tensors_of(prefix: str, names: Iterable[str]) -> Parameters:
             return transpose_weights({name: state[f"{prefix}.{name}"] for name in names})
@@ -339,3 +339,17 @@ class Engine:
                 self.learner,
             )
         )
+
+    def _check_shapes(
+        self, own: Mapping[str, Tensor], state: Mapping[str, Tensor], subject: str
+    ) -> None:
+        """Raise ``ValueError`` unless ``state`` has tensors of the same names and shapes."""
+        for name in sorted(own.keys() | state.keys()):
+            given = tuple(state[name].shape) if name in state else "missing"
+            expected = tuple(own[name].shape) if name in own else "not there"
+            if given != expected:
+                raise ValueError(
+                    f"The {subject} not fit this {self.algorithm.name!r} agent (observation_dim="
+                    f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {given}, "
+                    f"expected {expected}."
+                )

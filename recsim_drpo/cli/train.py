@@ -250,6 +250,7 @@ def _keeper(
     from tqdm import tqdm
 
     from recsim_drpo.runs.folder import save_trained
+    from recsim_drpo.training.loop import idle_updates
 
     def keep(trained: Trained) -> None:
         folder = folders[trained.run.seed]
@@ -259,6 +260,10 @@ def _keeper(
         diverged = trained.diverged_at
         marked = "" if diverged is None else f" (diverged at step {diverged}, marked)"
         label = f"{agent}, seed {trained.run.seed}"
+        if idle := idle_updates(trained.history):
+            marked += (
+                f"; in {idle:,} updates there was nothing to learn, as rewards tied at the top"
+            )
         tqdm.write(f"{label}: step {int(last['step']):,}, {shown}; {folder}{marked}")
 
     return keep

@@ -3,6 +3,7 @@ from .loop import (
     DivergedError as DivergedError,
     Row as Row,
     check_row as check_row,
+    idle_updates as idle_updates,
     train as train,
     train_fleet as train_fleet,
 )

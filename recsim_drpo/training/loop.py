@@ -16,10 +16,10 @@ from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seed
+from recsim_drpo.training.checkpointing import Checkpoint, Journal, Row as Row
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.order import draw_indices as draw_indices, drawn_ahead as drawn_ahead
 
-Row = dict[str, float]
 _Step = Callable[[Tensor], Mapping[str, Tensor]]
 
 
@@ -55,6 +55,7 @@ def train(
     on_log: Callable[[Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
+    checkpoint: Checkpoint | None = None,
 ) -> list[Row]:
     """Update an agent on batches drawn from a log.
 
@@ -70,9 +71,13 @@ def train(
         on_log: called with each row of the history as it is made.
         progress: show rate and time left on a terminal.
         label: shown beside the progress.
+        checkpoint: where the training is kept as it goes. What was kept there before is gone on
+            from, in place of ``first_step``, and ends as if it had never stopped.
 
     Returns:
-        the history: rows with ``step`` and the agent's metrics as floats.
+        the history: rows with ``step`` and the agent's metrics as floats. Those of
+        :data:`recsim_drpo.agents.engine.algorithm.AVERAGED` are means over the updates since the
+        row before; the others are of the last update.
 
     Raises:
         TypeError: the agent lacks a method of an agent.
@@ -80,9 +85,11 @@ def train(
     """
     config = TrainingConfig() if config is None else config
     check_agent(agent)
+    history: list[Row] = []
+    journal = Journal(agent, [history], checkpoint)
+    first_step = journal.restored(first_step, transitions.device)
     schedule = _Schedule(config, first_step, evaluator is not None)
     step = _step_of(agent, transitions, config.batch_size)
-    history: list[Row] = []
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
         row: Row = {"step": float(number)}
@@ -100,7 +107,7 @@ def train(
     seeds = torch.tensor([check_seed(seed)], device=transitions.device)
     sizes = torch.tensor([len(transitions)], device=transitions.device)
     with schedule.bar(1, label, "update", progress) as bar:
-        _loop(lambda indices: step(indices[0]), seeds, sizes, schedule, log, bar)
+        _loop(lambda indices: step(indices[0]), seeds, sizes, schedule, log, bar, journal)
     return history
 
 
@@ -114,6 +121,7 @@ def train_fleet(
     on_log: Callable[[int, Row], None] | None = None,
     progress: bool = True,
     label: str = "train",
+    checkpoint: Checkpoint | None = None,
 ) -> list[list[Row]]:
     """Update every learner of a fleet, each on its own batches, in the order of its own seed.
 
@@ -129,6 +137,7 @@ def train_fleet(
         on_log: called with the learner's number and each row of its history.
         progress: show rate, in learner-updates, and time left on a terminal.
         label: shown beside the progress.
+        checkpoint: see :func:`train`.
 
     Returns:
         each learner's history.
@@ -137,9 +146,11 @@ def train_fleet(
         ValueError: another number of logs than of learners, or logs of different shapes.
     """
     config = TrainingConfig() if config is None else config
+    histories: list[list[Row]] = [[] for _ in range(len(fleet))]
+    journal = Journal(fleet, histories, checkpoint)
+    first_step = journal.restored(first_step, fleet.device)
     schedule = _Schedule(config, first_step, evaluator is not None)
     step, sizes = _fleet_step_of(fleet, transitions, config.batch_size)
-    histories: list[list[Row]] = [[] for _ in range(len(fleet))]
     reported: set[int] = set()
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
@@ -156,8 +167,17 @@ def train_fleet(
                 _report_frozen(fleet, learner, frozen_at[learner])
 
     with schedule.bar(len(fleet), label, "learner-update", progress) as bar:
-        _loop(step, fleet.seeds, sizes, schedule, log, bar)
+        _loop(step, fleet.seeds, sizes, schedule, log, bar, journal)
     return histories
+
+
+def idle_updates(history: Sequence[Row]) -> int:
+    """The number of updates in which there was nothing to learn, by the rows' ``idle_share``."""
+    idle, before = 0.0, 0.0
+    for row in history:
+        idle += row.get("idle_share", 0.0) * (row["step"] - before)
+        before = row["step"]
+    return round(idle)
 
 
 @dataclass(frozen=True)
@@ -197,16 +217,23 @@ def _loop(
     schedule: _Schedule,
     log: Callable[[int, Mapping[str, Tensor]], None],
     bar: tqdm,
+    journal: Journal,
 ) -> None:
     """Call ``step`` with indices (L, B) for every update, and ``log`` whenever a row is due."""
     metrics: Mapping[str, Tensor] = {}
-    done, batch_size = schedule.first_step, schedule.config.batch_size
-    for row in schedule.rows():
-        for indices in drawn_ahead(seeds, sizes, done, row - done, batch_size):
+    last, batch_size = schedule.config.steps, schedule.config.batch_size
+    done, rows = schedule.first_step, set(schedule.rows())
+    kept = journal.due(done, last)
+    for stop in sorted(rows | kept):
+        for indices in drawn_ahead(seeds, sizes, done, stop - done, batch_size):
             metrics = step(indices)
+            journal.means.add(metrics)
             bar.update(len(seeds))
-        done = row
-        log(row, metrics)
+        done = stop
+        if stop in rows:
+            log(stop, journal.means.take(metrics))
+        if stop in kept:
+            journal.keep(stop)
 
 
 def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> _Step:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo.agents.engine.algorithm import Algorithm
@@ -18,6 +19,7 @@ from recsim_drpo.core.config import build_config
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seeds
+from recsim_drpo.training.checkpointing import Checkpoint, Checkpoints
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
 
@@ -70,12 +72,21 @@ class Callbacks:
         on_log: called with the run and each row of its history.
         on_done: called with each run when it, or its fleet, is done.
         progress: whether to show rate and time left on a terminal.
+        checkpoints: where trainings are kept as they go, and gone on from.
     """
 
     evaluator: PolicyEvaluator | None = None
     on_log: Callable[[Run, Row], None] | None = None
     on_done: Callable[[Trained], None] | None = None
     progress: bool = True
+    checkpoints: Checkpoints | None = None
+
+    def checkpoint(self, run: Run, number: int, together: int) -> Checkpoint | None:
+        """The place of a training of a variant, of the first run and the number of those in it."""
+        if self.checkpoints is None:
+            return None
+        name = f"{run.agent}, variant {number}, seed {run.seed}, {together} together"
+        return Checkpoint(self.checkpoints, name)
 
     def log(self, run: Run, row: Row) -> None:
         """Hand on a row of a history."""
@@ -99,6 +110,8 @@ def train_many(
     on_done: Callable[[Trained], None] | None = None,
     fleet_size: int | None = None,
     progress: bool = True,
+    checkpoints: Checkpoints | None = None,
+    initial: Mapping[str, Tensor] | None = None,
     **options: Any,
 ) -> list[Trained]:
     """Train agents × hyper-parameters × seeds, in fleets wherever an agent can run in one.
@@ -116,6 +129,10 @@ def train_many(
         fleet_size: most learners in one batched computation; ``None``: 8 on a CPU, whose caches
             hold no more, 512 elsewhere.
         progress: show rate and time left on a terminal.
+        checkpoints: where trainings are kept as they go. Called again with the same arguments, it
+            goes on from there, and ends as if it had never stopped.
+        initial: parameters of all networks by name, which every run starts from in place of its
+            own draw; optimiser and state are fresh. Of our algorithms alone.
         **options: dtype, precision and execution of
             :class:`recsim_drpo.agents.engine.options.EngineOptions`, which agents from outside do
             not have.
@@ -124,11 +141,11 @@ def train_many(
         the outcome of each run: agent by agent, variant by variant, seed by seed.
 
     Raises:
-        ValueError: an unknown agent or hyper-parameter, or a seed without a log; before anything is
-            trained.
+        ValueError: an unknown agent or hyper-parameter, a seed without a log, or initial parameters
+            that do not fit; before anything is trained.
     """
     config = TrainingConfig() if config is None else config
-    callbacks = Callbacks(evaluator, on_log, on_done, progress)
+    callbacks = Callbacks(evaluator, on_log, on_done, progress, checkpoints)
     seeds = check_seeds(list(seeds))
     for name, variants in agents.items():
         check_variants(name, variants)
@@ -143,6 +160,9 @@ def train_many(
         **options,
     }
     jobs = [job for name in agents for job in _jobs(name, agents[name], config, shape)]
+    if initial is not None:
+        shape["initial"] = initial
+        _check_initial(jobs, shape)
     outcomes: dict[_Key, Trained] = {}
     for part in (part for job in jobs for part in job.parts(seeds, size)):
         for key, trained in part.train(by_seed, shape, callbacks):
@@ -225,6 +245,7 @@ class FleetJob(Job):
             on_log=lambda number, row: callbacks.log(asked[number], row),
             progress=callbacks.progress,
             label=f"{self.name} x {len(fleet)}",
+            checkpoint=callbacks.checkpoint(asked[0], next(iter(self.variants)), len(fleet)),
         )
         dims = fleet.observation_dim, fleet.action_dim
         ends = fleet.diverged_at.tolist()
@@ -255,6 +276,7 @@ class SingleJob(Job):
                     on_log=partial(callbacks.log, run),
                     progress=callbacks.progress,
                     label=label,
+                    checkpoint=callbacks.checkpoint(run, key[1], 1),
                 )
             except DivergedError as error:
                 tqdm.write(f"{label}: {error}")
@@ -284,6 +306,18 @@ def _jobs(
         job = jobs.setdefault((own.batch_size, structure), kind(name, own, {}))
         job.variants[number] = dict(variant)
     return list(jobs.values())
+
+
+def _check_initial(jobs: Sequence[Job], shape: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` if a job is of agents that cannot start from the given parameters."""
+    for job in jobs:
+        if not isinstance(job, FleetJob):
+            raise ValueError(
+                f"The agent {job.name!r} is from outside: which of its state are parameters is "
+                "not known, and it cannot start from another run's."
+            )
+        overrides = [_hyperparameters(variant) for variant in job.variants.values()][:1]
+        Fleet(job.name, seeds=[0], overrides=overrides, **shape)
 
 
 def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -9,7 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from recsim_drpo import Evaluator, Fleet, make_agent
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.loop import DivergedError, train, train_fleet
+from recsim_drpo.training.loop import DivergedError, idle_updates, train, train_fleet
+from recsim_drpo.training.order import draw_indices
 
 CONFIG = TrainingConfig(steps=30, batch_size=32, log_every=10, evaluate_every=15)
 
@@ -36,6 +38,43 @@ def test_training_learns(logs, small_world):
     assert history[-1]["ecpm"] > 2 * history[0]["ecpm"]
     assert history[-1]["ecpm"] == evaluator(agent).ecpm.value
     assert all(math.isfinite(v) for row in history for v in row.values())
+
+
+def clicks(log):
+    """A log with the contexts and actions of another, and a click in 55 % of the rounds."""
+    batch = log.as_batch()
+    rewards = torch.rand(len(log), generator=torch.Generator().manual_seed(1)) < 0.55
+    return Transitions(
+        torch.stack([batch.observations, batch.next_observations], dim=1).flatten(0, 1),
+        torch.arange(len(log)) * 2,
+        batch.actions,
+        rewards.to(torch.float32),
+        batch.terminations,
+        {},
+    )
+
+
+def test_updates_with_nothing_to_learn_are_counted_between_rows(logs):
+    """DRPO has no advantage where at least K of the batch are clicks: counted from the batches."""
+    log = clicks(logs[0])
+    config = TrainingConfig(steps=30, batch_size=32, log_every=7)
+    fixed = {"hidden_dim": 8, "adaptive": False, "initial_kappa": 0.5}
+
+    def idle(seed):
+        seeds, sizes = torch.tensor([seed]), torch.tensor([len(log)])
+        drawn = draw_indices(seeds, sizes, 0, 30, 32)[:, 0]
+        return [float(log.rewards[indices].sum() >= 16) for indices in drawn]
+
+    fleet = fleet_of(overrides=[fixed])
+    histories = train_fleet(fleet, log, config, progress=False)
+    alone = train(fresh(**fixed), log, config, progress=False)
+    for seed, history in ((0, histories[0]), (1, histories[1]), (0, alone)):
+        expected = idle(seed)
+        assert 0 < sum(expected) < 30
+        rows = [0, 7, 14, 21, 28, 30]
+        for (start, stop), row in zip(itertools.pairwise(rows), history, strict=True):
+            assert row["idle_share"] == sum(expected[start:stop]) / (stop - start)
+        assert idle_updates(history) == sum(expected)
 
 
 def test_the_seed_decides_the_order_of_batches(logs):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import copy
 import math
+import random
 
 import numpy as np
 import pytest
 import torch
 
-from recsim_drpo import make_agent, register_agent
+from recsim_drpo import Evaluator, Fleet, make_agent, register_agent
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import train
 from recsim_drpo.training.sweep import train_many
@@ -132,3 +134,120 @@ def test_agents_from_outside_are_trained_one_by_one(logs, clean_registry, capsys
     assert ends == [(0, None, 4), (1, None, 4), (0, 3, 3), (1, 3, 3)]
     assert [outcome.agent.batch_size for outcome in trained] == [8, 8, 4, 4]
     assert "constant, seed 1: Diverged at step 3" in capsys.readouterr().out
+
+
+class InMemory:
+    """Checkpoints that hold copies, and stop the training right after some of them."""
+
+    def __init__(self, every, stop_after=math.inf):
+        self.every, self.states, self.stop_after = every, {}, stop_after
+
+    def load(self, name):
+        return copy.deepcopy(self.states.get(name))
+
+    def save(self, name, state):
+        self.states[name] = copy.deepcopy(dict(state))
+        self.stop_after -= 1
+        if self.stop_after == 0:
+            raise KeyboardInterrupt
+
+
+class Drawing:
+    """An agent that draws from the generators of the process, as agents from outside may."""
+
+    summary = "draws"
+
+    def __init__(self, observation_dim, action_dim, seed, device):
+        self.total = torch.zeros(action_dim)
+
+    def update(self, batch):
+        drawn = torch.rand(16) + np.random.rand() + random.random()  # noqa: NPY002
+        self.total = self.total + drawn * batch.rewards.mean()
+        return {"loss": self.total.mean()}
+
+    def act(self, observations):
+        return self.total.expand(len(observations), -1)
+
+    def state_dict(self):
+        return {"total": self.total}
+
+    def load_state_dict(self, state):
+        self.total = state["total"]
+
+
+def assert_same_outcomes(ones, others):
+    for one, other in zip(ones, others, strict=True):
+        assert (one.run, one.history) == (other.run, other.history)
+        state = other.agent.state_dict()
+        for name, tensor in one.agent.state_dict().items():
+            assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 9])
+@pytest.mark.parametrize(
+    ("agent", "variants", "fleet_size"),
+    [
+        ("drpo", [{"hidden_dim": 8}, {"hidden_dim": 4}], 8),
+        ("crr", [{"hidden_dim": 8}], 1),
+        ("tests.training.test_sweep:Drawing", [{}], 8),
+    ],
+)
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
+    logs, small_world, agent, variants, fleet_size, stop_after
+):
+    def train_with(checkpoints):
+        torch.manual_seed(3)
+        np.random.seed(3)  # noqa: NPY002
+        random.seed(3)
+        return train_many(
+            {agent: variants},
+            logs,
+            CONFIG,
+            seeds=[0, 1],
+            fleet_size=fleet_size,
+            evaluator=Evaluator(small_world, 100, split="validation"),
+            checkpoints=checkpoints,
+            progress=False,
+        )
+
+    through = train_with(None)
+    kept = InMemory(7, stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        train_with(kept)  # after 7, 14, 21, 28 or 30 updates of the first training, or the next
+    kept.stop_after = math.inf
+    assert_same_outcomes(through, train_with(kept))
+    assert all(state["step"] == 30 for state in kept.states.values())
+
+
+def test_a_checkpoint_of_another_shape_is_refused(logs):
+    kept = InMemory(10)
+    train_many({"bc": [{"hidden_dim": 8}]}, logs[0], CONFIG, checkpoints=kept, progress=False)
+    with pytest.raises(ValueError, match="The state does not fit this 'bc' agent"):
+        train_many({"bc": [{"hidden_dim": 4}]}, logs[0], CONFIG, checkpoints=kept, progress=False)
+
+
+def test_runs_start_from_given_parameters_with_a_fresh_optimiser_and_state(logs):
+    trained = train_many({"iql": [{"hidden_dim": 8}]}, logs[0], CONFIG, progress=False)[0]
+    state = trained.agent.state_dict()
+    prefix = "parameters."
+    initial = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    shape = {"observation_dim": 10, "action_dim": 16, "seeds": [4, 5]}
+    fleet = Fleet("iql", overrides=[{"hidden_dim": 8}], initial=initial, **shape)
+    for name, tensor in fleet.state_dict().items():
+        if name.startswith(prefix):
+            assert torch.equal(tensor, torch.stack([state[name]] * 2)), name
+        elif name.startswith("adam."):
+            assert not tensor.any(), name
+        elif name.startswith("state.target."):  # copies of the networks, as of any fresh agent
+            own = initial[name.removeprefix("state.target.")]
+            assert torch.equal(tensor, torch.stack([own] * 2)), name
+    assert any(name.startswith("state.target.") for name in state)
+    assert fleet.state_dict()["step"].tolist() == [0, 0]
+
+    short = TrainingConfig(steps=1, batch_size=32)
+    with pytest.raises(ValueError, match=r"The parameters to start from do not fit this 'iql'"):
+        train_many({"iql": [{"hidden_dim": 4}]}, logs[0], short, initial=initial, progress=False)
+    with pytest.raises(ValueError, match=r"The parameters to start from do not fit this 'bc'"):
+        train_many({"bc": [{"hidden_dim": 8}]}, logs[0], short, initial=initial, progress=False)
+    with pytest.raises(ValueError, match=r"test_sweep:Drawing' is from outside"):
+        train_many({"tests.training.test_sweep:Drawing": [{}]}, logs[0], short, initial=initial)

@@ -94,7 +94,7 @@ class OnlineStudy(Study):
         """An agent's runs, all variants and seeds in one fleet: see :meth:`Study.train`."""
         world, variants = validation.world, self.agents[agent]
         dims = world.context_dim, world.dim
-        options = {"execution": self.execution}
+        options: dict[str, Any] = {"execution": self.execution}
         fleet = Fleet(
             agent,
             observation_dim=dims[0],

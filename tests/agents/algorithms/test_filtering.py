@@ -17,6 +17,29 @@ from tests.agents.algorithms.conftest import (
 FILTERED = ["adaptive-bc", "drpo", "drpo-exp"]
 
 
+@pytest.mark.parametrize(
+    ("name", "rewards", "idle"),
+    [
+        # K = 2 of 4: the rewards that are admitted tie at ν, or one is above it.
+        ("drpo", [1.0, 0.0, 1.0, 1.0], 1.0),
+        ("drpo", [1.0, 0.0, 1.0, 0.0], 1.0),
+        ("drpo", [1.0, 0.0, 0.0, 0.0], 0.0),
+        ("drpo", [0.3, 0.3, 0.3, 0.3], 1.0),
+        ("drpo", [0.2, 0.8, 0.4, 0.6], 0.0),
+        # Others give the admitted the same weight and learn all the same.
+        ("adaptive-bc", [1.0, 0.0, 1.0, 1.0], 0.0),
+        ("drpo-exp", [1.0, 0.0, 1.0, 1.0], 0.0),
+        ("drpo-boltzmann", [1.0, 0.0, 1.0, 1.0], 0.0),
+    ],
+)
+def test_an_update_with_nothing_to_learn_is_told(name, rewards, idle):
+    batch = TINY._replace(rewards=torch.tensor(rewards))
+    output = loss_of(name, batch)
+    assert float(output.metrics["idle_share"]) == idle
+    if idle:
+        assert float(output.loss) == 0.0
+
+
 def test_filter_shares_the_rest_among_ties():
     filtered = top_kappa(torch.tensor([0.5, 1.0, 0.5, 0.0, 0.5]), torch.tensor(0.4).double())
     # K = 2: one above, one left for three ties.
