@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,13 @@ import typer
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
 from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
+from recsim_drpo.cli.training_plan import (
+    Plan,
+    check_online,
+    checkpoints_of,
+    initial_of,
+    removed_at_the_end,
+)
 from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
 from recsim_drpo.training.trackers import TRACKERS, tracker as open_tracker
 
@@ -22,33 +29,60 @@ if TYPE_CHECKING:
 
     from recsim_drpo.core.policy import PolicyEvaluator
     from recsim_drpo.core.transitions import Transitions
+    from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.sweep import Trained
 
 _DEFAULTS = TrainingConfig()
-_NO_HYPERPARAMETERS = {
-    "name": "--agent",
-    "observation_dim": "another dataset",
-    "action_dim": "another dataset",
-    "seed": "--seeds",
-    "device": "--device",
-    "batch_size": "--batch-size",
-    "precision": "--precision",
-    "execution": "--execution",
-    "dtype": "Python's make_agent",
-}
 
-Dataset = Annotated[str, typer.Option("--dataset", help="Id of a local Minari dataset.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Id of a local Minari dataset.", show_default="needed"),
+]
 AgentName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--agent",
+        show_default="needed",
         help=f"{', '.join(BUILT_IN)}, the name of an installed plug-in, module:Class, or an "
         "algorithm of a library: d3rlpy:IQL, sb3:SAC.",
         autocompletion=one_of(BUILT_IN),
     ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", help="A run folder for each seed is made in it: OUT/seed-0.")
+    Path | None,
+    typer.Option(
+        "--out",
+        help="A run folder for each seed is made in it: OUT/seed-0.",
+        show_default="needed",
+    ),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint-every",
+        parser=integer,
+        metavar="STEPS",
+        help="Steps between checkpoints to go on from, in OUT/unfinished.",
+        show_default="none",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        "--resume",
+        metavar="OUT",
+        help="Go on with a training that was stopped, from its last checkpoints; alone.",
+        show_default="a new one",
+    ),
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        metavar="RUN",
+        help="Run folder of the same agent whose parameters to start from.",
+        show_default="drawn by the seed",
+    ),
 ]
 Seeds = Annotated[
     list[int] | None,
@@ -134,9 +168,9 @@ Tracker = Annotated[
 
 
 def train(
-    dataset: Dataset,
-    agent: AgentName,
-    out: Out,
+    dataset: Dataset = None,
+    agent: AgentName = None,
+    out: Out = None,
     seeds: Seeds = None,
     steps: Steps = _DEFAULTS.steps,
     batch_size: BatchSize = _DEFAULTS.batch_size,
@@ -150,48 +184,90 @@ def train(
     execution: Execution = "auto",
     tracker: Tracker = None,
     device: Device = "cpu",
+    init: Init = None,
+    checkpoint_every: CheckpointEvery = None,
+    resume: Resume = None,
 ) -> None:
     """Train an agent on a dataset, in a run folder a seed."""
-    from recsim_drpo.core.torch_settings import resolve_device
     from recsim_drpo.core.validation import check_seeds
+    from recsim_drpo.runs.unfinished import Unfinished, check_no_unfinished
+
+    asked = Plan(
+        dataset,
+        agent,
+        check_seeds(seeds or [0]),
+        steps,
+        batch_size,
+        log_every,
+        evaluate_every,
+        assignments(hyperparameters),
+        fleet_size,
+        infos or [],
+        held_out,
+        precision,
+        execution,
+        tracker,
+        device,
+        None if init is None else str(init),
+        checkpoint_every,
+    )
+    if resume is not None:
+        if out is not None:
+            raise ValueError("--out is the folder that --resume names; leave it out.")
+        kept, plan = Unfinished.open(resume)
+        _train(Plan.resumed(plan, asked), resume, kept)
+        return
+    for name, given in (("--dataset", dataset), ("--agent", agent), ("--out", out)):
+        if given is None:
+            raise typer.TyperException(f"{name} is needed, or --resume of a training.")
+    assert out is not None
+    check_no_unfinished(out)
+    _train(asked.checked(), out, None)
+
+
+def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
+    """Train as planned, from the start or from what was kept."""
+    from recsim_drpo.core.torch_settings import resolve_device
     from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
-    config = TrainingConfig(steps, batch_size, log_every, evaluate_every)
-    seeds = check_seeds(seeds or [0])
-    values = assignments(hyperparameters)
-    torch_device = resolve_device(device)
-    for name, instead in _NO_HYPERPARAMETERS.items():
-        if name in values:
-            raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
-    folders = _run_folders(out, seeds)
+    dataset, agent = str(plan.dataset), str(plan.agent)
+    config, values, seeds = plan.config, plan.set, plan.seeds
+    torch_device = resolve_device(plan.device)
+    folders = _run_folders(out, seeds, resumed=kept is not None)
     log = open_dataset(dataset)
-    transitions, evaluator, source = _learnt_from(log, infos or [], held_out, torch_device)
-    how: dict[str, Any] = {"precision": precision, "execution": execution}
+    transitions, evaluator, source = _learnt_from(log, plan.infos, plan.held_out, torch_device)
+    how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
     if _learns_online(agent, values, transitions, seeds[0], torch_device, how):
-        if infos:
-            raise ValueError(f"--infos: {agent} learns online and reads no column of a log.")
+        check_online(plan)
         source["online"] = True
+    initial = initial_of(plan, transitions, source)
     about = {"dataset": dataset, **asdict(config), **values}
-    with open_tracker(tracker, out, about) if tracker else nullcontext() as on_log:
-        common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator, "on_log": on_log}
+    checkpoints = checkpoints_of(plan, out, kept, transitions)
+    with ExitStack() as stack:
+        common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator}
         common["on_done"] = _keeper(agent, folders, config, source)
+        common["on_log"] = (
+            stack.enter_context(open_tracker(plan.tracker, out, about)) if plan.tracker else None
+        )
+        stack.enter_context(removed_at_the_end(checkpoints))
         if "online" in source:
             users = log.spec.env_spec
             train_online(agent, values, users, config, device=torch_device, **common)
         else:
-            variants = {agent: [values]}
-            train_many(variants, transitions, config, fleet_size=fleet_size, **common, **how)
+            common |= {"fleet_size": plan.fleet_size, "checkpoints": checkpoints}
+            train_many({agent: [values]}, transitions, config, initial=initial, **common, **how)
 
 
-def _run_folders(out: Path, seeds: Sequence[int]) -> dict[int, Path]:
-    """Folders of runs by seed, none of which is there yet."""
+def _run_folders(out: Path, seeds: Sequence[int], *, resumed: bool) -> dict[int, Path]:
+    """Folders of runs by seed; none is there yet, unless a training is resumed that made it."""
     from recsim_drpo.core.files import check_new_folder
 
     folders = {seed: out / f"seed-{seed}" for seed in seeds}
     for folder in folders.values():
-        check_new_folder(folder)
+        if not (resumed and folder.exists()):
+            check_new_folder(folder)
     return folders
 
 
@@ -246,14 +322,18 @@ def _learns_online(
 def _keeper(
     agent: str, folders: dict[int, Path], config: TrainingConfig, source: dict[str, Any]
 ) -> Callable[[Trained], None]:
-    """What keeps a trained run in its folder, and says so."""
+    """What keeps a trained run in its folder, unless it is there already, and says so."""
     from tqdm import tqdm
 
     from recsim_drpo.runs.folder import save_trained
     from recsim_drpo.training.loop import idle_updates
 
+    whole = {seed for seed, folder in folders.items() if folder.exists()}
+
     def keep(trained: Trained) -> None:
         folder = folders[trained.run.seed]
+        if trained.run.seed in whole:  # of the same training, which was stopped after it
+            return
         save_trained(folder, trained, config, source)
         last = trained.history[-1]
         shown = ", ".join(f"{name} {last[name]:.3g}" for name in last if name != "step")

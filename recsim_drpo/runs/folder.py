@@ -213,6 +213,8 @@ def _remarks(source: Mapping[str, Any]) -> str:
     step, remarks = source.get("diverged_at"), ""
     if source.get("online"):
         remarks += "\nIt learnt online: the steps are those of the log's environment, not updates."
+    if init := source.get("init"):
+        remarks += f"\nIt started from the parameters of `{init['run']}`, of `{init['dataset']}`."
     if step is not None:
         remarks += f"\nIt diverged at step {step:,} and is as it was before."
     return remarks

@@ -60,6 +60,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "--execution": "auto",
         "--tracker": None,
         "--device": "cpu",
+        "--init": None,
+        "--checkpoint-every": None,
+        "--resume": None,
     },
     "evaluate": {
         "--num-users": 10000,
@@ -499,6 +502,16 @@ def test_what_cannot_be_read_is_refused(line, capsys):
     assert printed.out == ""
     assert printed.err.startswith("recsim-drpo: error: ")
     assert printed.err.count("\n") == 1
+
+
+def test_what_a_training_needs_is_named(capsys):
+    needed = {"--dataset": "d-v0", "--agent": "bc", "--out": "runs"}
+    for name in needed:
+        words = [word for pair in needed.items() if pair[0] != name for word in pair]
+        with pytest.raises(SystemExit):
+            main(["train", *words])
+        said = f"recsim-drpo: error: {name} is needed, or --resume of a training.\n"
+        assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,144 @@
+"""What ``recsim-drpo train`` was asked for, in a form that can be kept and gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_drpo.training.config import TrainingConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsim_drpo.core.transitions import Transitions
+    from recsim_drpo.runs.unfinished import Unfinished
+
+_DEFAULTS = TrainingConfig()
+_NO_HYPERPARAMETERS = {
+    "name": "--agent",
+    "observation_dim": "another dataset",
+    "action_dim": "another dataset",
+    "seed": "--seeds",
+    "device": "--device",
+    "batch_size": "--batch-size",
+    "precision": "--precision",
+    "execution": "--execution",
+    "dtype": "Python's make_agent",
+    "initial": "--init",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options of ``recsim-drpo train`` but for its folder; their names are the options'."""
+
+    dataset: str | None
+    agent: str | None
+    seeds: list[int] = field(default_factory=lambda: [0])
+    steps: int = _DEFAULTS.steps
+    batch_size: int = _DEFAULTS.batch_size
+    log_every: int = _DEFAULTS.log_every
+    evaluate_every: int = _DEFAULTS.evaluate_every
+    set: dict[str, Any] = field(default_factory=dict)
+    fleet_size: int | None = None
+    infos: list[str] = field(default_factory=list)
+    held_out: float | None = None
+    precision: str = "float32"
+    execution: str = "auto"
+    tracker: str | None = None
+    device: str = "cpu"
+    init: str | None = None
+    checkpoint_every: int | None = None
+
+    def checked(self) -> Plan:
+        """The plan itself.
+
+        Raises:
+            ValueError: what is named as a hyper-parameter is none.
+        """
+        for name, instead in _NO_HYPERPARAMETERS.items():
+            if name in self.set:
+                raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
+        return self
+
+    @property
+    def config(self) -> TrainingConfig:
+        """How it is trained."""
+        return TrainingConfig(self.steps, self.batch_size, self.log_every, self.evaluate_every)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options by name, as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def resumed(cls, kept: Mapping[str, Any], asked: Plan) -> Plan:
+        """The plan that was kept.
+
+        Raises:
+            ValueError: the plan asked for says otherwise where it does not leave a default.
+        """
+        plan, default = cls(**kept), cls(None, None)
+        for option in fields(cls):
+            before, now = getattr(plan, option.name), getattr(asked, option.name)
+            if now not in (before, getattr(default, option.name)):
+                name = option.name.replace("_", "-")
+                raise ValueError(
+                    f"--{name} is {now!r}, but the training to go on with has {before!r}; leave "
+                    "the option out, or train anew into another folder."
+                )
+        return plan.checked()
+
+
+def check_online(plan: Plan) -> None:
+    """Raise ``ValueError`` if an agent that learns online is asked for what it cannot do."""
+    for option, given in (
+        ("--infos", plan.infos),
+        ("--init", plan.init),
+        ("--checkpoint-every", plan.checkpoint_every),
+    ):
+        if given:
+            why = "reads no column of a log" if option == "--infos" else "has nothing of the kind"
+            raise ValueError(f"{option}: {plan.agent} learns online and {why}.")
+
+
+def initial_of(
+    plan: Plan, transitions: Transitions, source: dict[str, Any]
+) -> Mapping[str, torch.Tensor] | None:
+    """The parameters to start from, of which the source then tells, if a run is named."""
+    from recsim_drpo.runs.starting import initial_parameters
+
+    if plan.init is None:
+        return None
+    dims = transitions.observation_dim, transitions.action_dim
+    initial, source["init"] = initial_parameters(plan.init, str(plan.agent), dims, source)
+    return initial
+
+
+def checkpoints_of(
+    plan: Plan, out: Path, kept: Unfinished | None, transitions: Transitions
+) -> Unfinished | None:
+    """Where the training is kept: what was, once its log is checked, or a new place, or none."""
+    from recsim_drpo.runs.unfinished import Unfinished
+
+    if kept is not None:
+        kept.check_log(transitions, str(plan.dataset))
+        return kept
+    if plan.checkpoint_every is None:
+        return None
+    return Unfinished.create(out, plan.checkpoint_every, plan.as_dict(), transitions)
+
+
+@contextmanager
+def removed_at_the_end(checkpoints: Unfinished | None) -> Iterator[None]:
+    """Remove checkpoints when all is done, or where a training failed before there was any."""
+    try:
+        yield
+    except BaseException:
+        if checkpoints is not None and checkpoints.is_empty():
+            checkpoints.remove()
+        raise
+    if checkpoints is not None:
+        checkpoints.remove()
