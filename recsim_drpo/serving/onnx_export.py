@@ -136,7 +136,8 @@ def _description(
             "checksum": items.checksum,
         },
         "metric": "cosine",
-        "decoding": "scores = items @ (action / ‖action‖); largest first, ties: smaller row",
+        "decoding": "scores = items @ (action / ‖action‖) summed in float64, rounded to float32; "
+        "largest first, ties: smaller row",
         "versions": {**versions(), **packages},
     }
 

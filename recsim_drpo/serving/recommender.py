@@ -21,10 +21,10 @@ from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.formats import STREAM
+from recsim_drpo.serving.ranking import Ranker
 from recsim_drpo.serving.readers import open_contexts
 from recsim_drpo.serving.writers import open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
-from recsim_drpo.simulator.decoder import ExactDecoder, directions
 
 _CELLS = 2**20
 _ROWS = 4096
@@ -84,7 +84,7 @@ class Recommender:
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             vectors = torch.from_numpy(items.embeddings)
-        self._decoder = ExactDecoder(vectors.to(self.device))
+        self._ranker = Ranker(vectors.to(self.device))
 
     def top(self, contexts: Tensor | NDArray[np.float32], k: int = 10) -> tuple[Tensor, Tensor]:
         """The k items of largest cosine with the policy's action.
@@ -95,12 +95,21 @@ class Recommender:
 
         Returns:
             scores: float32 (B, k) in [-1, 1], falling.
-            rows: int64 (B, k), rows of the items; ties: the smaller first.
+            rows: int64 (B, k), rows of the items; ties: the smaller first. Both by the rule of
+                :mod:`recsim_drpo.serving.ranking`.
 
         Raises:
             ValueError: another shape, k out of range, or an action that is not finite.
         """
         check_integer("k", k, 1, self.items.num_items)
+        return self._ranker.top(self.actions(contexts), k)
+
+    def actions(self, contexts: Tensor | NDArray[np.float32]) -> Tensor:
+        """The policy's actions, finite (B, a), for contexts float32 (B, o).
+
+        Raises:
+            ValueError: another shape, or an action that is not finite.
+        """
         inputs = as_observations(contexts, self.observation_dim, self.device)
         expected = (len(inputs), self.items.dim)
         actions = checked_actions(self.agent.act(inputs), expected, "contexts").to(self.device)
@@ -111,7 +120,7 @@ class Recommender:
                 f"The policy's action is not finite for {int((~finite).sum())} of {len(finite)} "
                 f"contexts, for example {inputs[row].tolist()}."
             )
-        return self._decoder.search(directions(actions), k)
+        return actions
 
     def recommend(
         self,

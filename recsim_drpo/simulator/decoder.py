@@ -124,11 +124,11 @@ class ExactDecoder:
         """Scores and items of the k largest inner products with each query, each (B, k)."""
         keys = torch.empty((len(block), 0), dtype=torch.int64, device=block.device)
         for chunk in self._item_chunks(len(block), k):
-            chunk_keys = _sortable_keys(block @ self._embeddings[chunk].T, chunk.start)
+            chunk_keys = sortable_keys(block @ self._embeddings[chunk].T, chunk.start)
             best_of_chunk = chunk_keys.topk(min(k, chunk_keys.shape[1]), dim=1).values
             keys = torch.cat((keys, best_of_chunk), dim=1)
             keys = keys.topk(min(k, keys.shape[1]), dim=1).values
-        return _unpack_keys(keys)
+        return unpack_keys(keys)
 
 
 def decode(decoder: Decoder, actions: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     return best, column
 
 
-def _sortable_keys(scores: Tensor, first_item: int) -> Tensor:
+def sortable_keys(scores: Tensor, first_item: int) -> Tensor:
     """Keys, int64 (B, n), that order by score, then by smaller item: no two are equal.
 
     The bits of a float32, read as an integer, order like the float once negative ones are flipped.
@@ -177,8 +177,8 @@ def _sortable_keys(scores: Tensor, first_item: int) -> Tensor:
     return (ordered << 32) | (0xFFFFFFFF - items)
 
 
-def _unpack_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores, float32, and items, int64, of :func:`_sortable_keys`, in the same shape."""
+def unpack_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores, float32, and items, int64, of :func:`sortable_keys`, in the same shape."""
     ordered = (keys >> 32).to(torch.int32)
     bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
     return bits.view(torch.float32), 0xFFFFFFFF - (keys & 0xFFFFFFFF)

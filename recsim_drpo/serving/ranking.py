@@ -1,0 +1,169 @@
+"""Rank items for actions, exactly and in bounded memory: the order is that of one written rule.
+
+The score of an item is the inner product of the action's direction and the item's vector, summed
+in double precision and rounded to float32; the largest comes first, of equals the smaller row. That
+does not depend on how many actions are ranked at once, and a few lines of NumPy give the same
+(docs/serving.md).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from recsim_drpo.core.validation import check_integer
+from recsim_drpo.simulator.decoder import (
+    NO_ITEM,
+    ExactDecoder,
+    directions,
+    sortable_keys,
+    unpack_keys,
+)
+
+_SPARE = 16  # candidates beyond k, so that rounding seldom leaves in doubt which are the top k
+_CELLS = 2**21
+
+
+class Ranking(NamedTuple):
+    """The best items of each of B actions.
+
+    Attributes:
+        scores: float32 (B, k), falling; −inf where an action has fewer than k items.
+        rows: int64 (B, k), rows of the catalogue, :data:`NO_ITEM` there.
+    """
+
+    scores: Tensor
+    rows: Tensor
+
+
+class Allowed(Protocol):
+    """Which items may be ranked for each of B actions."""
+
+    def mask(self, rows: Tensor) -> Tensor:
+        """For the actions of these numbers, int64 (n,): bool (n, N), true where it may."""
+        ...
+
+
+class Ranker:
+    """Ranks the items of a catalogue for actions.
+
+    A search in single precision proposes candidates, which are scored again in double precision.
+    Where the bound of its rounding leaves open whether another item belongs to the k best, such as
+    among more items of one vector than there are candidates, all items are scored in double
+    precision.
+
+    Args:
+        embeddings: float32 (N, d), rows of unit length.
+    """
+
+    def __init__(self, embeddings: Tensor) -> None:
+        self.embeddings = embeddings
+        self._decoder = ExactDecoder(embeddings)
+        # Of d products of entries of unit vectors in single precision, and of the direction itself.
+        self._rounding = (embeddings.shape[1] + 8) * 2.0**-23
+
+    def top(self, actions: Tensor, k: int, allowed: Allowed | None = None) -> Ranking:
+        """The k items of largest score for each action.
+
+        Args:
+            actions: finite numbers (B, d) of any length.
+            k: from 1 to N.
+            allowed: the items that each may have; ``None``: all.
+
+        Raises:
+            ValueError: k is out of range.
+        """
+        num_items = len(self.embeddings)
+        check_integer("k", k, 1, num_items)
+        units, wide = _unit(actions), min(num_items, k + _SPARE)
+        queries = directions(actions)
+        if allowed is None:
+            proposed, rows = self._decoder.search(queries, wide)
+        else:
+            proposed, rows = self._masked(queries, wide, allowed)
+        scores = self._rescored(units, rows)
+        ordered = _ordered(scores, rows)
+        best = Ranking(ordered.scores[:, :k].clone(), ordered.rows[:, :k].clone())
+        if wide < num_items:
+            doubtful = proposed[:, -1] + self._rounding >= best.scores[:, -1]
+            doubtful &= torch.isfinite(proposed[:, -1])
+            where = doubtful.nonzero().squeeze(1)
+            if len(where):
+                exact = self._exhaustive(units, where, k, allowed)
+                best.scores[where], best.rows[where] = exact
+        return best
+
+    def _masked(self, queries: Tensor, k: int, allowed: Allowed) -> tuple[Tensor, Tensor]:
+        """As the decoder's search, among the items that are allowed."""
+        parts = []
+        for rows in _blocks(torch.arange(len(queries), device=queries.device), self.embeddings):
+            scores = queries[rows] @ self.embeddings.T
+            scores.masked_fill_(~allowed.mask(rows), -torch.inf)
+            parts.append(_best(scores, k))
+        return _joined(parts, k, queries.device)
+
+    def _rescored(self, units: Tensor, rows: Tensor) -> Tensor:
+        """Scores by the rule, float32 (B, k), of rows int64 (B, k); −inf where there is no item."""
+        scores = torch.empty(rows.shape, dtype=torch.float32, device=rows.device)
+        size = max(1, _CELLS // (rows.shape[1] * units.shape[1]))
+        for start in range(0, len(rows), size):
+            block = slice(start, start + size)
+            vectors = self.embeddings[rows[block].clamp_min(0)].to(torch.float64)
+            scores[block] = torch.einsum("bkd,bd->bk", vectors, units[block]).to(torch.float32)
+        return scores.masked_fill_(rows == NO_ITEM, -torch.inf)
+
+    def _exhaustive(
+        self, units: Tensor, where: Tensor, k: int, allowed: Allowed | None
+    ) -> tuple[Tensor, Tensor]:
+        """The k best for the actions of these numbers, every item scored by the rule."""
+        parts = []
+        for rows in _blocks(where, self.embeddings):
+            scores = torch.empty(
+                (len(rows), len(self.embeddings)), dtype=torch.float32, device=rows.device
+            )
+            size = max(1, _CELLS // units.shape[1])
+            for start in range(0, len(self.embeddings), size):
+                items = slice(start, start + size)
+                vectors = self.embeddings[items].to(torch.float64)
+                scores[:, items] = (units[rows] @ vectors.T).to(torch.float32)
+            if allowed is not None:
+                scores.masked_fill_(~allowed.mask(rows), -torch.inf)
+            parts.append(_best(scores, k))
+        return _joined(parts, k, units.device)
+
+
+def _unit(actions: Tensor) -> Tensor:
+    """Actions scaled to unit length, float64 of the same shape; a zero vector stays one."""
+    wide = actions.to(torch.float64)
+    wide = wide / wide.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
+    return torch.nn.functional.normalize(wide, dim=-1)
+
+
+def _blocks(rows: Tensor, embeddings: Tensor) -> tuple[Tensor, ...]:
+    """Row numbers in pieces, so small that a score for each item fits into memory."""
+    return rows.split(max(1, _CELLS // len(embeddings))) if len(rows) else ()
+
+
+def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of scores (n, N), ties the smaller column; what is −inf is no item."""
+    best, rows = unpack_keys(sortable_keys(scores, 0).topk(k, dim=1).values)
+    return best, rows.masked_fill(best == -torch.inf, NO_ITEM)
+
+
+def _joined(
+    parts: list[tuple[Tensor, Tensor]], k: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    if not parts:
+        empty = torch.empty((0, k), device=device)
+        return empty, empty.to(torch.int64)
+    return torch.cat([scores for scores, _ in parts]), torch.cat([rows for _, rows in parts])
+
+
+def _ordered(scores: Tensor, rows: Tensor) -> Ranking:
+    """Items by falling score, ties by row, what is no item last."""
+    by_row = torch.where(rows == NO_ITEM, torch.iinfo(torch.int64).max, rows).argsort(dim=1)
+    scores, rows = scores.gather(1, by_row), rows.gather(1, by_row)
+    by_score = scores.argsort(dim=1, descending=True, stable=True)
+    return Ranking(scores.gather(1, by_score), rows.gather(1, by_score))
