@@ -11,6 +11,7 @@ from recsim_drpo.cli.arguments import (
     Normalize,
     ReplacedVectors,
     RunFolder,
+    assignments,
     integer,
     one_of,
     run_folder,
@@ -68,6 +69,24 @@ OutputFormat = Annotated[
         autocompletion=one_of(FORMATS),
     ),
 ]
+Explore = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explore",
+        metavar="NAME=VALUE...",
+        help="Draw items, with the column propensity: epsilon=0.1, or temperature=0.05 top=20.",
+        show_default="the best items",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        parser=integer,
+        help="Of --explore; another one for every table.",
+        show_default="0",
+    ),
+]
 
 
 def recommend(
@@ -81,10 +100,17 @@ def recommend(
     output_format: OutputFormat = None,
     embeddings: ReplacedVectors = None,
     normalize: Normalize = False,
+    explore: Explore = None,
+    seed: Seed = None,
     device: Device = "cpu",
 ) -> None:
     """Write the top items of contexts, by a trained run."""
+    from recsim_drpo.serving.exploration import Exploration
     from recsim_drpo.serving.recommender import load_recommender
+
+    if seed is not None and not explore:
+        raise ValueError("--seed is about the draws of --explore.")
+    exploration = Exploration.of(assignments(explore), seed or 0) if explore else None
 
     recommender = load_recommender(
         run_folder(run), embeddings=embeddings, normalize=normalize, device=device
@@ -97,4 +123,5 @@ def recommend(
         id_column=id_column,
         input_format=input_format,
         output_format=output_format,
+        exploration=exploration,
     )

@@ -1,3 +1,4 @@
+from .exploration import Exploration as Exploration
 from .onnx_export import export_run as export_run
 from .recommender import (
     Recommender as Recommender,

@@ -95,6 +95,10 @@ class Ranker:
                 best.scores[where], best.rows[where] = exact
         return best
 
+    def scores(self, actions: Tensor, rows: Tensor) -> Tensor:
+        """Scores, float32 (B, k), of rows int64 (B, k) for actions (B, d); −inf for no item."""
+        return self._rescored(_unit(actions), rows)
+
     def _masked(self, queries: Tensor, k: int, allowed: Allowed) -> tuple[Tensor, Tensor]:
         """As the decoder's search, among the items that are allowed."""
         parts = []
@@ -141,9 +145,10 @@ def _unit(actions: Tensor) -> Tensor:
     return torch.nn.functional.normalize(wide, dim=-1)
 
 
-def _blocks(rows: Tensor, embeddings: Tensor) -> tuple[Tensor, ...]:
+def _blocks(rows: Tensor, embeddings: Tensor) -> list[Tensor]:
     """Row numbers in pieces, so small that a score for each item fits into memory."""
-    return rows.split(max(1, _CELLS // len(embeddings))) if len(rows) else ()
+    size = max(1, _CELLS // len(embeddings))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -20,10 +20,11 @@ from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
+from recsim_drpo.serving.exploration import Exploration, Shown, explore
 from recsim_drpo.serving.formats import STREAM
 from recsim_drpo.serving.ranking import Ranker
-from recsim_drpo.serving.readers import open_contexts
-from recsim_drpo.serving.writers import open_recommendations
+from recsim_drpo.serving.readers import Ids, open_contexts
+from recsim_drpo.serving.writers import Recommendations, open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
 
 _CELLS = 2**20
@@ -104,6 +105,30 @@ class Recommender:
         check_integer("k", k, 1, self.items.num_items)
         return self._ranker.top(self.actions(contexts), k)
 
+    def show(
+        self,
+        contexts: Tensor | NDArray[np.float32],
+        k: int,
+        exploration: Exploration,
+        *,
+        first: int = 0,
+    ) -> Shown:
+        """k items drawn for each context, with their propensities.
+
+        Args:
+            contexts: float32 (B, o).
+            k: from 1 to N.
+            exploration: how they are drawn.
+            first: number of the first context, ≥ 0; those after it count on. One number and one
+                seed are one draw, however many contexts come at once.
+
+        Raises:
+            ValueError: as :meth:`top`, or a field of ``exploration`` does not fit N and k.
+        """
+        actions = self.actions(contexts)
+        numbers = torch.arange(first, first + len(actions), device=self.device)
+        return explore(self._ranker, actions, k, exploration, numbers)
+
     def actions(self, contexts: Tensor | NDArray[np.float32]) -> Tensor:
         """The policy's actions, finite (B, a), for contexts float32 (B, o).
 
@@ -132,6 +157,7 @@ class Recommender:
         id_column: str | None = None,
         input_format: str | None = None,
         output_format: str | None = None,
+        exploration: Exploration | None = None,
     ) -> int:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
@@ -144,6 +170,7 @@ class Recommender:
             id_column: the column whose values name the contexts in the result.
             input_format: ``None``: by the suffix.
             output_format: likewise.
+            exploration: draw items, and write their propensities; ``None``: the best items.
 
         Returns:
             the number of contexts.
@@ -154,7 +181,8 @@ class Recommender:
         """
         source, target = Path(contexts), Path(out)
         check_integer("k", k, 1, self.items.num_items)
-        rows = max(1, min(_ROWS, _CELLS // k))
+        depth = k if exploration is None else exploration.check_depth(k, self.items.num_items)
+        rows = max(1, min(_ROWS, _CELLS // depth))
         count = 0
         with (
             open_contexts(
@@ -166,7 +194,12 @@ class Recommender:
                 rows=rows,
                 coding=self.coding,
             ) as table,
-            open_recommendations(target, table.id_name, format=output_format) as write,
+            open_recommendations(
+                target,
+                table.id_name,
+                format=output_format,
+                propensities=exploration is not None,
+            ) as write,
             tqdm(
                 total=table.num_rows,
                 desc="recommend",
@@ -175,11 +208,27 @@ class Recommender:
             ) as bar,
         ):
             for ids, values in table.pieces:
-                scores, items = self.top(values, k)
-                write(ids, self.items.item_ids[items.cpu().numpy()], scores.cpu().numpy())
+                write(self._recommendations(ids, values, k, exploration, count))
                 count += len(ids)
                 bar.update(len(ids))
         return count
+
+    def _recommendations(
+        self,
+        ids: Ids,
+        contexts: NDArray[np.float32],
+        k: int,
+        exploration: Exploration | None,
+        first: int,
+    ) -> Recommendations:
+        """What is written for a piece of a table, whose first context has this number."""
+        if exploration is None:
+            (scores, rows), propensities = self.top(contexts, k), None
+        else:
+            scores, rows, drawn = self.show(contexts, k, exploration, first=first)
+            propensities = drawn.cpu().numpy()
+        items = self.items.item_ids[rows.cpu().numpy()]
+        return Recommendations(ids, items, scores.cpu().numpy(), propensities)
 
 
 def load_recommender(

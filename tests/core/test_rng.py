@@ -147,6 +147,7 @@ def test_stream_numbers_are_fixed():
         "REFERENCE_POLICY": 5,
         "TRAINING_ORDER": 6,
         "AGENT_SAMPLE": 7,
+        "EXPLORATION": 8,
         "TRAIN_STEPS": 16,
         "VALIDATION_STEPS": 17,
         "TEST_STEPS": 18,

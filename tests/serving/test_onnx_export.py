@@ -239,6 +239,8 @@ def test_an_interrupt_leaves_nothing(service, tmp_path, monkeypatch):
 
 def test_documented_code_runs(minari_root, tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    page, _, loop = page.partition("## From the log to the next log")  # tests/serving/test_loop.py
+    assert loop
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     recsim_drpo.generate_dataset(
