@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -87,6 +90,48 @@ Seed = Annotated[
         show_default="0",
     ),
 ]
+ExcludeSeen = Annotated[
+    Path | None,
+    typer.Option(
+        "--exclude-seen",
+        metavar="FILE",
+        help="Table of the --id-column and item_id: these pairs are not shown.",
+        show_default="none",
+    ),
+]
+Allow = Annotated[
+    Path | None,
+    typer.Option(
+        "--allow",
+        metavar="FILE",
+        help="Item ids, one on a line: no others are shown.",
+        show_default="all",
+    ),
+]
+Deny = Annotated[
+    Path | None,
+    typer.Option(
+        "--deny", metavar="FILE", help="Item ids that are not shown.", show_default="none"
+    ),
+]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        "--candidates",
+        metavar="COLUMN",
+        help="Column of the contexts: a list of the item ids that each may be shown.",
+        show_default="all",
+    ),
+]
+MaxPer = Annotated[
+    str | None,
+    typer.Option(
+        "--max-per",
+        metavar="FILE=K",
+        help="At most K items of a category; the table has item_id and the category.",
+        show_default="no limit",
+    ),
+]
 
 
 def recommend(
@@ -102,26 +147,49 @@ def recommend(
     normalize: Normalize = False,
     explore: Explore = None,
     seed: Seed = None,
+    exclude_seen: ExcludeSeen = None,
+    allow: Allow = None,
+    deny: Deny = None,
+    candidates: Candidates = None,
+    max_per: MaxPer = None,
     device: Device = "cpu",
 ) -> None:
     """Write the top items of contexts, by a trained run."""
     from recsim_drpo.serving.exploration import Exploration
     from recsim_drpo.serving.recommender import load_recommender
+    from recsim_drpo.serving.rules import Rules
 
     if seed is not None and not explore:
         raise ValueError("--seed is about the draws of --explore.")
     exploration = Exploration.of(assignments(explore), seed or 0) if explore else None
 
+    categories, limit = _limit(max_per)
+    rules = Rules(allow, deny, exclude_seen, candidates, categories, limit)
     recommender = load_recommender(
         run_folder(run), embeddings=embeddings, normalize=normalize, device=device
     )
-    recommender.recommend(
-        contexts,
-        out,
-        k=k,
-        columns=columns or None,
-        id_column=id_column,
-        input_format=input_format,
-        output_format=output_format,
-        exploration=exploration,
-    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default", UserWarning)
+        recommender.recommend(
+            contexts,
+            out,
+            k=k,
+            columns=columns or None,
+            id_column=id_column,
+            input_format=input_format,
+            output_format=output_format,
+            exploration=exploration,
+            rules=rules,
+        )
+    for warning in told:
+        print(warning.message, file=sys.stderr)
+
+
+def _limit(text: str | None) -> tuple[Path | None, int | None]:
+    """The file and the number of ``FILE=K``."""
+    if text is None:
+        return None, None
+    file, _, limit = text.rpartition("=")
+    if not file or not limit.isdecimal():
+        raise ValueError(f"--max-per {text!r} is not of the form FILE=K.")
+    return Path(file), int(limit)

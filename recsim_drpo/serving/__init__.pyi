@@ -5,3 +5,4 @@ from .recommender import (
     items_of_run as items_of_run,
     load_recommender as load_recommender,
 )
+from .rules import Rules as Rules

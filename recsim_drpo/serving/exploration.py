@@ -28,7 +28,7 @@ from torch import Tensor
 from recsim_drpo.core.config import Config, Count, Positive, Probability, Seed, build_config
 from recsim_drpo.core.rng import Stream, philox_4x32, uniform_52bit
 from recsim_drpo.core.validation import check_integer
-from recsim_drpo.serving.ranking import Allowed, Ranker
+from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
 from recsim_drpo.simulator.decoder import NO_ITEM
 
 DEFAULT_TOP = 20
@@ -111,6 +111,7 @@ def explore(
     exploration: Exploration,
     numbers: Tensor,
     allowed: Allowed | None = None,
+    cap: Cap | None = None,
 ) -> Shown:
     """Draw k different items for each action.
 
@@ -121,11 +122,13 @@ def explore(
         exploration: how.
         numbers: int64 (B,), which number the contexts of this seed: another one, another draw.
         allowed: the items that each may have; ``None``: all.
+        cap: at most so many of a group: the softmax is over the best items within it, and epsilon
+            draws from those whose group is not full.
 
     Raises:
         ValueError: k or ``top`` out of range.
     """
-    best = ranker.top(actions, exploration.check_depth(k, len(ranker.embeddings)), allowed)
+    best = ranker.top(actions, exploration.check_depth(k, len(ranker.embeddings)), allowed, cap)
     uniforms = _uniforms(exploration.seed, numbers, k)
     if exploration.temperature is not None:
         logits = best.scores.to(torch.float64) / exploration.temperature
@@ -144,7 +147,7 @@ def explore(
             if allowed is None
             else allowed.mask(block).clone()
         )
-        parts.append(_greedy(best.rows[block], free, exploration.epsilon, uniforms[block]))
+        parts.append(_greedy(best.rows[block], free, exploration.epsilon, uniforms[block], cap))
     empty = (best.rows[:, :k], torch.empty(best.rows.shape, dtype=torch.float64))
     rows, propensities = (torch.cat(part) for part in zip(*parts or [empty], strict=True))
     return Shown(ranker.scores(actions, rows), rows, propensities)
@@ -180,14 +183,19 @@ def _plackett_luce(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(columns, dim=1), torch.cat(propensities, dim=1)
 
 
-def _greedy(best: Tensor, free: Tensor, epsilon: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def _greedy(
+    best: Tensor, free: Tensor, epsilon: float, uniforms: Tensor, cap: Cap | None
+) -> tuple[Tensor, Tensor]:
     """Items, and their probabilities given those before, of the epsilon policy: (B, k).
 
     Args:
-        best: int64 (B, k), the best k items of each, :data:`NO_ITEM` where there are fewer.
+        best: int64 (B, k), the best k items of each within the cap, :data:`NO_ITEM` where there
+            are fewer. Whatever is drawn, the best that is left stays among them: a better one is
+            drawn, or in a group that is full of drawn ones, and of those there are fewer than k.
         free: bool (B, N), the items that may be shown; is changed.
         epsilon: in [0, 1].
         uniforms: float64 (B, k, 2) in (0, 1).
+        cap: at most so many of a group.
     """
     index = torch.arange(len(best), device=best.device)
     rows, propensities = torch.empty_like(best), torch.empty(best.shape, dtype=torch.float64)
@@ -206,7 +214,19 @@ def _greedy(best: Tensor, free: Tensor, epsilon: float, uniforms: Tensor) -> tup
         free[index[~none], item[~none]] = False
         rows[:, j] = item.masked_fill(none, NO_ITEM)
         propensities[:, j] = chance.to(torch.float64).masked_fill(none, torch.nan)
+        if cap is not None:
+            _close_full_groups(free, rows[:, : j + 1], cap)
     return rows, propensities
+
+
+def _close_full_groups(free: Tensor, drawn: Tensor, cap: Cap) -> None:
+    """Take the group of the last item drawn, of int64 (B, j), out of ``free`` where it is full."""
+    groups = cap.groups[drawn.clamp_min(0)].masked_fill(drawn == NO_ITEM, -1)
+    last = groups[:, -1]
+    full = (groups == last.unsqueeze(1)).sum(dim=1) >= cap.limit
+    where = (full & (last >= 0)).nonzero().squeeze(1)
+    if len(where):
+        free[where] &= cap.groups != last[where].unsqueeze(1)
 
 
 def _nth(mask: Tensor, ordinal: Tensor) -> Tensor:

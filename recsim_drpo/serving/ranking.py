@@ -46,6 +46,40 @@ class Allowed(Protocol):
         ...
 
 
+class Cap(NamedTuple):
+    """At most so many items of a group in one ranking.
+
+    Attributes:
+        groups: int64 (N,), the group of each item; −1 where nothing limits it.
+        limit: ≥ 1.
+    """
+
+    groups: Tensor
+    limit: int
+
+    def admits(self, rows: Tensor) -> Tensor:
+        """Of ranked items, int64 (B, n), those that are among the first so many of their group."""
+        groups = self.groups[rows.clamp_min(0)].masked_fill(rows == NO_ITEM, -1)
+        order = groups.argsort(dim=1, stable=True)
+        ordered = groups.gather(1, order)
+        places = torch.arange(rows.shape[1], device=rows.device).expand_as(rows)
+        begins = torch.ones_like(rows, dtype=torch.bool)
+        begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+        first = places.masked_fill(~begins, 0).cummax(dim=1).values
+        earlier = torch.empty_like(rows).scatter_(1, order, places - first)  # of the same group
+        return (rows != NO_ITEM) & ((groups < 0) | (earlier < self.limit))
+
+
+class _Part(NamedTuple):
+    """What is allowed for some of the actions."""
+
+    allowed: Allowed
+    numbers: Tensor
+
+    def mask(self, rows: Tensor) -> Tensor:
+        return self.allowed.mask(self.numbers[rows])
+
+
 class Ranker:
     """Ranks the items of a catalogue for actions.
 
@@ -64,19 +98,27 @@ class Ranker:
         # Of d products of entries of unit vectors in single precision, and of the direction itself.
         self._rounding = (embeddings.shape[1] + 8) * 2.0**-23
 
-    def top(self, actions: Tensor, k: int, allowed: Allowed | None = None) -> Ranking:
+    def top(
+        self, actions: Tensor, k: int, allowed: Allowed | None = None, cap: Cap | None = None
+    ) -> Ranking:
         """The k items of largest score for each action.
 
         Args:
             actions: finite numbers (B, d) of any length.
             k: from 1 to N.
             allowed: the items that each may have; ``None``: all.
+            cap: items are taken from the best on, as long as their group is not full.
 
         Raises:
             ValueError: k is out of range.
         """
+        check_integer("k", k, 1, len(self.embeddings))
+        if cap is None:
+            return self._top(actions, k, allowed)
+        return self._capped(actions, k, allowed, cap)
+
+    def _top(self, actions: Tensor, k: int, allowed: Allowed | None) -> Ranking:
         num_items = len(self.embeddings)
-        check_integer("k", k, 1, num_items)
         units, wide = _unit(actions), min(num_items, k + _SPARE)
         queries = directions(actions)
         if allowed is None:
@@ -94,6 +136,27 @@ class Ranker:
                 exact = self._exhaustive(units, where, k, allowed)
                 best.scores[where], best.rows[where] = exact
         return best
+
+    def _capped(self, actions: Tensor, k: int, allowed: Allowed | None, cap: Cap) -> Ranking:
+        """Of ever more of the best, those that the cap admits, until there are k of them."""
+        num_items, device = len(self.embeddings), actions.device
+        scores = torch.full((len(actions), k), -torch.inf, device=device)
+        rows = torch.full((len(actions), k), NO_ITEM, device=device)
+        pending, depth = torch.arange(len(actions), device=device), k
+        while len(pending):
+            depth, later = min(num_items, 4 * depth), []
+            for part in pending.split(max(1, _CELLS // depth)):  # type: ignore[no-untyped-call]
+                among = None if allowed is None else _Part(allowed, part)
+                best = self._top(actions[part], depth, among)
+                admitted = cap.admits(best.rows)
+                places = admitted.cumsum(dim=1) - 1
+                row, column = (admitted & (places < k)).nonzero(as_tuple=True)
+                place = part[row], places[row, column]
+                scores[place], rows[place] = best.scores[row, column], best.rows[row, column]
+                done = (places[:, -1] >= k - 1) | (best.rows[:, -1] == NO_ITEM)
+                later.append(part[~done])
+            pending = torch.cat(later) if depth < num_items else pending[:0]
+        return Ranking(scores, rows)
 
     def scores(self, actions: Tensor, rows: Tensor) -> Tensor:
         """Scores, float32 (B, k), of rows int64 (B, k) for actions (B, d); −inf for no item."""

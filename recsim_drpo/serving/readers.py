@@ -36,10 +36,12 @@ class Piece(NamedTuple):
     Attributes:
         ids: (n,), all integers or all text.
         contexts: float32 (n, o), finite.
+        candidates: (n,), the cells of the column of candidates, if one is read.
     """
 
     ids: Ids
     contexts: NDArray[np.float32]
+    candidates: list[Any] | None = None
 
 
 class ContextTable(NamedTuple):
@@ -77,18 +79,20 @@ class _Layout(NamedTuple):
         categories: of those that are one-hot coded; ``None`` where the context is coded already.
         dim: dimension o of a context.
         ids: the column of ids, if there is one.
+        candidates: the column of candidates, if there is one.
     """
 
     context: list[str]
     categories: Mapping[str, Sequence[str]] | None
     dim: int
     ids: str | None
+    candidates: str | None = None
 
     @property
     def used(self) -> list[str]:
         """Every column that is read, once."""
-        ids = [] if self.ids is None or self.ids in self.context else [self.ids]
-        return [*ids, *self.context]
+        others = [name for name in (self.ids, self.candidates) if name is not None]
+        return list(dict.fromkeys([*others, *self.context]))
 
 
 @contextmanager
@@ -101,6 +105,7 @@ def open_contexts(
     id_column: str | None = None,
     rows: int = 4096,
     coding: Columns | None = None,
+    candidates: str | None = None,
 ) -> Iterator[ContextTable]:
     """Open a table of contexts, to be read in pieces, of which memory holds one.
 
@@ -115,6 +120,7 @@ def open_contexts(
         id_column: the column of ids, integers or text; ``None`` numbers the rows.
         rows: of a piece, ≥ 1.
         coding: numbers and categories of the log that the policy learnt from, coded as it was.
+        candidates: a column to be read beside the context, of whatever cells.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -131,8 +137,9 @@ def open_contexts(
         if kind == "csv" and not table.columns:
             raise ValueError(f"{file!r} has no header line; its first line names the columns.")
         check_unique(file, table.columns)
-        if id_column is not None and id_column not in table.columns:
-            raise no_column(file, [id_column], table.columns)
+        for name in (id_column, candidates):
+            if name is not None and name not in table.columns:
+                raise no_column(file, [name], table.columns)
         if id_column in RESULT_COLUMNS:
             raise ValueError(f"The ids cannot be called {id_column!r}: results have that column.")
         if columns is None and coding is not None and _has_coded(table.columns, coding):
@@ -141,10 +148,11 @@ def open_contexts(
             if missing:
                 mend = " The policy learnt from that column."
                 raise no_column(file, missing, table.columns, mend)
-            layout = _Layout(context, coding.categories, dim, id_column)
+            layout = _Layout(context, coding.categories, dim, id_column, candidates)
         else:
-            context = _context_columns(file, table.columns, dim, columns, id_column)
-            layout = _Layout(context, None, dim, id_column)
+            names = [name for name in table.columns if name != candidates]
+            context = _context_columns(file, names, dim, columns, id_column)
+            layout = _Layout(context, None, dim, id_column, candidates)
         yield ContextTable(id_column or ROW, table.num_rows, _pieces(file, table, layout, rows))
 
 
@@ -197,7 +205,8 @@ def _pieces(file: str, table: Table, layout: _Layout, size: int) -> Iterator[Pie
             ids = cells.columns[layout.ids]
             id_type = type(ids[0]) if id_type is None else id_type
             _check_id_types(cells, layout.ids, id_type)
-        yield Piece(ids, _contexts(cells, layout, types))
+        candidates = None if layout.candidates is None else cells.columns[layout.candidates]
+        yield Piece(ids, _contexts(cells, layout, types), candidates)
         done += len(block.rows)
     if done == 0:
         raise ValueError(f"{file!r} has no rows.")

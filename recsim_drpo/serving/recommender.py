@@ -22,10 +22,12 @@ from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.exploration import Exploration, Shown, explore
 from recsim_drpo.serving.formats import STREAM
-from recsim_drpo.serving.ranking import Ranker
-from recsim_drpo.serving.readers import Ids, open_contexts
+from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
+from recsim_drpo.serving.readers import Piece, open_contexts
+from recsim_drpo.serving.rules import ItemRules, Rules
 from recsim_drpo.serving.writers import Recommendations, open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.decoder import NO_ITEM
 
 _CELLS = 2**20
 _ROWS = 4096
@@ -87,15 +89,25 @@ class Recommender:
             vectors = torch.from_numpy(items.embeddings)
         self._ranker = Ranker(vectors.to(self.device))
 
-    def top(self, contexts: Tensor | NDArray[np.float32], k: int = 10) -> tuple[Tensor, Tensor]:
+    def top(
+        self,
+        contexts: Tensor | NDArray[np.float32],
+        k: int = 10,
+        *,
+        allowed: Allowed | None = None,
+        cap: Cap | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """The k items of largest cosine with the policy's action.
 
         Args:
             contexts: float32 (B, o).
             k: from 1 to N.
+            allowed: the items that each may have; ``None``: all.
+            cap: at most so many of a group.
 
         Returns:
-            scores: float32 (B, k) in [-1, 1], falling.
+            scores: float32 (B, k) in [-1, 1], falling; −inf where fewer are allowed, whose row is
+                −1.
             rows: int64 (B, k), rows of the items; ties: the smaller first. Both by the rule of
                 :mod:`recsim_drpo.serving.ranking`.
 
@@ -103,7 +115,7 @@ class Recommender:
             ValueError: another shape, k out of range, or an action that is not finite.
         """
         check_integer("k", k, 1, self.items.num_items)
-        return self._ranker.top(self.actions(contexts), k)
+        return self._ranker.top(self.actions(contexts), k, allowed, cap)
 
     def show(
         self,
@@ -112,6 +124,8 @@ class Recommender:
         exploration: Exploration,
         *,
         first: int = 0,
+        allowed: Allowed | None = None,
+        cap: Cap | None = None,
     ) -> Shown:
         """k items drawn for each context, with their propensities.
 
@@ -121,13 +135,15 @@ class Recommender:
             exploration: how they are drawn.
             first: number of the first context, ≥ 0; those after it count on. One number and one
                 seed are one draw, however many contexts come at once.
+            allowed: as of :meth:`top`; propensities are those among these items.
+            cap: likewise.
 
         Raises:
             ValueError: as :meth:`top`, or a field of ``exploration`` does not fit N and k.
         """
         actions = self.actions(contexts)
         numbers = torch.arange(first, first + len(actions), device=self.device)
-        return explore(self._ranker, actions, k, exploration, numbers)
+        return explore(self._ranker, actions, k, exploration, numbers, allowed, cap)
 
     def actions(self, contexts: Tensor | NDArray[np.float32]) -> Tensor:
         """The policy's actions, finite (B, a), for contexts float32 (B, o).
@@ -158,6 +174,7 @@ class Recommender:
         input_format: str | None = None,
         output_format: str | None = None,
         exploration: Exploration | None = None,
+        rules: Rules | None = None,
     ) -> int:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
@@ -171,6 +188,8 @@ class Recommender:
             input_format: ``None``: by the suffix.
             output_format: likewise.
             exploration: draw items, and write their propensities; ``None``: the best items.
+            rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
+                counted in a ``UserWarning``.
 
         Returns:
             the number of contexts.
@@ -183,7 +202,8 @@ class Recommender:
         check_integer("k", k, 1, self.items.num_items)
         depth = k if exploration is None else exploration.check_depth(k, self.items.num_items)
         rows = max(1, min(_ROWS, _CELLS // depth))
-        count = 0
+        count, short, rules = 0, 0, rules or Rules()
+        items = ItemRules(rules, self.items.item_ids, id_column=id_column, device=self.device)
         with (
             open_contexts(
                 source,
@@ -193,6 +213,7 @@ class Recommender:
                 id_column=id_column,
                 rows=rows,
                 coding=self.coding,
+                candidates=rules.candidates,
             ) as table,
             open_recommendations(
                 target,
@@ -207,28 +228,45 @@ class Recommender:
                 disable=True if target == STREAM else None,
             ) as bar,
         ):
-            for ids, values in table.pieces:
-                write(self._recommendations(ids, values, k, exploration, count))
-                count += len(ids)
-                bar.update(len(ids))
+            for piece in table.pieces:
+                found = self._recommendations(piece, k, exploration, items, count)
+                write(found)
+                count += len(piece.ids)
+                short += 0 if found.counts is None else int((found.counts < k).sum())
+                bar.update(len(piece.ids))
+        if short:
+            warnings.warn(
+                f"{short} of {count} contexts have fewer than {k} items that may be shown, and "
+                "fewer rows.",
+                stacklevel=2,
+            )
         return count
 
     def _recommendations(
         self,
-        ids: Ids,
-        contexts: NDArray[np.float32],
+        piece: Piece,
         k: int,
         exploration: Exploration | None,
+        items: ItemRules,
         first: int,
     ) -> Recommendations:
         """What is written for a piece of a table, whose first context has this number."""
-        if exploration is None:
+        contexts, allowed = piece.contexts, items.allowed(piece.ids, piece.candidates)
+        if exploration is not None:
+            scores, rows, drawn = self.show(
+                contexts, k, exploration, first=first, allowed=allowed, cap=items.cap
+            )
+            propensities = drawn.cpu().numpy()
+        elif allowed is None and items.cap is None:
             (scores, rows), propensities = self.top(contexts, k), None
         else:
-            scores, rows, drawn = self.show(contexts, k, exploration, first=first)
-            propensities = drawn.cpu().numpy()
-        items = self.items.item_ids[rows.cpu().numpy()]
-        return Recommendations(ids, items, scores.cpu().numpy(), propensities)
+            (scores, rows), propensities = (
+                self.top(contexts, k, allowed=allowed, cap=items.cap),
+                None,
+            )
+        names = self.items.item_ids[rows.cpu().numpy()]
+        counts = (rows != NO_ITEM).sum(dim=1).cpu().numpy()
+        return Recommendations(piece.ids, names, scores.cpu().numpy(), propensities, counts)
 
 
 def load_recommender(
