@@ -57,6 +57,7 @@ def import_log(
     item_ids: str | Path | None = None,
     id_column: str | None = None,
     vector_columns: str | None = None,
+    escape: str | None = None,
     notes: Sequence[str] = (),
     progress: bool = True,
 ) -> MinariDataset:
@@ -77,6 +78,8 @@ def import_log(
             it those in ``items``, and of an array that has none the rows' numbers.
         id_column: of a table of ``items``, see :func:`.embeddings.load_embeddings`.
         vector_columns: likewise.
+        escape: of a log as text, see
+            :func:`recsim_drpo.datasets.importing.table.open_log_table`.
         notes: what else the card should say of this log.
         progress: show rate and time left on a terminal.
 
@@ -93,7 +96,7 @@ def import_log(
         RuntimeError: another process is making this dataset.
     """
     check_id(dataset_id)
-    table = open_log_table(log)
+    table = open_log_table(log, escape=escape)
     columns = expanded(columns, table)
     if isinstance(items, (str, Path)):
         items = load_embeddings(items, id_column=id_column, vector_columns=vector_columns)

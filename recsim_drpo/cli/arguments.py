@@ -162,6 +162,15 @@ ReplacedVectors = Annotated[
         show_default="that catalogue",
     ),
 ]
+Escape = Annotated[
+    str | None,
+    typer.Option(
+        "--escape",
+        metavar="CHAR",
+        help="Of CSV, what goes before a quote inside a quoted cell: a backslash, for example.",
+        show_default="such quotes are doubled",
+    ),
+]
 World = Annotated[
     list[str] | None,
     typer.Option(

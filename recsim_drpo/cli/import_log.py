@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Normalize, one_of
+from recsim_drpo.cli.arguments import Escape, Normalize, one_of
 
 PRESETS = ("open-bandit",)
 
@@ -160,6 +160,7 @@ def import_(
     keep: Keep = None,
     reward_range: RewardRange = None,
     clip_rewards: ClipRewards = False,
+    escape: Escape = None,
 ) -> None:
     """Import a log of your own into a Minari dataset.
 
@@ -185,6 +186,7 @@ def import_(
         item_ids=item_ids,
         id_column=id_column,
         vector_columns=vector_columns,
+        escape=escape,
         notes=notes,
     )
     print(import_summary(dataset))

@@ -11,6 +11,7 @@ import typer
 
 from recsim_drpo.cli.arguments import (
     Device,
+    Escape,
     Normalize,
     ReplacedVectors,
     RunFolder,
@@ -143,6 +144,7 @@ def recommend(
     id_column: IdColumn = None,
     input_format: InputFormat = None,
     output_format: OutputFormat = None,
+    escape: Escape = None,
     embeddings: ReplacedVectors = None,
     normalize: Normalize = False,
     explore: Explore = None,
@@ -180,6 +182,7 @@ def recommend(
             output_format=output_format,
             exploration=exploration,
             rules=rules,
+            escape=escape,
         )
     for warning in told:
         print(warning.message, file=sys.stderr)

@@ -1,7 +1,7 @@
 """Read tables from outside in blocks of rows: CSV, JSON lines and Parquet.
 
 Memory holds one block, however long the table is. Parquet needs pyarrow (the extra ``parquet``);
-text is read by the standard library.
+text is read by the standard library, of CSV what :mod:`recsim_drpo.core.csv_rows` lets through.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.table_headers import DELIMITERS, no_column, split_header
-
-_BUFFER = 2**20
+from recsim_drpo.core.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, CsvRows
+from recsim_drpo.core.table_headers import DELIMITERS, no_column
 
 Malformed = tuple[int, str, str]
 """A malformed row: its number, what is wrong with it, its text."""
@@ -116,6 +115,7 @@ def open_table(
     name: str,
     *,
     delimiters: Sequence[str] = DELIMITERS,
+    escape: str | None = None,
     unreadable: Unreadable = unreadable,
 ) -> Iterator[Table]:
     """Open a table to be read.
@@ -126,6 +126,8 @@ def open_table(
             ``"parquet"``.
         name: of the file, for messages.
         delimiters: of CSV, those that it can have.
+        escape: of CSV, what goes before a quote inside a quoted cell; see
+            :class:`recsim_drpo.core.csv_rows.CsvRows`.
         unreadable: makes the error for bytes that are not of the format.
 
     Raises:
@@ -136,18 +138,22 @@ def open_table(
         pyarrow = require_pyarrow("Parquet needs")
         with reading(name, ParquetTable._format, unreadable):
             # Else a whole row group, which may be the whole file, is read at once.
-            file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER)
+            file = pyarrow.parquet.ParquetFile(source, pre_buffer=False, buffer_size=BLOCK_BYTES)
         with file:
             yield ParquetTable(file, name, unreadable)
         return
-    with _opened_text(source) as text:
-        with reading(name, Table._format, unreadable):
-            table: Table = (
-                CsvTable(text, name, unreadable, delimiters)
-                if format == "csv"
-                else JsonLinesTable(text, name, unreadable)
-            )
-        yield table
+    with _opened(source) as file:
+        if format == "csv":
+            # Of a pipe what is there, without waiting for a whole block.
+            read = getattr(file, "read1", file.read)
+            with reading(name, Table._format, unreadable):
+                rows = CsvRows(read, name, escape=escape, delimiters=delimiters)
+            yield CsvTable(rows, name, unreadable)
+            return
+        with _text(file) as lines:
+            with reading(name, Table._format, unreadable):
+                table = JsonLinesTable(lines, name, unreadable)
+            yield table
 
 
 def require_pyarrow(what: str) -> Any:
@@ -160,47 +166,106 @@ def require_pyarrow(what: str) -> Any:
 
 
 @contextmanager
-def _opened_text(source: Path | IO[bytes]) -> Iterator[IO[str]]:
-    # utf-8-sig: a byte order mark is no part of the first column's name.
+def _opened(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
     if isinstance(source, Path):
-        with source.open(encoding="utf-8-sig", newline="") as file:
+        with source.open("rb") as file:
             yield file
     else:
-        text = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
-        try:
-            yield text
-        finally:
-            text.detach()  # else the stream is closed with the wrapper
+        yield source
+
+
+@contextmanager
+def _text(file: IO[bytes]) -> Iterator[IO[str]]:
+    # utf-8-sig: a byte order mark is no part of the first cell.
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    try:
+        yield text
+    finally:
+        text.detach()  # else the file is closed with the wrapper
 
 
 class CsvTable(Table):
-    """Delimited text with a header line; without one it has no columns. All cells are text."""
+    """Delimited text with a header line; without one it has no columns. All cells are text.
+
+    A cell need not be UTF-8 unless its column is read.
+    """
 
     number_types = frozenset({str})
 
-    def __init__(
-        self, text: IO[str], name: str, unreadable: Unreadable, delimiters: Sequence[str]
-    ) -> None:
+    def __init__(self, rows: CsvRows, name: str, unreadable: Unreadable) -> None:
         super().__init__(name, unreadable)
-        self._text = text
-        self._delimiter, self.columns = split_header(text.readline().rstrip("\r\n"), delimiters)
+        self._rows = rows
+        self.columns = rows.columns
 
     def _blocks(self, columns: Sequence[str], size: int) -> Iterator[Block]:
-        width = len(self.columns)
-        positions = {name: self.columns.index(name) for name in columns}
-        reader = csv.reader(self._text, delimiter=self._delimiter)
-        numbered = ((reader.line_num + 1, row) for row in reader if row)  # + 1: the header
+        rows = _parsed(itertools.chain.from_iterable(map(_lines, self._rows)), self._rows)
+        numbered = ((line + 1, row) for line, row in rows)  # + 1: the header
         while read := list(itertools.islice(numbered, size)):
-            rows = [(line, row) for line, row in read if len(row) == width]
-            yield Block(
-                np.array([line for line, _ in rows], dtype=np.int64),
-                {name: [row[position] for _, row in rows] for name, position in positions.items()},
-                [
-                    (line, f"{len(row)} cells; the header has {width}", self._delimiter.join(row))
-                    for line, row in read
-                    if len(row) != width
-                ],
+            yield text_block(read, columns, self._rows, self._name)
+
+
+def _lines(rows: bytes) -> Iterator[str]:
+    return io.StringIO(rows.decode("utf-8", "surrogateescape"), newline="")
+
+
+def parsed_lines(data: bytes, rows: CsvRows) -> Iterator[tuple[int, list[str]]]:
+    """Rows of cells, each with the number, from 1, of the line on which it ends; no blank lines.
+
+    Args:
+        data: whole rows; where they are not UTF-8, surrogates stand for bytes.
+        rows: what they are of.
+    """
+    return _parsed(_lines(data), rows)
+
+
+def _parsed(lines: Iterator[str], rows: CsvRows) -> Iterator[tuple[int, list[str]]]:
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ROW_BYTES))
+    reader = csv.reader(lines, delimiter=rows.delimiter, escapechar=rows.escape)
+    return ((reader.line_num, row) for row in reader if row)
+
+
+def text_block(
+    numbered: Sequence[tuple[int, list[str]]],
+    columns: Sequence[str],
+    rows: CsvRows,
+    name: str,
+    place: str = "line",
+) -> Block:
+    """A block of these columns of rows of text, whose numbers stand beside them.
+
+    Raises:
+        ValueError: a cell of these columns is not UTF-8.
+    """
+    width = len(rows.columns)
+    whole = [(line, row) for line, row in numbered if len(row) == width]
+    cells = {
+        column: [row[position] for _, row in whole]
+        for column, position in ((column, rows.columns.index(column)) for column in columns)
+    }
+    for column, values in cells.items():
+        if not _is_utf8("".join(values)):
+            at = list(map(_is_utf8, values)).index(False)
+            raise ValueError(
+                f"{name!r}, {place} {whole[at][0]}: column {column!r} is not UTF-8 text. Write "
+                "the file anew as UTF-8: iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1."
             )
+    malformed = []
+    for line, row in numbered:
+        if len(row) != width:
+            text = (
+                rows.delimiter.join(row).encode("utf-8", "surrogateescape").decode(errors="replace")
+            )
+            fault = rows.faults.pop(text, (f"{len(row)} cells; the header has {width}", text))
+            malformed.append((line, *fault))
+    return Block(np.array([line for line, _ in whole], dtype=np.int64), cells, malformed)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # what stands for bytes that are not
+        return False
+    return True
 
 
 class JsonLinesTable(Table):

@@ -106,6 +106,7 @@ def open_contexts(
     rows: int = 4096,
     coding: Columns | None = None,
     candidates: str | None = None,
+    escape: str | None = None,
 ) -> Iterator[ContextTable]:
     """Open a table of contexts, to be read in pieces, of which memory holds one.
 
@@ -121,6 +122,7 @@ def open_contexts(
         rows: of a piece, ≥ 1.
         coding: numbers and categories of the log that the policy learnt from, coded as it was.
         candidates: a column to be read beside the context, of whatever cells.
+        escape: of CSV, see :func:`recsim_drpo.core.tables.open_table`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -133,7 +135,7 @@ def open_contexts(
     if path != STREAM and not path.is_file():
         raise FileNotFoundError(f"There is no file of contexts at {str(path)!r}.")
     source = sys.stdin.buffer if path == STREAM else path
-    with open_table(source, kind, file) as table:
+    with open_table(source, kind, file, escape=escape) as table:
         if kind == "csv" and not table.columns:
             raise ValueError(f"{file!r} has no header line; its first line names the columns.")
         check_unique(file, table.columns)

@@ -175,6 +175,7 @@ class Recommender:
         output_format: str | None = None,
         exploration: Exploration | None = None,
         rules: Rules | None = None,
+        escape: str | None = None,
     ) -> int:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
@@ -190,6 +191,7 @@ class Recommender:
             exploration: draw items, and write their propensities; ``None``: the best items.
             rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
                 counted in a ``UserWarning``.
+            escape: of contexts as CSV, see :func:`recsim_drpo.core.tables.open_table`.
 
         Returns:
             the number of contexts.
@@ -214,6 +216,7 @@ class Recommender:
                 rows=rows,
                 coding=self.coding,
                 candidates=rules.candidates,
+                escape=escape,
             ) as table,
             open_recommendations(
                 target,

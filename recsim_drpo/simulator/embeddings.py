@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column
-from recsim_drpo.core.tables import open_table, require_pyarrow, unreadable
+from recsim_drpo.core.tables import Malformed, open_table, require_pyarrow, unreadable
 from recsim_drpo.simulator.catalogue import check_ids
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv", ".txt")
@@ -132,14 +132,14 @@ def _read_table(path: Path, format: str) -> dict[str, list[Any]]:
     """All columns of a table, which has at least one row; every row has all of them."""
     if format == "parquet":
         require_pyarrow("Reading .parquet needs")
-    malformed: list[int] = []
+    malformed: list[Malformed] = []
     with open_table(
         path, format, path.name, delimiters=_DELIMITERS, unreadable=_unreadable
     ) as table:
         check_unique(path.name, table.columns)
         columns: dict[str, list[Any]] = {name: [] for name in table.columns}
         for block in table.blocks(table.columns, _ROWS):
-            malformed += [line for line, *_ in block.malformed]
+            malformed += block.malformed
             for name, cells in block.lists().items():
                 columns[name] += cells
     num_rows = len(next(iter(columns.values()), []))
@@ -147,8 +147,8 @@ def _read_table(path: Path, format: str) -> dict[str, list[Any]]:
         raise ValueError(f"{path.name!r} has no rows.")
     if malformed:
         raise ValueError(
-            f"{path.name!r} has {len(malformed)} rows (first: line {malformed[0]}) without the "
-            f"header's {len(columns)} columns."
+            f"{path.name!r} has {len(malformed)} rows (first: line {malformed[0][0]}) without the "
+            f"header's {len(columns)} columns: {malformed[0][1]}."
         )
     if num_rows == 0:
         raise ValueError(f"{path.name!r} has no row with the header's {len(columns)} columns.")

@@ -84,8 +84,10 @@ def test_dictionaries_are_decoded(tmp_path):
 @pytest.mark.parametrize(
     ("format", "content", "message"),
     [
-        ("csv", b"a,b\n1,\xff\n", "'t' is not a readable text table .*utf-8"),
-        ("csv", b'a,b\n1,"' + b"2" * 140_000 + b'"\n', "not a readable text table .*field larger"),
+        ("csv", b"a,\xff\n1,2\n", "'t' is not a readable text table .*utf-8"),
+        ("csv", b"a,b\n1,2\n1,\xff\n", "'t', line 3: column 'b' is not UTF-8 text.* iconv -f"),
+        ("csv", b"a,b\n1," + b"2" * 2**24, "'t', line 2: it has more than 16 MiB"),
+        ("csv", b"2" * 2**24, "'t', line 1: it has more than 16 MiB"),
         ("jsonl", b"", "'t' has no rows"),
         ("jsonl", b'{"b": 1}\n{"b": \n', "'t', line 2: not JSON"),
         ("jsonl", b"\n[1]\n", "'t', line 2: not an object of named values"),
@@ -106,7 +108,7 @@ def test_the_error_for_what_cannot_be_read_can_be_chosen():
         return ValueError(f"{name}: no {format}, {type(cause).__name__}")
 
     with pytest.raises(ValueError, match="t: no text table, UnicodeDecodeError"):
-        read(io.BytesIO(b"a,b\n\xff\n"), "csv", NAMES, unreadable=error)
+        read(io.BytesIO(b"a,\xff\n"), "csv", NAMES, unreadable=error)
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

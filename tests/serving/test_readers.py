@@ -110,7 +110,7 @@ LIST = '{"context": [1, 2, 3, 4]}'
         ("c.csv", f"{HEADER}\n{GOOD}\n1,2,1e39,4", {}, "context_2='1e39' is not a finite"),
         ("c.csv", "context\n[1 2 3 4]\n[1 2 3]", {}, "line 3: 'context' holds 3 numbers; the"),
         ("c.csv", "context\n[1 2 3 4]\nabc", {}, "line 3: 'context' holds no list of numbers"),
-        ("c.csv", b"context\n\xff\xfe", {}, "'c.csv' is not a readable text table"),
+        ("c.csv", b"context\n\xff\xfe", {}, "line 2: column 'context' is not UTF-8"),
         ("c.jsonl", "", {}, "'c.jsonl' has no rows"),
         ("c.jsonl", LIST + '\n{"context": [1, 2', {}, "line 2: not JSON"),
         ("c.jsonl", "[1, 2]", {}, "line 1: not an object"),

@@ -366,7 +366,7 @@ def test_duplicate_ids(tmp_path, ids, count, example):
 def test_text_that_is_not_utf_8(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes("id,x,y\nMünchen,1,2\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"'a\.csv' is not UTF-8 text"):
+    with pytest.raises(ValueError, match=r"'a\.csv', line 2: column 'id' is not UTF-8 text"):
         load_embeddings(path)
 
 

@@ -7,6 +7,7 @@ import torch
 
 from recsim_drpo import load_transitions
 from recsim_drpo.datasets.imported import imported_items
+from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.table import open_log_table
 
 pytest.importorskip("pyarrow")
@@ -103,12 +104,7 @@ def damaged_files(shop, folder):
     (folder / "latin.csv").write_bytes(
         (shop.HEADER + shop.GOOD[0]).encode() + b"\n10,1,0.5,1,\xe9,1\n"
     )
-    yield folder / "latin.csv", "is cut off, damaged .*utf-8"
-    open_quote = (
-        shop.HEADER + shop.GOOD[0] + '\n10,1,0.5,1,"phone,1\n' + (shop.GOOD[1] + "\n") * 100_000
-    )
-    (folder / "quote.csv").write_text(open_quote)
-    yield folder / "quote.csv", "is cut off, damaged"
+    yield folder / "latin.csv", "row 2: column 'device' is not UTF-8 text.* iconv -f ISO-8859-1"
     (folder / "log.xlsx").write_bytes(b"1")
     yield folder / "log.xlsx", r"suffix '.xlsx'; known: .csv"
 
@@ -158,6 +154,48 @@ def test_lines_that_quotes_join_are_told(shop, tmp_path):
     counts = dataset.storage.metadata["import"]
     assert counts["imported"] == 3
     assert "6 lines for 3 rows" in counts["notes"][0]
+
+
+def test_a_quote_that_is_no_end_costs_its_own_row_alone(shop, tmp_path):
+    header = "sku,title,click,propensity,age\n"
+    rows = [
+        '11,"TV 15""",1,0.5,1',
+        '12,"TV 15\\"",0,0.25,2',
+        '13,"a ""new""\nTV",1,0.75,3',
+        '10,"TV" 15,1,0.5,4',
+        '11,TV 15",0,0.5,5',
+        '12,"TV,1,0.5,6',
+        "13,TV,1,0.5,7",
+    ]
+    path = shop.write(tmp_path / "log.csv", rows, header)
+    columns = Columns(numbers=["age"], item="sku", reward="click")
+    log = load_transitions(shop.load(path, columns), infos=["item_id", "propensity"]).as_batch()
+    assert log.observations[:, 0].tolist() == [1, 3, 5, 7]
+    assert log.infos["item_id"].tolist() == [1, 3, 1, 3]
+    assert log.rewards.tolist() == [1, 1, 0, 1]
+    assert log.infos["propensity"].tolist() == [0.5, 0.75, 0.5, 0.5]
+    backslash = "text after a closing quote (is the backslash an escape? --escape '\\')"
+    assert shop.rejected() == [
+        ("2", backslash, f"line 3: {rows[1]}"),
+        ("4", "text after a closing quote", f"line 6: {rows[3]}"),
+        ("6", "a quote that is never closed", f"line 8: {rows[5]}"),
+    ]
+    minari.delete_dataset("own/log-v0")
+    log = load_transitions(shop.load(path, columns, escape="\\"), infos=["item_id"]).as_batch()
+    assert log.observations[:, 0].tolist() == [1, 2, 3, 5, 7]
+    assert log.rewards.tolist() == [1, 0, 1, 0, 1]
+
+
+def test_what_is_not_read_may_be_long_or_in_another_encoding(shop, tmp_path):
+    header = shop.HEADER.strip() + ",note\n"
+    notes = [b"caf\xe9", b'"' + b"long, " * 500_000 + b'"', b""]
+    rows = [row.encode() + b"," + note for row, note in zip(shop.GOOD, notes, strict=True)]
+    rows.insert(1, b"short,\xe9")
+    (tmp_path / "log.csv").write_bytes(header.encode() + b"\n".join(rows) + b"\n")
+    log = load_transitions(shop.load(tmp_path / "log.csv"), infos=["item_id"]).as_batch()
+    assert log.infos["item_id"].tolist() == [1, 3, 0]
+    ((row, _, value),) = shop.rejected()
+    assert (row, value) == ("2", "short,\ufffd")
 
 
 def test_rows_have_the_files_numbers(shop, tmp_path):
