@@ -329,13 +329,15 @@ def arrow_block(
     batch: Any,
     malformed: Sequence[Malformed] = (),
 ) -> Block:
-    """A block of these columns of a pyarrow record batch, dictionaries decoded."""
-    cells = {name: batch.column(name) for name in columns}
-    return Block(
-        rows,
-        {
-            name: column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
-            for name, column in cells.items()
-        },
-        malformed,
-    )
+    """A block of these columns of a pyarrow record batch; dictionaries and views become plain."""
+    return Block(rows, {name: plain_cells(batch.column(name)) for name in columns}, malformed)
+
+
+def plain_cells(cells: Any) -> Any:
+    """A pyarrow array without dictionary, and with text and bytes as types that have functions."""
+    import pyarrow
+
+    if isinstance(cells, pyarrow.DictionaryArray):
+        cells = plain_cells(cells.dictionary).take(cells.indices)
+    views = {"string_view": pyarrow.string(), "binary_view": pyarrow.binary()}
+    return cells.cast(views[str(cells.type)]) if str(cells.type) in views else cells

@@ -28,6 +28,21 @@ def write_coded(path, table):
     parquet.write_table(table.set_column(4, "device", table["device"].dictionary_encode()), path)
 
 
+def write_views(path, table):
+    import pyarrow
+
+    views = table["device"].cast(pyarrow.string_view())
+    parquet.write_table(table.set_column(4, "device", views), path)
+
+
+def write_coded_views(path, table):
+    import pyarrow
+
+    views = pyarrow.array(["phone", "tablet"]).cast(pyarrow.string_view())
+    coded = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0, 1, 0]), views)
+    write_arrow_file(path, table.set_column(4, "device", coded))
+
+
 def delimited(delimiter, start=""):
     def write(shop, path):
         rows = [row.replace(",", delimiter) for row in shop.GOOD]
@@ -52,6 +67,8 @@ FORMATS = {
     "windows.csv": with_line_ends_of_windows,
     "log.parquet": of_table(lambda path, table: parquet.write_table(table, path)),
     "coded.parquet": of_table(write_coded),
+    "views.parquet": of_table(write_views),
+    "coded_views.arrow": of_table(write_coded_views),
     "log.arrow": of_table(write_arrow_file),
     "stream.arrow": of_table(write_arrow_stream),
     "log.feather": of_table(write_arrow_file),
