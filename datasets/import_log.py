@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
 from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
 from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds, read_rounds
-from recsim_drpo.datasets.importing.table import LogTable, open_log_table
+from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.items import ITEMS_FILE
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
 from recsim_drpo.datasets.staging import check_id, new_dataset
@@ -49,7 +49,7 @@ _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/import_log.py"
 
 def import_log(
     dataset_id: str,
-    log: str | Path,
+    log: Log | Sequence[Log],
     items: str | Path | Embeddings,
     columns: Columns,
     *,
@@ -57,6 +57,7 @@ def import_log(
     item_ids: str | Path | None = None,
     id_column: str | None = None,
     vector_columns: str | None = None,
+    input_format: str | None = None,
     escape: str | None = None,
     notes: Sequence[str] = (),
     progress: bool = True,
@@ -78,8 +79,9 @@ def import_log(
             it those in ``items``, and of an array that has none the rows' numbers.
         id_column: of a table of ``items``, see :func:`.embeddings.load_embeddings`.
         vector_columns: likewise.
-        escape: of a log as text, see
+        input_format: of the log's files, see
             :func:`recsim_drpo.datasets.importing.table.open_log_table`.
+        escape: of a log as CSV, likewise.
         notes: what else the card should say of this log.
         progress: show rate and time left on a terminal.
 
@@ -96,7 +98,7 @@ def import_log(
         RuntimeError: another process is making this dataset.
     """
     check_id(dataset_id)
-    table = open_log_table(log, escape=escape)
+    table = open_log_table(log, format=input_format, escape=escape)
     columns = expanded(columns, table)
     if isinstance(items, (str, Path)):
         items = load_embeddings(items, id_column=id_column, vector_columns=vector_columns)
@@ -117,7 +119,7 @@ def import_log(
             data_format="hdf5",
         )
         with (staging / REFUSED).open("w", newline="", encoding="utf-8") as file:
-            rejected = RejectedRows(file)
+            rejected = RejectedRows(file, table.several)
             rounds = read_rounds(table, columns, ids, rejected, progress)
             for pack in _packs(rounds):
                 storage.update_episodes([_episode(pack, vectors)])

@@ -25,7 +25,10 @@ class LogTable(ABC):
         num_rows: its number of rows; where that is not known, an estimate.
         done: how much of ``size`` has been read.
         notes: warnings about the file, complete when all of it has been read.
+        several: whether rows are of several files, and their numbers within each.
     """
+
+    several = False
 
     def __init__(self, name: str, columns: list[str], size: int, unit: str, num_rows: int) -> None:
         check_unique(name, columns)
@@ -45,10 +48,10 @@ class LogTable(ABC):
         """
         for name in columns:
             if name not in self.columns:
-                raise unknown_name(f"column of {self.path.name!r}", name, self.columns)
+                raise unknown_name(f"column of {str(self.path)!r}", name, self.columns)
         self.done = 0
         self.notes = []
-        with reading(self.path.name, "log", damaged):
+        with reading(str(self.path), "log", damaged):
             yield from self._blocks(list(columns))
 
     @abstractmethod
@@ -58,7 +61,5 @@ class LogTable(ABC):
 def damaged(name: str, format: str, error: Exception) -> ValueError:
     """The error for a log that its reader cannot read."""
     text = " ".join(str(error).split())
-    return ValueError(
-        f"{name!r} is cut off, damaged or no {Path(name).suffix.lower()} file of one table "
-        f"({text}); nothing was imported."
-    )
+    what = f"{Path(name).suffix.lower()} file of one table".strip()
+    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was imported.")

@@ -36,6 +36,7 @@ class RejectedRows:
 
     Args:
         file: where they are listed, as CSV.
+        several: whether the log is of several files, which are then listed too.
 
     Attributes:
         counts: rows by reason.
@@ -43,9 +44,10 @@ class RejectedRows:
         num_clipped: rows that are used, with a reward brought into its range.
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: IO[str], several: bool = False) -> None:
         self._writer = csv.writer(file)
-        self._writer.writerow(["row", "reason", "value"])
+        self._several = several
+        self._writer.writerow([*(["file"] if several else []), "row", "reason", "value"])
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
         self.num_clipped = 0
@@ -55,14 +57,15 @@ class RejectedRows:
         """Number of rejected rows."""
         return sum(self.counts.values())
 
-    def add(self, row: int, reason: str, value: str) -> None:
-        """Reject a row, numbered from 1 after the header."""
+    def add(self, row: int, reason: str, value: str, file: str = "") -> None:
+        """Reject a row of a file, numbered from 1 after the header."""
         value = value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
-        self._writer.writerow([row, reason, value])
+        self._writer.writerow([*([file] if self._several else []), row, reason, value])
         self.counts[reason] = self.counts.get(reason, 0) + 1
         examples = self.examples.setdefault(reason, [])
         if len(examples) < _EXAMPLES:
-            examples.append(f"row {row:,}" + (f": {value!r}" if value else ""))
+            where = f"{file}, row {row:,}" if file else f"row {row:,}"
+            examples.append(where + (f": {value!r}" if value else ""))
 
 
 class _RowFilter:
@@ -110,7 +113,7 @@ class _RowFilter:
     def report(self, rejected: RejectedRows) -> None:
         """Add the rejected rows to ``rejected``, in their order."""
         for row, reason, value in sorted(self._rejected):
-            rejected.add(row, reason, value)
+            rejected.add(row, reason, value, self._block.file)
 
 
 def read_rounds(

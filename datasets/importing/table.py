@@ -1,12 +1,12 @@
-"""Read a table of logged interactions block by block: CSV, Parquet or Arrow, of any length.
+"""Read a table of logged interactions block by block, of any length and in many formats.
 
 Memory holds one block.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,113 +15,110 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recsim_drpo.core.csv_rows import BLOCK_BYTES
-from recsim_drpo.core.tables import Block, arrow_block, open_table, reading, require_pyarrow
-from recsim_drpo.datasets.importing.base import BLOCK_ROWS, LogTable, damaged
-from recsim_drpo.datasets.importing.sources import Source
+from recsim_drpo.core.tables import require_pyarrow
+from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.datasets.importing.arrow import ArrowTable, ParquetTable, table_of_stream
+from recsim_drpo.datasets.importing.base import LogTable
+from recsim_drpo.datasets.importing.json_lines import JsonLinesTable
+from recsim_drpo.datasets.importing.several import PartitionTable, SeveralTables
+from recsim_drpo.datasets.importing.sources import FORMATS, STREAM, Source, files_of, spooled
 from recsim_drpo.datasets.importing.text import TextTable
 
-__all__ = ["LogTable", "host", "missing", "numbers", "open_log_table", "progress_bar", "texts"]
+__all__ = [
+    "Log",
+    "LogTable",
+    "host",
+    "missing",
+    "numbers",
+    "open_log_table",
+    "progress_bar",
+    "texts",
+]
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".arrow", ".feather")
+Log = str | Path | Any
+"""A log: a file, a folder, a pattern, ``"-"``, an object that speaks Arrow, or a list of such."""
+
 _MAX_MALFORMED = 1_000_000
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+_STANDARD_INPUT = "standard input"
 
 
 def open_log_table(
-    path: str | Path,
+    log: Log | Sequence[Log],
     *,
+    format: str | None = None,
     escape: str | None = None,
     block_bytes: int = BLOCK_BYTES,
     max_malformed: int = _MAX_MALFORMED,
 ) -> LogTable:
-    """The table in a file; its suffix tells the format.
+    """The table in a file, or in several, or in memory.
 
     Args:
-        path: ``.csv``, ``.tsv`` or ``.txt`` with a header line; ``.parquet``; ``.arrow`` or
-            ``.feather`` (an Arrow file, or an Arrow stream).
-        escape: of text, the sign that goes before a quote inside a quoted cell, such as a
-            backslash; without one such quotes are doubled. See
-            :class:`recsim_drpo.core.csv_rows.CsvRows`.
-        block_bytes: of text, how much is read at a time.
+        log: a file; a folder, which stands for the logs in it and below, with the columns that
+            folders name as in ``day=2024-05-01``; a pattern, ``"part-*.csv"``; ``"-"``, standard
+            input, which a temporary file keeps while it is needed; an object with the method
+            ``__arrow_c_stream__``, such as a pyarrow table or reader, a data frame of pandas or
+            polars, or a DuckDB relation; or a sequence of these, one after another. Files are
+            ``.csv``, ``.tsv`` or ``.txt`` with a header line and ``.jsonl``, ``.ndjson`` or
+            ``.json`` with an object a line, also packed as ``.gz`` or ``.zst``; ``.parquet``; and
+            ``.arrow`` or ``.feather`` (an Arrow file, or an Arrow stream).
+        format: of all files, ``"csv"``, ``"jsonl"``, ``"parquet"`` or ``"arrow"``; ``None``: by the
+            suffix, CSV of standard input.
+        escape: of CSV, the sign that goes before a quote inside a quoted cell, such as a backslash;
+            without one such quotes are doubled. See :class:`recsim_drpo.core.csv_rows.CsvRows`.
+        block_bytes: of CSV, how much is read at a time.
         max_malformed: of text, how many malformed rows without a good one make it no table.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the suffix is unknown, pyarrow is missing, or the file is empty or damaged.
+        TypeError: a log is neither a path nor such an object.
+        ValueError: the suffix is unknown, pyarrow is missing, a file is named twice, or it is empty
+            or damaged.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no log at {str(path)!r}.")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"Log {path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}.")
-    require_pyarrow("Reading logs needs")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name!r} is empty.")
-    if suffix == ".parquet":
-        return _ParquetTable(path)
-    if suffix in (".arrow", ".feather"):
-        return _ArrowTable(path)
-    return TextTable(Source(path), escape, block_bytes, max_malformed)
-
-
-class _ParquetTable(LogTable):
-    """Parquet, a batch at a time."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path
-        with open_table(path, "parquet", path.name, unreadable=damaged) as table:
-            assert table.num_rows is not None
-            super().__init__(path.name, table.columns, table.num_rows, "row", table.num_rows)
-
-    def _blocks(self, columns: list[str]) -> Iterator[Block]:
-        with open_table(self._file, "parquet", self.path.name, unreadable=damaged) as table:
-            for block in table.blocks(columns, BLOCK_ROWS):
-                yield block._replace(rows=block.rows + 1)
-                self.done += len(block.rows)
-
-
-class _ArrowTable(LogTable):
-    """An Arrow file, or an Arrow stream, mapped into memory."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path
-        with reading(path.name, "log", damaged):
-            names = self._open(path).schema.names
-        size = path.stat().st_size
-        super().__init__(path.name, names, size, "B", size // (8 * max(1, len(names))))
-
-    def _blocks(self, columns: list[str]) -> Iterator[Block]:
-        reader = self._open(self._file)
-        if hasattr(reader, "num_record_batches"):
-            batches = map(reader.get_batch, range(reader.num_record_batches))
+    if format is not None and format not in FORMATS:
+        raise unknown_name("--input-format", format, FORMATS)
+    tables: list[LogTable] = []
+    paths: list[str | Path] = []
+    for one in log if isinstance(log, (list, tuple)) else [log]:
+        if isinstance(one, (str, Path)):
+            paths.append(one)
+        elif hasattr(one, "__arrow_c_stream__"):
+            require_pyarrow("Reading logs needs")
+            tables.append(table_of_stream(one))
         else:
-            batches = iter(reader)
-        first = 1
-        for batch in batches:
-            for start in range(0, batch.num_rows, BLOCK_ROWS):
-                part = batch.slice(start, BLOCK_ROWS)
-                yield arrow_block(first + np.arange(part.num_rows), columns, part)
-                first += part.num_rows
-            self.done = min(self.size, self.done + batch.nbytes)
-        self.done = self.size
+            raise TypeError(
+                f"A log of type {type(one).__name__} is neither a path nor an object with "
+                "__arrow_c_stream__, as tables of pyarrow, pandas 2.2, polars and DuckDB have."
+            )
+    for source in _sources(paths, format):
+        require_pyarrow("Reading logs needs")
+        table = _table(source, escape, block_bytes, max_malformed)
+        tables.append(PartitionTable(table, source.partition) if source.partition else table)
+    if not tables:
+        raise ValueError("No log is named.")
+    return tables[0] if len(tables) == 1 else SeveralTables(tables)
 
-    @staticmethod
-    def _open(path: Path) -> Any:
-        import pyarrow
-        from pyarrow import ipc
 
-        mapped = pyarrow.memory_map(str(path))
-        try:
-            return ipc.open_file(mapped)
-        except pyarrow.ArrowInvalid:
-            mapped.seek(0)
-        with path.open("rb") as file:
-            file.seek(-min(len(_END_OF_STREAM), path.stat().st_size), io.SEEK_END)
-            if file.read() != _END_OF_STREAM:
-                raise OSError("neither a footer nor the end of a stream")
-        return ipc.open_stream(mapped)
+def _sources(logs: Sequence[str | Path], format: str | None) -> list[Source]:
+    streams = [log for log in logs if str(log) == STREAM]
+    if len(streams) > 1:
+        raise ValueError(f"{STREAM!r} is named more than once; there is one standard input.")
+    sources = files_of([log for log in logs if str(log) != STREAM], format)
+    if streams:
+        sources.append(spooled(sys.stdin.buffer, _STANDARD_INPUT, format or "csv"))
+    return sources
+
+
+def _table(source: Source, escape: str | None, block_bytes: int, max_malformed: int) -> LogTable:
+    if source.size == 0:
+        raise ValueError(f"{source.name!r} is empty.")
+    if source.format == "parquet":
+        return ParquetTable(source)
+    if source.format == "arrow":
+        return ArrowTable(source)
+    if source.format == "jsonl":
+        return JsonLinesTable(source, max_malformed)
+    return TextTable(source, escape, block_bytes, max_malformed)
 
 
 def missing(cells: Any) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +11,26 @@ import typer
 from recsim_drpo.cli.arguments import Escape, Normalize, one_of
 
 PRESETS = ("open-bandit",)
+LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
 
 DatasetId = Annotated[
     str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example shop/clicks-v0.")
 ]
 Log = Annotated[
-    Path,
+    list[str],
     typer.Argument(
         metavar="LOG",
-        help="Logged interactions: .csv, .tsv, .txt, .parquet, .arrow or .feather.",
+        help="Logged interactions: .csv, .tsv, .txt, .jsonl (also as .gz or .zst), .parquet, "
+        ".arrow or .feather; several, folders of them, patterns, or - for standard input.",
+    ),
+]
+InputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--input-format",
+        help=f"Of the log: {', '.join(LOG_FORMATS)}.",
+        show_default="by the suffix; csv of standard input",
+        autocompletion=one_of(LOG_FORMATS),
     ),
 ]
 Items = Annotated[
@@ -160,6 +172,7 @@ def import_(
     keep: Keep = None,
     reward_range: RewardRange = None,
     clip_rewards: ClipRewards = False,
+    input_format: InputFormat = None,
     escape: Escape = None,
 ) -> None:
     """Import a log of your own into a Minari dataset.
@@ -186,6 +199,7 @@ def import_(
         item_ids=item_ids,
         id_column=id_column,
         vector_columns=vector_columns,
+        input_format=input_format,
         escape=escape,
         notes=notes,
     )
@@ -195,7 +209,11 @@ def import_(
 
 
 def _meaning(
-    log: Path, items: Path | None, preset: str | None, file: Path | None, given: dict[str, Any]
+    log: Sequence[str],
+    items: Path | None,
+    preset: str | None,
+    file: Path | None,
+    given: dict[str, Any],
 ) -> tuple[Any, Any, tuple[str, ...]]:
     """What a log's columns mean, its item vectors, and notes for its card.
 
@@ -218,7 +236,9 @@ def _meaning(
                 f"--preset {preset} says what the columns mean; leave out "
                 f"{', '.join(f'--{name}' for name in given) or '--columns'}."
             )
-        return open_bandit(log, items)
+        if len(log) > 1:
+            raise ValueError(f"--preset {preset} takes one log; {len(log)} are named.")
+        return open_bandit(log[0], items)
     if items is None:
         raise ValueError("--items is needed: a file of item vectors with their ids.")
     from_file = {} if file is None else read_columns(file)

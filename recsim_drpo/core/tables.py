@@ -36,11 +36,13 @@ class Block(NamedTuple):
         rows: int64 (n,), their numbers in the file.
         cells: by column, n of them: a list of a text table's, else a pyarrow array.
         malformed: further rows, which have no cells.
+        file: which of several files they are in.
     """
 
     rows: NDArray[np.int64]
     cells: dict[str, Any]
     malformed: Sequence[Malformed] = ()
+    file: str = ""
 
     def lists(self) -> dict[str, list[Any]]:
         """The cells as Python values."""

@@ -1,0 +1,72 @@
+"""Several tables as one log, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from recsim_drpo.core.table_headers import no_column
+from recsim_drpo.core.tables import Block
+from recsim_drpo.datasets.importing.base import LogTable
+
+
+class PartitionTable(LogTable):
+    """A table whose folders name further columns, each of which has one value.
+
+    Args:
+        table: the table; a column of its own goes before a folder's.
+        partition: the values by column, ``None`` for empty cells.
+    """
+
+    def __init__(self, table: LogTable, partition: Mapping[str, str | None]) -> None:
+        self._table = table
+        self._values = {name: v for name, v in partition.items() if name not in table.columns}
+        columns = [*table.columns, *self._values]
+        super().__init__(table.path.name, columns, table.size, table.unit, table.num_rows)
+        self.path = table.path
+
+    def _blocks(self, columns: list[str]) -> Iterator[Block]:
+        import pyarrow
+
+        own = [name for name in columns if name not in self._values]
+        for block in self._table.blocks(own or self._table.columns[:1]):
+            constant = {
+                name: pyarrow.repeat(pyarrow.scalar(value, pyarrow.string()), len(block.rows))
+                for name, value in self._values.items()
+            }
+            self.done = self._table.done
+            yield block._replace(cells={name: (constant | block.cells)[name] for name in columns})
+        self.notes += self._table.notes
+
+
+class SeveralTables(LogTable):
+    """Tables one after another; their columns need not have one order.
+
+    Args:
+        tables: at least one.
+    """
+
+    several = True
+
+    def __init__(self, tables: Sequence[LogTable]) -> None:
+        self._tables = tables
+        first = str(tables[0].path)
+        name = f"{first} and {len(tables) - 1:,} more"
+        columns = dict.fromkeys(name for table in tables for name in table.columns)
+        size = sum(table.num_rows for table in tables)
+        super().__init__(name, list(columns), size, "row", size)
+
+    def _blocks(self, columns: list[str]) -> Iterator[Block]:
+        for table in self._tables:
+            missing = [name for name in columns if name not in table.columns]
+            if missing:
+                with_it = next(t.path for t in self._tables if missing[0] in t.columns)
+                mend = f" {str(with_it)!r} has one; logs with other columns are imported apart."
+                raise no_column(str(table.path), missing, table.columns, mend)
+        before = 0
+        for table in self._tables:
+            for block in table.blocks(columns):
+                self.done = before + int(table.num_rows * table.done / max(1, table.size))
+                yield block._replace(file=str(table.path))
+            before += table.num_rows
+            self.done = before
+            self.notes += [f"{table.path}: {note}" for note in table.notes]
