@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -49,16 +50,25 @@ class TextTable(LogTable):
         )
 
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
-        count = self._barren = 0
+        self._barren = 0
         with self._source.opened() as file:
             rows = self._rows(file)
-            for data in rows:
-                block = self._block(data, columns, rows, count)
-                self.done = file.done
-                count += len(block.rows) + len(block.malformed)
-                self._barren = 0 if len(block.rows) else self._barren + len(block.malformed)
-                yield block
+            with ThreadPoolExecutor(1) as pool:  # reads a block while the one before is used
+                blocks = self._blocks_of(rows, columns)
+                following = pool.submit(next, blocks, None)
+                while (block := following.result()) is not None:
+                    self.done = file.done
+                    following = pool.submit(next, blocks, None)
+                    yield block
         self.done = self.size
+
+    def _blocks_of(self, rows: CsvRows, columns: list[str]) -> Iterator[Block]:
+        count = 0
+        for data in rows:
+            block = self._block(data, columns, rows, count)
+            count += len(block.rows) + len(block.malformed)
+            self._barren = 0 if len(block.rows) else self._barren + len(block.malformed)
+            yield block
         self.notes += _notes(rows, count)
 
     def _block(self, data: bytes, columns: list[str], rows: CsvRows, count: int) -> Block:
