@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from recsim_drpo.cli.agents import agents
 from recsim_drpo.cli.arguments import Command
+from recsim_drpo.cli.compare import compare
 from recsim_drpo.cli.demo import demo
 from recsim_drpo.cli.evaluate import evaluate
 from recsim_drpo.cli.export import export
@@ -34,6 +35,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": recommend,
     "export": export,
     "ope": ope,
+    "compare": compare,
     "agents": agents,
     "reproduce": reproduce,
     "locate": locate,

@@ -1,3 +1,6 @@
+from .ab_readout import Readout as Readout, readout as readout
+from .drift import Drift as Drift, compare_logs as compare_logs
+from .drift_logs import ComparedLog as ComparedLog, read_compared_log as read_compared_log
 from .estimators import (
     ESTIMATORS as ESTIMATORS,
     ESTIMATORS_BY_NAME as ESTIMATORS_BY_NAME,

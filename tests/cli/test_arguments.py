@@ -102,6 +102,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "--execution": "auto",
         "--device": "cpu",
     },
+    "compare": {"--out": None},
     "locate": {"--results": None},
     "report": {"--results": Path("reproduction"), "--out": Path("report.html")},
     "demo": {
@@ -224,6 +225,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
             "--columns": Path("c.json"),
         },
     ),
+    ("compare a b --out c", {"log_a": "a", "log_b": "b", "--out": Path("c")}),
     (
         "train --dataset d-v0 --agent bc --out runs",
         {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs")},
@@ -463,6 +465,8 @@ REFUSED = [
     "ope a",
     "ope --dataset d-v0",
     "agents x",
+    "compare a",
+    "compare a b c",
     "reproduce",
     "reproduce --quick",
     "locate",
