@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -133,12 +134,20 @@ def checkpoints_of(
 
 @contextmanager
 def removed_at_the_end(checkpoints: Unfinished | None) -> Iterator[None]:
-    """Remove checkpoints when all is done, or where a training failed before there was any."""
+    """Remove checkpoints when all is done, or where a training failed before there was any.
+
+    Where there are some, a line says how to go on with them.
+    """
     try:
         yield
     except BaseException:
         if checkpoints is not None and checkpoints.is_empty():
             checkpoints.remove()
+        elif checkpoints is not None:
+            out = checkpoints.folder.parent
+            print(
+                f"Go on from the last checkpoint: recsim-drpo train --resume {out}", file=sys.stderr
+            )
         raise
     if checkpoints is not None:
         checkpoints.remove()

@@ -14,7 +14,7 @@ import torch
 
 from recsim_drpo.runs import load_agent
 from recsim_drpo.runs.checkpoints import load_state
-from recsim_drpo.runs.unfinished import FOLDER
+from recsim_drpo.runs.unfinished import FOLDER, Unfinished
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 TRAIN = ["--steps", 200, "--log-every", 30, "--evaluate-every", 70, "--checkpoint-every", 11]
@@ -174,3 +174,20 @@ def test_a_training_starts_from_the_parameters_of_a_finished_run(run, dataset, t
     config["source"]["diverged_at"] = 4
     (first / "seed-0" / "config.json").write_text(json.dumps(config))
     assert "diverged at step 4" in refused(*train)
+
+
+def test_an_interrupted_training_says_how_to_go_on(run, dataset, tmp_path, monkeypatch, capsys):
+    out, save = tmp_path / "out", Unfinished.save
+
+    def interrupted(unfinished, name, state):
+        save(unfinished, name, state)
+        raise KeyboardInterrupt
+
+    words = ["train", "--dataset", dataset, "--agent", "bc", *TRAIN, "--set", "hidden_dim=8"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Unfinished, "save", interrupted)
+        assert run(*words, "--out", out) == 130
+    said = capsys.readouterr().err
+    assert f"Go on from the last checkpoint: recsim-drpo train --resume {out}\n" in said
+    assert run("train", "--resume", out) == 0
+    assert (out / "seed-0" / "config.json").is_file()
