@@ -42,6 +42,14 @@ Embeddings = Annotated[
         show_default="the dataset's",
     ),
 ]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate-propensities",
+        help="Estimate the propensities, where none were logged.",
+        show_default="off",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", parser=integer, help="Of models, clusters and draws.")]
 Out = Annotated[
     Path | None,
@@ -56,6 +64,7 @@ def ope(
     clusters: Clusters = None,
     embeddings: Embeddings = None,
     normalize: Normalize = False,
+    estimate_propensities: Estimate = False,
     seed: Seed = 0,
     out: Out = None,
     device: Device = "cpu",
@@ -77,11 +86,15 @@ def ope(
     log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
     _check_fit(configs, logged, log)
     notes = _catalogue_notes(configs, logged, log, embeddings)
+    if log.propensities is None and not estimate_propensities:
+        notes.append("The log has no propensities; --estimate-propensities estimates them.")
     agents = {folder.as_posix(): load_agent(folder, device=device) for folder in configs}
     for name, agent in agents.items():
         if samples and not callable(getattr(agent, "sample", None)):
             raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
-    evaluator = OffPolicyEvaluator(log, num_clusters=clusters, seed=seed, progress=True)
+    evaluator = OffPolicyEvaluator(
+        log, num_clusters=clusters, seed=seed, estimate=estimate_propensities, progress=True
+    )
     results = {name: evaluator(agent, samples=samples) for name, agent in agents.items()}
     print(report.as_text(results, notes))
     for folder, config in configs.items():

@@ -30,6 +30,10 @@ from .formulas import (
 )
 from .intervals import log_interval as log_interval, logit_interval as logit_interval
 from .logs import ItemLog as ItemLog, read_item_log as read_item_log
+from .propensities import (
+    EstimatedPropensities as EstimatedPropensities,
+    estimate_propensities as estimate_propensities,
+)
 from .refusals import (
     MAX_EXTRAPOLATED as MAX_EXTRAPOLATED,
     MAX_MISCALIBRATED as MAX_MISCALIBRATED,
@@ -39,6 +43,7 @@ from .refusals import (
     Support as Support,
     cluster_refusal as cluster_refusal,
     model_refusal as model_refusal,
+    overlap_refusal as overlap_refusal,
     rewarded_refusal as rewarded_refusal,
     weights_refusal as weights_refusal,
 )

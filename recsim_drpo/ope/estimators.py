@@ -34,6 +34,7 @@ from recsim_drpo.ope.refusals import (
     Support as Support,
     cluster_refusal as cluster_refusal,
     model_refusal as model_refusal,
+    overlap_refusal as overlap_refusal,
     rewarded_refusal as rewarded_refusal,
     weights_refusal as weights_refusal,
 )
@@ -58,6 +59,8 @@ class Terms:
         nothing_shown: share of actions that decode to no item, which pay nothing.
         reward_range: the least and the largest reward there can be, in which intervals lie;
             ``None`` leaves them normal.
+        thin: share of the policy's probability where propensities that were estimated expect less
+            than one such round in the log; ``None`` where they were logged.
     """
 
     rewards: Floats
@@ -69,6 +72,7 @@ class Terms:
     clusters: Support = _ALL_CLUSTERS
     nothing_shown: float = 0.0
     reward_range: Range | None = None
+    thin: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class OffPolicyEstimate:
         refusal: why the log cannot support an answer; ``None`` where it can.
         rewarded: rounds with weight that were rewarded, as clicks are; ``None`` for ``dm``.
         matched: rounds with weight; ``None`` for ``dm``.
+        estimated_propensities: whether it weighs by propensities that were not logged.
     """
 
     estimator: str
@@ -92,6 +97,7 @@ class OffPolicyEstimate:
     refusal: str | None = None
     rewarded: int | None = None
     matched: int | None = None
+    estimated_propensities: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
@@ -107,9 +113,11 @@ class Estimator(ABC):
 
     Attributes:
         name: what results call it.
+        weighs_items: whether it weighs rounds by their items' propensities.
     """
 
     name: ClassVar[str]
+    weighs_items: ClassVar[bool] = False
 
     @abstractmethod
     def value(self, terms: Terms) -> Estimate | None:
@@ -146,6 +154,7 @@ class Estimator(ABC):
             self.largest_weight(terms),
             refusal,
             *self.matches(terms),
+            self.weighs_items and terms.thin is not None,
         )
 
 
@@ -170,6 +179,8 @@ class DirectMethod(Estimator):
 class WeightedEstimator(Estimator):
     """An estimator that weighs rounds, by default by their items' propensities."""
 
+    weighs_items = True
+
     @abstractmethod
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """The value by weights (n,), ≥ 0, that the log does have."""
@@ -188,7 +199,11 @@ class WeightedEstimator(Estimator):
         weights = self.weights(terms)
         if weights is None:
             return "the log has no propensities"
-        return weights_refusal(weights, terms.items) or rewarded_refusal(terms.rewards, weights)
+        return (
+            overlap_refusal(terms.thin, len(weights))
+            or weights_refusal(weights, terms.items)
+            or rewarded_refusal(terms.rewards, weights)
+        )
 
     def ess(self, terms: Terms) -> float:
         """(Σw)² / Σw²; 0 without weights."""
@@ -263,6 +278,7 @@ class MarginalizedIPS(SelfNormalizedIPS):
     """
 
     name = "mips"
+    weighs_items = False
 
     def weights(self, terms: Terms) -> Floats | None:
         """The clusters' weights (n,); ``None`` where items are in no clusters."""

@@ -26,6 +26,7 @@ from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Te
 from recsim_drpo.ope.formulas import mean_reward, r_squared, rewarded_matches
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
+from recsim_drpo.ope.propensities import EstimatedPropensities, estimate_propensities
 from recsim_drpo.ope.refusals import Support
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.catalogue import spherical_k_means
@@ -47,6 +48,8 @@ class OffPolicyEvaluation:
         rewarded: rounds of the log that were rewarded, as clicks are.
         unlogged_items: the worst of the items without a logged round, and the share of the
             policy's probability that is on each.
+        propensities: diagnostics of the log's propensities where they were estimated, else
+            ``None``.
     """
 
     estimates: tuple[OffPolicyEstimate, ...]
@@ -58,10 +61,12 @@ class OffPolicyEvaluation:
     r_squared: float
     rewarded: int = 0
     unlogged_items: Sequence[tuple[int | str, float]] = ()
+    propensities: EstimatedPropensities | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
-        plain = vars(self) | {"logged": self.logged._asdict()}
+        estimated = None if self.propensities is None else self.propensities.as_dict()
+        plain = vars(self) | {"logged": self.logged._asdict(), "propensities": estimated}
         return plain | {"estimates": [estimate.as_dict() for estimate in self.estimates]}
 
 
@@ -73,12 +78,15 @@ class _Comparison(NamedTuple):
         expected: float32 (B,), the reward model's mean over its draws.
         cluster_matches: float64 (B,), the share that shows an item of the same cluster.
         unsupported: int64 (m,), the rounds in which all show items that are never logged.
+        thin: float64 (B,), the share of its draws that show what, by estimated propensities, less
+            than one round of the log would.
     """
 
     matches: Tensor
     expected: Tensor
     cluster_matches: Tensor
     unsupported: Tensor
+    thin: Tensor
 
 
 class OffPolicyEvaluator:
@@ -89,12 +97,14 @@ class OffPolicyEvaluator:
         num_clusters: C of ``mips``, from 1 to the number of items N; ``None``: √N, rounded.
         seed: integer in [0, 2**63) of the models, the clusters and what policies draw.
         folds: ≥ 2 of the cross-fitting.
+        estimate: whether to estimate the propensities, in place of those of the log if it has any.
         progress: whether to show rates and time left on a terminal.
 
     Attributes:
         log: the rounds.
         num_clusters: C.
         clusters: int64 (N,), the cluster of each item, in [0, C).
+        estimated: the propensities that were estimated, or ``None``.
 
     Raises:
         ValueError: an argument is out of its range, or there are fewer rounds than folds.
@@ -107,6 +117,7 @@ class OffPolicyEvaluator:
         num_clusters: int | None = None,
         seed: int = 0,
         folds: int = 2,
+        estimate: bool = False,
         progress: bool = False,
     ) -> None:
         num_items = len(log.embeddings)
@@ -122,7 +133,9 @@ class OffPolicyEvaluator:
         self._shown_clusters = self.clusters[log.items]
         self._fit_models(folds)
         self._observed = host(log.rewards)
-        self._propensities = None if log.propensities is None else host(log.propensities)
+        self.estimated = estimate_propensities(log, seed=seed, folds=folds) if estimate else None
+        propensities = self.estimated.values if self.estimated else log.propensities
+        self._propensities = None if propensities is None else host(propensities)
         self._logged_items = torch.bincount(log.items, minlength=num_items) > 0
         self._logged_clusters = torch.bincount(self._shown_clusters, minlength=num_clusters) > 0
 
@@ -180,6 +193,7 @@ class OffPolicyEvaluator:
             r_squared=r_squared(self._observed, self._predicted),
             rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
             unlogged_items=terms.items.examples,
+            propensities=self.estimated,
         )
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
@@ -218,6 +232,7 @@ class OffPolicyEvaluator:
             clusters=Support.of("cluster", cluster_shares, self._logged_clusters, names),
             nothing_shown=float(shares[0]),
             reward_range=log.bounds,
+            thin=float(compared.thin.mean()) if self.estimated else None,
         )
 
     def _compare(self, items: Tensor, rows: slice, rounds: Tensor) -> _Comparison:
@@ -237,7 +252,20 @@ class OffPolicyEvaluator:
             expected=torch.where(any_item, predicted.view(items.shape), 0.0).mean(dim=1),
             cluster_matches=_share(same_cluster & any_item),
             unsupported=rounds[unsupported.cpu()],
+            thin=_share(self._thin(known, rows, rounds) & any_item),
         )
+
+    def _thin(self, items: Tensor, rows: slice, rounds: Tensor) -> Tensor:
+        """Whether the logger shows items (B, K) less than once in the log, by estimates."""
+        if self.estimated is None:
+            return torch.zeros_like(items, dtype=torch.bool)
+        num_draws = items.shape[1]
+        chances = self.estimated.models.predict(
+            rounds.repeat_interleave(num_draws),
+            self.log.contexts[rows].repeat_interleave(num_draws, dim=0),
+            items.flatten(),
+        )
+        return (chances * len(self.log) < 1.0).view(items.shape) & self._logged_items[items]
 
     def _drawing(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
         """From contexts (B, o) to the items, int64 (B, max(1, K)), that the policy shows."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,8 @@ MAX_PASSES = 20
 LEARNING_RATE = 3e-3
 """The learning rate of Adam, by default."""
 
-_BATCH_SIZE = 512
+BATCH_SIZE = 512
+"""Rounds of a step."""
 _WIDTH = 128
 
 
@@ -63,7 +66,7 @@ class RewardModel:
             return error.square().mean()
 
         width = contexts.shape[1] + embeddings.shape[1]
-        self._network = _fitted(width, 1, loss, contexts, seed, steps, learning_rate)
+        self._network = fitted(width, 1, loss, contexts, seed, steps, learning_rate)
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, vectors: Tensor) -> Tensor:
@@ -100,7 +103,7 @@ class ClusterModel:
             logits = network(self._standard(contexts[rows]))
             return nn.functional.cross_entropy(logits, clusters[rows])
 
-        self._network = _fitted(contexts.shape[1], num_clusters, loss, contexts, seed, steps)
+        self._network = fitted(contexts.shape[1], num_clusters, loss, contexts, seed, steps)
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, clusters: Tensor) -> Tensor:
@@ -109,7 +112,17 @@ class ClusterModel:
         return shares.gather(1, clusters.unsqueeze(1)).squeeze(1)
 
 
-class CrossFitted:
+class Model(Protocol):
+    """What predicts a number for something shown in a context."""
+
+    def predict(self, contexts: Tensor, shown: Tensor, /) -> Tensor:
+        """Predictions (B,) for contexts (B, o) and what is shown in each, (B, …)."""
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class CrossFitted(Generic[ModelT]):
     """Models that are each fitted without one fold of the rounds, to predict that fold.
 
     Args:
@@ -123,7 +136,7 @@ class CrossFitted:
 
     def __init__(
         self,
-        fit: Callable[[Tensor], RewardModel | ClusterModel],
+        fit: Callable[[Tensor], ModelT],
         num_rounds: int,
         folds: int = 2,
     ) -> None:
@@ -132,18 +145,23 @@ class CrossFitted:
         self.models = [fit((fold != number).nonzero().squeeze(1)) for number in range(folds)]
 
     def predict(self, rounds: Tensor, contexts: Tensor, shown: Tensor) -> Tensor:
-        """Predictions float32 (B,) for rounds int64 (B,), by the models that have not seen them.
+        """Predictions (B,) for rounds int64 (B,), by the models that have not seen them.
 
-        ``contexts`` and ``shown`` (vectors or clusters) are as the models' ``predict`` takes them.
+        ``contexts`` and ``shown`` (vectors, clusters or items) are as the models' ``predict`` takes
+        them, and the type is that of what it returns.
         """
-        predicted = torch.empty(len(rounds), device=contexts.device)
-        for number, model in enumerate(self.models):
-            fold = rounds % len(self.models) == number
-            predicted[fold] = model.predict(contexts[fold], shown[fold])
+        folds = [rounds % len(self.models) == number for number in range(len(self.models))]
+        parts = [
+            model.predict(contexts[fold], shown[fold])
+            for model, fold in zip(self.models, folds, strict=True)
+        ]
+        predicted = torch.empty(len(rounds), device=contexts.device, dtype=parts[0].dtype)
+        for part, fold in zip(parts, folds, strict=True):
+            predicted[fold] = part
         return predicted
 
 
-def _fitted(
+def fitted(
     inputs: int,
     outputs: int,
     loss: Callable[[nn.Module, Tensor], Tensor],
@@ -151,24 +169,34 @@ def _fitted(
     seed: int,
     steps: int | None,
     learning_rate: float = LEARNING_RATE,
+    hidden: int = 2,
 ) -> nn.Module:
-    """A network of two hidden layers, after ``steps`` steps of Adam on rows of ``data``."""
+    """A network of hidden layers, after ``steps`` steps of Adam on rows of ``data``.
+
+    Args:
+        inputs: how many numbers go in.
+        outputs: how many come out.
+        loss: of the network on rows of the data, int64 (B,).
+        data: (n, …), n ≥ 1, whose device the network is on.
+        seed: of initialisation and order.
+        steps: as of :class:`RewardModel`.
+        learning_rate: as of it.
+        hidden: layers of 128 units; 0 for a linear model.
+    """
     if steps is None:
-        steps = min(MAX_STEPS, math.ceil(MAX_PASSES * len(data) / _BATCH_SIZE))
+        steps = min(MAX_STEPS, math.ceil(MAX_PASSES * len(data) / BATCH_SIZE))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = nn.Sequential(
-            nn.Linear(inputs, _WIDTH),
-            nn.ReLU(),
-            nn.Linear(_WIDTH, _WIDTH),
-            nn.ReLU(),
-            nn.Linear(_WIDTH, outputs),
-        ).to(data.device)
+        widths = [inputs, *[_WIDTH] * hidden]
+        layers: list[nn.Module] = []
+        for wide, following in itertools.pairwise(widths):
+            layers += [nn.Linear(wide, following), nn.ReLU()]
+        network = nn.Sequential(*layers, nn.Linear(widths[-1], outputs)).to(data.device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     with threads(1):  # networks this small gain nothing from more, and wait for them
         for _ in range(steps):
-            rows = torch.randint(len(data), (_BATCH_SIZE,), generator=generator).to(data.device)
+            rows = torch.randint(len(data), (BATCH_SIZE,), generator=generator).to(data.device)
             error = loss(network, rows)
             optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]

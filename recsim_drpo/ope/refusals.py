@@ -130,6 +130,23 @@ def weights_refusal(
     return None
 
 
+def overlap_refusal(thin: float | None, num_rounds: int) -> str | None:
+    """Why propensities that were estimated cannot carry a policy, or ``None``.
+
+    Args:
+        thin: share of the policy's probability where they expect less than one such round in the
+            log; ``None`` where propensities were logged.
+        num_rounds: n.
+    """
+    if thin is None or thin <= MAX_UNSUPPORTED:
+        return None
+    return (
+        f"overlap is missing: {thin:.1%} of the policy's probability is where the logger, by the "
+        f"estimated propensities, shows its item less than once in {num_rounds:,} rounds; at most "
+        f"{MAX_UNSUPPORTED:.0%} may be"
+    )
+
+
 def rewarded_refusal(rewards: ArrayLike, weights: ArrayLike) -> str | None:
     """Why too few rewards, such as clicks, speak of a policy, or ``None``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
     for policy, evaluation in results.items():
         refused: dict[str, list[str]] = {}
         for estimate in evaluation.estimates:
-            rows.append([policy, estimate.estimator, *_cells(estimate)])
+            rows.append([policy, _name(estimate), *_cells(estimate)])
             if estimate.refusal is not None:
                 refused.setdefault(estimate.refusal, []).append(estimate.estimator)
         lines += [
@@ -55,7 +56,7 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
         "weight."
     )
     lines += [f"- {note}" for note in notes]
-    parts = [markdown_table(header, rows), about, "\n".join(lines)]
+    parts = [markdown_table(header, rows), about, "\n".join(lines), _estimated(first)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -70,7 +71,7 @@ def save(folder: Path, results: Results, notes: Sequence[str] = ()) -> str | Non
     """
     plain = {policy: evaluation.as_dict() for policy, evaluation in results.items()}
     drawn = {"who logged": next(iter(results.values())).logged} | {
-        f"{policy}, {estimate.estimator}": estimate.value
+        f"{policy}, {_name(estimate)}": estimate.value
         for policy, evaluation in results.items()
         for estimate in evaluation.estimates
         if estimate.value is not None
@@ -84,6 +85,31 @@ def save(folder: Path, results: Results, notes: Sequence[str] = ()) -> str | Non
         except plots.PlotsMissingError as error:
             return str(error)
     return None
+
+
+def _name(estimate: OffPolicyEstimate) -> str:
+    return estimate.estimator + (", estimated p" if estimate.estimated_propensities else "")
+
+
+def _estimated(evaluation: OffPolicyEvaluation) -> str:
+    """What propensities that were not logged rest on: their calibration, and their weights."""
+    found = evaluation.propensities
+    if found is None:
+        return ""
+    text = (
+        "Propensities are estimated, by models that have not seen the round: right where the "
+        "logger chose by nothing that the log lacks. Weights of the policy that shows all logged "
+        f"items alike have mean {found.mean_weight} (1 where they are right), effective rounds "
+        f"{found.ess:,.0f}."
+    )
+    if found.apart is not None:
+        text += f" From those that were logged they are off by a factor {math.exp(found.apart):.2f}"
+        text += " in the mean of logarithms."
+    rows = [
+        [f"{line.low:g} to {line.high:g}", f"{line.expected:,.1f}", f"{line.shown:,}"]
+        for line in found.calibration
+    ]
+    return f"{text}\n\n{markdown_table(['estimated p', 'expected rounds', 'rounds'], rows)}"
 
 
 def _support(evaluation: OffPolicyEvaluation) -> str:

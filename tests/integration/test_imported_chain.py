@@ -170,6 +170,18 @@ def test_ope_on_an_imported_log(chain, minari_root, tmp_path, capsys):
     (found,) = json.loads((tmp_path / "ope/ope.json").read_text()).values()
     assert found["num_rounds"] == NUM_ROUNDS
     assert found["unlogged"] == 0.0
+    assert found["propensities"] is None
+
+    capsys.readouterr()
+    command = ["ope", chain, "--dataset", "shop/later-v0", "--estimate-propensities"]
+    assert run(*command, "--out", tmp_path / "estimated") == 0
+    told = capsys.readouterr().out
+    assert "ips, estimated p |" in told
+    assert "| expected rounds | rounds |" in told
+    (found,) = json.loads((tmp_path / "estimated/ope.json").read_text()).values()
+    # Logged uniformly at random over four items.
+    assert found["propensities"]["apart"] < 0.2
+    assert abs(found["propensities"]["mean_weight"]["value"] - 1.0) < 0.1
 
     path = minari_root / "shop/later-v0/columns.json"
     columns = json.loads(path.read_text())
