@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import minari
@@ -22,14 +23,21 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
+from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
 from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
-from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds, read_rounds
+from recsim_drpo.datasets.importing.counts import ImportStats, check_refused
+from recsim_drpo.datasets.importing.leaks import LeakCheck
+from recsim_drpo.datasets.importing.limits import MAX_REFUSED
+from recsim_drpo.datasets.importing.requests import SlateCheck
+from recsim_drpo.datasets.importing.rounds import REFUSED, RejectedRows, Rounds, read_rounds
+from recsim_drpo.datasets.importing.sorting import sorted_rounds
+from recsim_drpo.datasets.importing.summary import summary, write_card
 from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
+from recsim_drpo.datasets.importing.times import NAMES
 from recsim_drpo.datasets.items import ITEMS_FILE
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
 from recsim_drpo.datasets.staging import check_id, new_dataset
-from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import Embeddings, load_embeddings, load_item_ids
 
@@ -42,7 +50,6 @@ __all__ = [
     "is_imported",
 ]
 
-REFUSED = "refused.csv"
 _EXAMPLES = 3
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/import_log.py"
 
@@ -59,6 +66,8 @@ def import_log(
     vector_columns: str | None = None,
     input_format: str | None = None,
     escape: str | None = None,
+    max_refused: float = MAX_REFUSED,
+    replace: bool = False,
     notes: Sequence[str] = (),
     progress: bool = True,
 ) -> MinariDataset:
@@ -82,22 +91,28 @@ def import_log(
         input_format: of the log's files, see
             :func:`recsim_drpo.datasets.importing.table.open_log_table`.
         escape: of a log as CSV, likewise.
+        max_refused: share of the rows, in [0, 1], that may be refused; with more of them there is
+            an error and no dataset, for what is left may be another log than the one meant.
+        replace: take the place of a dataset of that id, in one step: whoever opens it finds the
+            former one or the new one, and an error leaves the former one.
         notes: what else the card should say of this log.
         progress: show rate and time left on a terminal.
 
     Returns:
-        the dataset. Contexts are float32, infos are ``item_id`` (int64, row of ``items.npz``),
-        ``propensity`` (float64) where it is known, and the columns kept. Its metadata has the
-        counts under ``"import"``.
+        the dataset. Contexts are float32; rewards are too, 0 to 1 over their range (see
+        :func:`.imported.reward_unit`); infos are ``item_id`` (int64, row of ``items.npz``),
+        ``propensity``, ``time``, ``position`` (float64) and ``request`` (int64) where they are
+        known, and the columns kept. Its metadata has the counts under ``"import"``.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: an id that Minari refuses or that exists, a column that is not there or has two
-            meanings, a damaged file, damaged vectors, or not one row that can be used.
+            meanings, a damaged file, damaged vectors, or more refused rows than that.
         OSError: the folder cannot be written or the disk is full; nothing is left.
         RuntimeError: another process is making this dataset.
     """
-    check_id(dataset_id)
+    check_id(dataset_id, replace=replace)
+    check_number("max_refused", max_refused, 0.0, 1.0)
     table = open_log_table(log, format=input_format, escape=escape)
     columns = expanded(columns, table)
     if isinstance(items, (str, Path)):
@@ -109,8 +124,9 @@ def import_log(
     if columns.dim == 0:
         raise ValueError(f"{table.path.name!r} has a header and no row with a category.")
     what = f"about {table.num_rows:,} rounds"
-    stats = _ImportStats(len(vectors), [*notes, *_equal_vectors(vectors, ids)])
-    with new_dataset(dataset_id, what, _bytes(table, columns, vectors)) as staging:
+    stats = ImportStats(len(vectors), columns.reward_unit, [*notes, *_equal_vectors(vectors, ids)])
+    needed = estimated_bytes(table, columns, vectors)
+    with new_dataset(dataset_id, what, needed, replace=replace) as staging:
         (staging / "data").mkdir()
         storage = MinariStorage.new(
             staging / "data",
@@ -118,22 +134,89 @@ def import_log(
             action_space=gym.spaces.Box(-1.0, 1.0, (vectors.shape[1],), np.float32),
             data_format="hdf5",
         )
-        with (staging / REFUSED).open("w", newline="", encoding="utf-8") as file:
-            rejected = RejectedRows(file, table.several)
-            rounds = read_rounds(table, columns, ids, rejected, progress)
-            for pack in _packs(rounds):
-                storage.update_episodes([_episode(pack, vectors)])
-                stats.add(pack)
-        stats.notes += table.notes
-        if stats.num_rounds == 0:
-            raise ValueError(_nothing_left(table, rejected, ids))
-        metadata = _metadata(dataset_id, table, columns, stats, rejected)
+        options = ImportOptions(max_refused, progress)
+        rejected = add_rounds(table, columns, catalogue, storage, staging / REFUSED, stats, options)
+        about = import_counts(table, columns, stats, rejected)
+        metadata = _metadata(dataset_id, about, stats)
         storage.update_metadata(metadata | {"catalogue_checksum": catalogue.checksum})
         np.savez(staging / ITEMS_FILE, embeddings=vectors, item_ids=ids)
         coding = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
         (staging / COLUMNS).write_text(coding, encoding="utf-8")
-        _write_card(staging, storage.metadata, columns, ids, stats, rejected)
+        write_card(staging, storage.metadata, columns, ids, stats, rejected)
     return minari.load_dataset(dataset_id)
+
+
+class ImportOptions(NamedTuple):
+    """How rows are read: the largest share that may be refused, and whether progress is shown."""
+
+    max_refused: float = MAX_REFUSED
+    progress: bool = True
+
+
+def add_rounds(
+    table: LogTable,
+    columns: Columns,
+    catalogue: Catalogue,
+    storage: MinariStorage,
+    refused: Path,
+    stats: ImportStats,
+    options: ImportOptions,
+) -> RejectedRows:
+    """Add the usable rows of a log to a dataset, and list the others in the file ``refused``.
+
+    Args:
+        table: the log.
+        columns: resolved, with their categories.
+        catalogue: the items.
+        storage: of the dataset, in a folder beside which there is room for rounds to be sorted.
+        refused: a file to be made, beside that folder.
+        stats: receives the rounds, and warnings about the log.
+        options: see :class:`ImportOptions`.
+
+    Raises:
+        ValueError: the file is damaged, too many rows were refused, or rows of a request are one
+            slate.
+    """
+    before = stats.num_rounds
+    leaks = LeakCheck(_dimensions(columns), len(columns.numbers), columns.time is not None)
+    slates = SlateCheck()
+    with ExitStack() as stack:
+        rejected = RejectedRows(
+            stack.enter_context(refused.open("w", newline="", encoding="utf-8")), table.several
+        )
+        rounds = read_rounds(table, columns, catalogue.item_ids, rejected, options.progress)
+        if columns.time is not None:
+            waiting = sorted_rounds(rounds, "time", refused.parent, ROUNDS_PER_EPISODE)
+            rounds = stack.enter_context(waiting)
+        for pack in _packs(rounds):
+            storage.update_episodes([_episode(pack, catalogue.embeddings)])
+            stats.add(pack)
+            leaks.add(pack["context"], pack["reward"])
+            if "request" in pack:
+                slates.add(pack["request"], pack["reward"])
+    imported = stats.num_rounds - before
+    name = table.path.name
+    check_refused(name, imported, rejected, catalogue.item_ids, options.max_refused)
+    slates.check(stats.rewards[0] < stats.rewards[1])
+    stats.notes += [*table.notes, *leaks.notes, *_untimed(table, columns)]
+    return rejected
+
+
+def _dimensions(columns: Columns) -> list[str]:
+    """Names of the dimensions of the context."""
+    one_hot = [f"{name}={value}" for name, values in columns.categories.items() for value in values]
+    return [*columns.numbers, *one_hot]
+
+
+def _untimed(table: LogTable, columns: Columns) -> list[str]:
+    """A note where a log seems to have a time that nobody told of; or none."""
+    times = [name for name in table.columns if name.lower() in NAMES]
+    if columns.time is not None or not times:
+        return []
+    return [
+        f"Column {times[0]!r} may be the time, but rows are in the order of the file: those held "
+        f"out, the last, may be earlier than those learnt from. Say --time {times[0]}."
+    ]
 
 
 def _packs(blocks: Iterator[Rounds]) -> Iterator[Rounds]:
@@ -174,40 +257,6 @@ def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
     )
 
 
-class _ImportStats:
-    """Counts of the imported rounds, for the card and the metadata.
-
-    Attributes:
-        num_rounds: rounds added.
-        notes: warnings about the log, for the card.
-        counts: int64 (N,), how often each item was shown.
-        reward: sum of the rewards.
-        propensities: the smallest and the largest.
-    """
-
-    def __init__(self, num_items: int, notes: Sequence[str]) -> None:
-        self.num_rounds = 0
-        self.notes = list(notes)
-        self.counts = np.zeros(num_items, dtype=np.int64)
-        self.reward = 0.0
-        self.propensities = [np.inf, -np.inf]
-
-    def add(self, pack: Rounds) -> None:
-        """Add the rounds of a pack."""
-        self.num_rounds += len(pack)
-        self.counts += np.bincount(pack["item_id"], minlength=len(self.counts))
-        self.reward += float(pack["reward"].sum(dtype=np.float64))
-        if "propensity" in pack:
-            low, high = self.propensities
-            column = pack["propensity"]
-            self.propensities = [min(low, float(column.min())), max(high, float(column.max()))]
-
-    @property
-    def mean_reward(self) -> float:
-        """Mean reward of the rounds."""
-        return self.reward / self.num_rounds
-
-
 def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]:
     """A note about items with equal vectors, of which decoding returns the first only; or none."""
     groups: dict[bytes, list[int]] = {}
@@ -226,51 +275,61 @@ def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]
     ]
 
 
-def _bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:
+def estimated_bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:
     """Estimated size of the dataset on the disk, in bytes."""
     row = 4 * (columns.dim + vectors.shape[1] + 1) + 2 + 8 * (2 + len(columns.keep))
+    row *= 1 if columns.time is None else 2  # rounds to be sorted wait on the disk
     return int(1.02 * table.num_rows * row) + vectors.nbytes + 16 * 2**20
 
 
-def _nothing_left(table: LogTable, rejected: RejectedRows, ids: NDArray[Any]) -> str:
-    if not rejected.counts:
-        return f"{table.path.name!r} has a header and no row."
-    reasons = "; ".join(
-        f"{count:,} × {reason} ({rejected.examples[reason][0]})"
-        for reason, count in rejected.counts.items()
-    )
-    return (
-        f"Not one row of {table.path.name!r} can be used: {reasons}. The items' ids are like "
-        f"{', '.join(repr(str(item_id)) for item_id in ids[:_EXAMPLES])}."
-    )
-
-
-def _metadata(
-    dataset_id: str, table: LogTable, columns: Columns, stats: _ImportStats, rejected: RejectedRows
+def import_counts(
+    table: LogTable, columns: Columns, stats: ImportStats, rejected: RejectedRows
 ) -> dict[str, Any]:
+    """``"import"`` of the metadata of a dataset into which one log was imported."""
+    return {
+        "file": table.path.name,
+        "rows": stats.num_rounds + rejected.total,
+        "imported": stats.num_rounds,
+        "refused": dict(rejected.counts),
+        "clipped": rejected.num_clipped,
+        "reward_range": list(columns.reward_range),
+        "rewards_found": list(rejected.rewards),
+        "notes": stats.notes,
+        "items": len(stats.counts),
+        **measured(columns, stats),
+    }
+
+
+def measured(columns: Columns, stats: ImportStats) -> dict[str, Any]:
+    """What ``"import"`` of the metadata has of all rounds together."""
+    return {
+        "items_shown": int((stats.counts > 0).sum()),
+        "rewards": list(stats.rewards),
+        "request": columns.request,
+        "time": None if columns.time is None else list(stats.times),
+        "propensities": None if columns.propensity is None else list(stats.propensities),
+    }
+
+
+def described(file: str, stats: ImportStats) -> dict[str, Any]:
+    """The metadata that change with the rounds: what they are, and their mean reward."""
+    return {
+        "algorithm_name": f"logged elsewhere, imported from {file}",
+        "description": f"{stats.num_rounds:,} rounds imported from {file!r}. {PACKING}",
+        "logged_mean_reward": stats.mean_reward,
+    }
+
+
+def _metadata(dataset_id: str, about: Mapping[str, Any], stats: ImportStats) -> dict[str, Any]:
     return {
         "dataset_id": dataset_id,
         "minari_version": version("minari"),
-        "algorithm_name": f"logged elsewhere, imported from {table.path.name}",
         "author": {"whoever logged it"},
         "code_permalink": _PERMALINK.format(version=version("recsim-drpo")),
-        "description": (
-            f"{stats.num_rounds:,} rounds imported from {table.path.name!r}. {PACKING}"
-        ),
+        **described(about["file"], stats),
         "requirements": [f"recsim-drpo>={version('recsim-drpo')}"],
         "packing": {"rounds_per_episode": ROUNDS_PER_EPISODE, "rule": PACKING},
-        "logged_mean_reward": stats.mean_reward,
-        "import": {
-            "file": table.path.name,
-            "rows": stats.num_rounds + rejected.total,
-            "imported": stats.num_rounds,
-            "refused": dict(rejected.counts),
-            "clipped": rejected.num_clipped,
-            "notes": stats.notes,
-            "items": len(stats.counts),
-            "items_shown": int((stats.counts > 0).sum()),
-            "propensities": None if columns.propensity is None else stats.propensities,
-        },
+        "import": about,
         "created_with": {
             "recsim_drpo": version("recsim-drpo"),
             "numpy": np.__version__,
@@ -281,68 +340,4 @@ def _metadata(
 
 def import_summary(dataset: MinariDataset) -> str:
     """Counts of the imported and of the rejected rows of the log, as Markdown."""
-    return _summary(dataset.storage.metadata["import"])
-
-
-def _summary(counts: Mapping[str, Any]) -> str:
-    rows = [["imported", f"{counts['imported']:,}"]]
-    rows += [[f"refused, {why}", f"{count:,}"] for why, count in counts["refused"].items()]
-    rows.append(["rows in all", f"{counts['rows']:,}"])
-    if counts["clipped"]:
-        rows.insert(1, ["of these with the reward clipped", f"{counts['clipped']:,}"])
-    return "\n\n".join(
-        [markdown_table(["rows of " + counts["file"], "count"], rows), *counts["notes"]]
-    )
-
-
-def _write_card(
-    folder: Path,
-    metadata: Mapping[str, Any],
-    columns: Columns,
-    ids: NDArray[Any],
-    stats: _ImportStats,
-    rejected: RejectedRows,
-) -> None:
-    """Write ``README.md``, the dataset card: rows imported and rejected, rounds and items."""
-    dataset_id = metadata["dataset_id"]
-    low, high = columns.reward_range
-    policy = {"refuse": "rows with another are refused", "clip": "others are clipped to it"}
-    if columns.propensity is None:
-        propensity = "Propensities are not known."
-    else:
-        least, most = stats.propensities
-        propensity = f"Propensities (`{columns.propensity}`) are from {least:.3g} to {most:.3g}."
-    order = np.argsort(-stats.counts, kind="stable")[:10]
-    total = stats.num_rounds
-    sections = [
-        f"# {dataset_id}",
-        str(metadata["description"]),
-        "```python\nimport recsim_drpo\n\n"
-        f'transitions = recsim_drpo.load_transitions("{dataset_id}", infos=["item_id"])\n```',
-        "No simulator is behind this log: it has no environment, no latent and no oracle reward.",
-        "## What became of the rows",
-        _summary(metadata["import"]),
-        *(
-            [f"Each refused row is in `{REFUSED}`. The first of each kind:"]
-            + ["\n".join(f"- {why}: {'; '.join(few)}" for why, few in rejected.examples.items())]
-            if rejected.counts
-            else []
-        ),
-        "## Rounds",
-        f"The context has {columns.dim} dimensions, the reward (`{columns.reward}`) lies in "
-        f"[{low:g}, {high:g}] ({policy[columns.outside]}) and is {stats.mean_reward:.6g} on "
-        f"average. {propensity}",
-        "## Items",
-        f"{int((stats.counts > 0).sum()):,} of {len(stats.counts):,} items were shown; the most "
-        "frequent:",
-        markdown_table(
-            ["item", "rounds", "share"],
-            [
-                [str(ids[row]), f"{stats.counts[row]:,}", f"{stats.counts[row] / total:.2%}"]
-                for row in order
-            ],
-        ),
-        f"`{ITEMS_FILE}` has `embeddings` and the file's own `item_ids`; `{COLUMNS}` codes another "
-        "log alike (`recsim-drpo import … --columns`).",
-    ]
-    (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return summary(dataset.storage.metadata["import"])

@@ -7,11 +7,10 @@ from typing import Any
 
 from minari import MinariDataset
 
-from recsim_drpo.datasets.importing.columns import read_columns
+from recsim_drpo.core.reward_unit import RewardUnit
+from recsim_drpo.datasets.importing.columns import COLUMNS as COLUMNS, read_columns
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.simulator.embeddings import Embeddings
-
-COLUMNS = "columns.json"
 
 
 def is_imported(dataset: MinariDataset) -> bool:
@@ -27,6 +26,28 @@ def imported_context(dataset: MinariDataset) -> dict[str, Any]:
     """
     columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
     return {name: columns[name] for name in ("numbers", "categories")}
+
+
+def reward_unit(dataset: MinariDataset) -> RewardUnit:
+    """The unit of a dataset's rewards: what 0 and 1 stand for in the log that it was imported from.
+
+    Where nothing is said of it, as in generated datasets and in those imported before there were
+    units, rewards are in their own.
+    """
+    low, high = dataset.storage.metadata.get("import", {}).get("reward_range", (0.0, 1.0))
+    return RewardUnit(low, high)
+
+
+def stored_range(dataset: MinariDataset) -> tuple[float, float]:
+    """The smallest and the largest reward that an imported dataset can hold, as they are stored.
+
+    That is 0 to 1, but of datasets imported before rewards had a unit: theirs is the log's own.
+    """
+    if "reward_range" in dataset.storage.metadata["import"]:
+        return 0.0, 1.0
+    columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
+    low, high = columns.get("reward_range", (0.0, 1.0))
+    return float(low), float(high)
 
 
 def imported_items(dataset: MinariDataset) -> Embeddings:

@@ -15,6 +15,8 @@ from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
 
+from recsim_drpo.core.files import exchange
+
 _STAGING = ".recsim-drpo"
 _ROOT = "MINARI_DATASETS_PATH"
 
@@ -33,8 +35,11 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             os.environ[_ROOT] = before
 
 
-def check_id(dataset_id: str) -> None:
-    """Raise ``ValueError`` unless a dataset of that id can be made: well-formed, and not there."""
+def check_id(dataset_id: str, *, replace: bool = False) -> None:
+    """Raise ``ValueError`` unless a dataset of that id can be made: well-formed, and not there.
+
+    With ``replace`` it may be there, if it is a dataset.
+    """
     try:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
@@ -42,15 +47,15 @@ def check_id(dataset_id: str) -> None:
             f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
             "digits, '-' and '_', a namespace of at least two."
         ) from error
-    _check_absent(dataset_id)
+    _check_absent(dataset_id, replace)
 
 
-def _check_absent(dataset_id: str) -> None:
+def _check_absent(dataset_id: str, replace: bool) -> None:
     path, root = get_dataset_path(dataset_id), get_dataset_path()
     for parent in path.parents:
         if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
             raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
-    if path.exists():
+    if path.exists() and not (replace and (path / "data").is_dir()):
         raise ValueError(
             f"There is a dataset {dataset_id!r} already; choose another version, or delete it with "
             f"minari.delete_dataset({dataset_id!r})."
@@ -58,13 +63,16 @@ def _check_absent(dataset_id: str) -> None:
 
 
 @contextmanager
-def new_dataset(dataset_id: str, what: str, needed: int) -> Iterator[Path]:
+def new_dataset(
+    dataset_id: str, what: str, needed: int, *, replace: bool = False
+) -> Iterator[Path]:
     """A folder to fill, which becomes the dataset if the block ends well and else is removed.
 
     Args:
         dataset_id: checked by :func:`check_id`.
         what: what is written, in words: "200,000 rounds".
         needed: estimated size of the dataset, in bytes.
+        replace: take the place of a dataset of that id, which stays until then.
 
     Raises:
         ValueError: there is a dataset of that id by now.
@@ -78,7 +86,7 @@ def new_dataset(dataset_id: str, what: str, needed: int) -> Iterator[Path]:
     try:
         staging.parent.mkdir(exist_ok=True)
         with filelock.FileLock(staging.with_name(f"{slug}.lock"), timeout=0):
-            _check_absent(dataset_id)
+            _check_absent(dataset_id, replace)
             shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
             try:
                 staging.mkdir()
@@ -124,4 +132,7 @@ def _publish(staging: Path, target: Path, dataset_id: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             create_namespace(namespace)
-    staging.rename(target)
+    if target.exists():
+        exchange(staging, target)
+    else:
+        staging.rename(target)

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.validation import check_number, unknown_name
 from recsim_drpo.datasets.importing.table import LogTable, progress_bar, texts
+
+COLUMNS = "columns.json"
+"""The file, beside an imported dataset, that has its columns."""
 
 OUTSIDE = ("refuse", "clip")
 """Known ways to treat a row whose reward is out of range."""
@@ -37,7 +41,13 @@ class Columns:
         propensity: probability with which the item was shown, given the context; ``None`` where it
             is not known.
         keep: columns of numbers to keep as info columns, float64.
-        reward_range: smallest and largest reward that there can be.
+        time: when a round was, a number or a timestamp: rounds are sorted by it, and it is kept as
+            the info column ``time``, float64 in seconds; ``None`` leaves rows in their order.
+        request: by which rows belong together, such as those of one page; kept as the info column
+            ``request``, int64 codes of its text; ``None``: each round stands alone.
+        position: where on the page the item was; kept as the info column ``position``, float64, NaN
+            where it is empty.
+        reward_range: smallest and largest reward that there can be; they are 0 and 1 to learning.
         outside: treatment of a row with another reward: ``"refuse"``, or ``"clip"`` to bring it
             to the nearer end; both are counted.
 
@@ -53,6 +63,9 @@ class Columns:
     keep: Sequence[str] = ()
     reward_range: Sequence[float] = (0.0, 1.0)
     outside: str = "refuse"
+    time: str | None = None
+    request: str | None = None
+    position: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("numbers", "keep"):
@@ -80,10 +93,21 @@ class Columns:
         return len(self.numbers) + sum(map(len, self.categories.values()))
 
     @property
+    def reward_unit(self) -> RewardUnit:
+        """The unit of the log's rewards."""
+        return RewardUnit(*self.reward_range)
+
+    @property
     def used(self) -> list[str]:
         """Every column that is read, once."""
         single = [self.item, self.reward, *([] if self.propensity is None else [self.propensity])]
+        single += [name for name in self.infos.values() if name is not None]
         return list(dict.fromkeys([*single, *self.numbers, *self.categories, *self.keep]))
+
+    @property
+    def infos(self) -> dict[str, str | None]:
+        """Info columns with a meaning, by the names that they get, and those of the log."""
+        return {"time": self.time, "request": self.request, "position": self.position}
 
 
 def read_columns(path: str | Path) -> dict[str, Any]:
@@ -130,8 +154,13 @@ def expanded(columns: Columns, table: LogTable) -> Columns:
                     f"Column {name!r} is the {meanings[name]} and {meaning}; give each one meaning."
                 )
             meanings[name] = meaning
+    for meaning, info in columns.infos.items():
+        if info is not None and info not in table.columns:
+            what = f"column of {table.path.name!r} for the {meaning}"
+            raise unknown_name(what, info, table.columns)
+    taken = {name for name, info in columns.infos.items() if info is not None}
     for name in keep:
-        if name in ("item_id", "propensity"):
+        if name in {"item_id", "propensity", *taken}:
             raise ValueError(
                 f"{name!r} cannot be kept: the dataset has an info column of that name."
             )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recsim_drpo.core.tables import Block
 from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.importing.requests import check_one_item, request_codes
 from recsim_drpo.datasets.importing.table import (
     LogTable,
     host,
@@ -19,9 +20,14 @@ from recsim_drpo.datasets.importing.table import (
     progress_bar,
     texts,
 )
+from recsim_drpo.datasets.importing.times import seconds
+
+REFUSED = "refused.csv"
+"""The file, beside an imported dataset, that lists the rows that were refused."""
 
 _SHOWN = 200
 _EXAMPLES = 3
+_UNKNOWN_ITEM = "no embedding of that id"
 
 
 class Rounds(dict[str, NDArray[Any]]):
@@ -42,6 +48,8 @@ class RejectedRows:
         counts: rows by reason.
         examples: the first few by reason, in words.
         num_clipped: rows that are used, with a reward brought into its range.
+        num_outside: such rows, used or not, whose reward is outside its range.
+        rewards: the smallest and the largest reward of rows with a known item, as in the log.
     """
 
     def __init__(self, file: IO[str], several: bool = False) -> None:
@@ -51,11 +59,25 @@ class RejectedRows:
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
         self.num_clipped = 0
+        self.num_outside = 0
+        self.rewards = (np.inf, -np.inf)
 
     @property
     def total(self) -> int:
         """Number of rejected rows."""
         return sum(self.counts.values())
+
+    @property
+    def num_unknown(self) -> int:
+        """Number of rows whose item has no embedding."""
+        return sum(n for why, n in self.counts.items() if why.endswith(_UNKNOWN_ITEM))
+
+    def add_rewards(self, rewards: NDArray[np.float64], outside: NDArray[np.bool_]) -> None:
+        """Note the rewards (n,) of a block, as they are in the log, and which are outside (n,)."""
+        self.num_outside += int(outside.sum())
+        if len(rewards):
+            low, high = self.rewards
+            self.rewards = min(low, float(rewards.min())), max(high, float(rewards.max()))
 
     def add(self, row: int, reason: str, value: str, file: str = "") -> None:
         """Reject a row of a file, numbered from 1 after the header."""
@@ -99,6 +121,26 @@ class _RowFilter:
         self.reject(~finite, column, "no finite number")
         return np.where(finite, values, 0.0)
 
+    def times(self, column: str) -> NDArray[np.float64]:
+        """A column as seconds; rows without a time are rejected, and have 0."""
+        cells = self._block.cells[column]
+        values = seconds(cells)
+        self.reject(missing(cells), column, "missing")
+        self.reject(~np.isfinite(values), column, "no time")
+        return np.where(np.isfinite(values), values, 0.0)
+
+    def infos(self, columns: Columns, file: str) -> dict[str, NDArray[Any]]:
+        """The info columns with a meaning; rows without a time are rejected."""
+        infos: dict[str, NDArray[Any]] = {}
+        if columns.time is not None:
+            infos["time"] = self.times(columns.time)
+        if columns.request is not None:
+            cells = self._block.cells[columns.request]
+            infos["request"] = request_codes(cells, self._block.rows, file)
+        if columns.position is not None:
+            infos["position"] = numbers(self._block.cells[columns.position])
+        return infos
+
     def positions(self, column: str, known: Any, why: str) -> NDArray[np.int64]:
         """Positions of the cells among ``known`` texts; rows without one are rejected, with -1."""
         from pyarrow import compute
@@ -139,11 +181,12 @@ def read_rounds(
     }
     with progress_bar(table, "import", progress) as bar:
         for block in table.blocks(columns.used):
+            check_one_item(block.cells[columns.item], columns.item)
             row_filter = _RowFilter(block)
             rounds: dict[str, NDArray[Any]] = {
-                "item_id": row_filter.positions(columns.item, known_ids, "no embedding of that id")
+                "item_id": row_filter.positions(columns.item, known_ids, _UNKNOWN_ITEM)
             }
-            rounds["reward"], clipped = _rewards(row_filter, columns)
+            rounds["reward"], outside = _rewards(row_filter, columns, rejected)
             if columns.propensity is not None:
                 rounds["propensity"] = _propensities(row_filter, columns.propensity)
             parts = [row_filter.numbers(name)[:, None] for name in columns.numbers]
@@ -151,23 +194,29 @@ def read_rounds(
                 codes = row_filter.positions(name, values, "none of its categories")
                 parts.append(codes[:, None] == np.arange(len(values)))
             rounds["context"] = np.concatenate(parts, axis=1, dtype=np.float32)
+            rounds |= row_filter.infos(columns, table.path.name)
             rounds |= {name: row_filter.numbers(name) for name in columns.keep}
             row_filter.report(rejected)
-            rejected.num_clipped += int(clipped[row_filter.kept].sum())
+            rejected.num_clipped += int(outside[row_filter.kept].sum())
             yield Rounds({name: values[row_filter.kept] for name, values in rounds.items()})
             bar.update(table.done - bar.n)
 
 
 def _rewards(
-    row_filter: _RowFilter, columns: Columns
+    row_filter: _RowFilter, columns: Columns, rejected: RejectedRows
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Rewards, and which of them had to be clipped."""
+    """Rewards (n,) as they are learnt from, and which of them were outside their range.
+
+    Those found are noted in ``rejected``.
+    """
     low, high = columns.reward_range
-    rewards = row_filter.numbers(columns.reward)
+    rewards, known = row_filter.numbers(columns.reward), row_filter.kept
     outside = (rewards < low) | (rewards > high)
+    rejected.add_rewards(rewards[known], outside[known])
     if columns.outside == "refuse":
         row_filter.reject(outside, columns.reward, f"outside [{low:g}, {high:g}]")
-    return np.clip(rewards, low, high).astype(np.float32), outside
+    learnt = columns.reward_unit.to_learn(np.clip(rewards, low, high))
+    return learnt.astype(np.float32), outside
 
 
 def _propensities(row_filter: _RowFilter, column: str) -> NDArray[np.float64]:

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Escape, Normalize, one_of
+from recsim_drpo.cli.arguments import Escape, Normalize, number, one_of
+from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 
 PRESETS = ("open-bandit",)
 LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
+_BESIDE_PRESET = ("time", "request")
 
 DatasetId = Annotated[
     str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example shop/clicks-v0.")
@@ -134,13 +136,65 @@ Keep = Annotated[
         show_default="none",
     ),
 ]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="COLUMN",
+        help="Seconds or timestamps: rounds are sorted by it, and the latest are held out.",
+        show_default="the rows' order",
+    ),
+]
+Request = Annotated[
+    str | None,
+    typer.Option(
+        "--request",
+        metavar="COLUMN",
+        help="Rows of one page or call, which belong together: a cluster in intervals.",
+        show_default="each row alone",
+    ),
+]
+Position = Annotated[
+    str | None,
+    typer.Option(
+        "--position",
+        metavar="COLUMN",
+        help="Place of the item on the page, kept beside the rounds.",
+        show_default="none",
+    ),
+]
 RewardRange = Annotated[
     tuple[float, float] | None,
     typer.Option(
         "--reward-range",
         metavar="LOW HIGH",
-        help="Smallest and largest reward that there can be.",
+        help="Smallest and largest reward that there can be: 0 and 1 to learning.",
         show_default="0 1",
+    ),
+]
+MaxRefused = Annotated[
+    float,
+    typer.Option(
+        "--max-refused",
+        parser=number,
+        metavar="SHARE",
+        help="Share of the rows that may be refused; with more there is an error, and no dataset.",
+    ),
+]
+Append = Annotated[
+    bool,
+    typer.Option(
+        "--append",
+        help="Add the rounds to the imported dataset of that id: its items, columns and coding.",
+        show_default="off",
+    ),
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace",
+        help="Take the place of the dataset of that id, in one step.",
+        show_default="off",
     ),
 ]
 ClipRewards = Annotated[
@@ -170,42 +224,58 @@ def import_(
     numbers: Numbers = None,
     categories: Categories = None,
     keep: Keep = None,
+    time: Time = None,
+    request: Request = None,
+    position: Position = None,
     reward_range: RewardRange = None,
     clip_rewards: ClipRewards = False,
     input_format: InputFormat = None,
     escape: Escape = None,
+    max_refused: MaxRefused = MAX_REFUSED,
+    append: Append = False,
+    replace: Replace = False,
 ) -> None:
     """Import a log of your own into a Minari dataset.
 
     What became of its rows is printed; those refused are listed in refused.csv.
     """
+    from recsim_drpo.datasets.append_log import append_log
     from recsim_drpo.datasets.import_log import import_log, import_summary
 
     if no_propensity and propensity is not None:
         raise ValueError("--propensity and --no-propensity exclude each other.")
     given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
     given |= {"numbers": numbers or None, "categories": categories or None, "keep": keep or None}
+    given |= {"time": time, "request": request, "position": position}
     given |= {"reward_range": reward_range and list(reward_range)}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {"propensity": None} if no_propensity else {}
     given |= {"outside": "clip"} if clip_rewards else {}
-    meaning, vectors, notes = _meaning(log, items, preset, columns, given)
-    dataset = import_log(
-        dataset_id,
-        log,
-        vectors,
-        meaning,
-        normalize=normalize,
-        item_ids=item_ids,
-        id_column=id_column,
-        vector_columns=vector_columns,
-        input_format=input_format,
-        escape=escape,
-        notes=notes,
-    )
+    of_log: dict[str, Any] = {"input_format": input_format, "escape": escape}
+    of_items: dict[str, Any] = {"normalize": normalize, "item_ids": item_ids}
+    of_items |= {"id_column": id_column, "vector_columns": vector_columns}
+    if append:
+        others: dict[str, Any] = {"items": items, "preset": preset, "columns": columns}
+        others |= {"replace": replace, "no_propensity": no_propensity}
+        _check_append([name for name, value in {**given, **others, **of_items}.items() if value])
+        dataset = append_log(dataset_id, log, max_refused=max_refused, **of_log)
+    else:
+        meaning, vectors, notes = _meaning(log, items, preset, columns, given)
+        of_items |= {"max_refused": max_refused, "replace": replace, "notes": notes}
+        dataset = import_log(dataset_id, log, vectors, meaning, **of_log, **of_items)
     print(import_summary(dataset))
     folder = Path(dataset.spec.data_path).parent
     print(f"\n{dataset.total_steps:,} rounds in {folder}: README.md, refused.csv.")
+
+
+def _check_append(given: list[str]) -> None:
+    """Raise ``ValueError`` where ``--append`` is given what a dataset has already."""
+    if given:
+        options = (("clip-rewards" if name == "outside" else name) for name in given)
+        shown = ", ".join("--" + option.replace("_", "-") for option in options)
+        raise ValueError(
+            f"--append takes items, columns and coding from the dataset; leave out {shown}."
+        )
 
 
 def _meaning(
@@ -224,6 +294,8 @@ def _meaning(
         file: JSON file of columns.
         given: columns by option, which go before those of the file.
     """
+    from dataclasses import replace
+
     from recsim_drpo.core.validation import unknown_name
     from recsim_drpo.datasets.importing.columns import Columns, read_columns
     from recsim_drpo.datasets.importing.open_bandit import open_bandit
@@ -231,14 +303,16 @@ def _meaning(
     if preset is not None:
         if preset not in PRESETS:
             raise unknown_name("preset", preset, PRESETS)
-        if given or file is not None:
+        others = [name for name in given if name not in _BESIDE_PRESET]
+        if others or file is not None:
             raise ValueError(
                 f"--preset {preset} says what the columns mean; leave out "
-                f"{', '.join(f'--{name}' for name in given) or '--columns'}."
+                f"{', '.join(f'--{name}' for name in others) or '--columns'}."
             )
         if len(log) > 1:
             raise ValueError(f"--preset {preset} takes one log; {len(log)} are named.")
-        return open_bandit(log[0], items)
+        known, vectors, notes = open_bandit(log[0], items)
+        return replace(known, **given), vectors, notes
     if items is None:
         raise ValueError("--items is needed: a file of item vectors with their ids.")
     from_file = {} if file is None else read_columns(file)

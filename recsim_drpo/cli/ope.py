@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, integer, run_folders
+from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, integer, number, run_folders
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -50,6 +50,16 @@ Estimate = Annotated[
         show_default="off",
     ),
 ]
+HeldOut = Annotated[
+    float | None,
+    typer.Option(
+        "--held-out",
+        parser=number,
+        metavar="SHARE",
+        help="Only the rounds that train --held-out SHARE leaves out of an imported log.",
+        show_default="all rounds",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", parser=integer, help="Of models, clusters and draws.")]
 Out = Annotated[
     Path | None,
@@ -65,6 +75,7 @@ def ope(
     embeddings: Embeddings = None,
     normalize: Normalize = False,
     estimate_propensities: Estimate = False,
+    held_out: HeldOut = None,
     seed: Seed = 0,
     out: Out = None,
     device: Device = "cpu",
@@ -76,6 +87,7 @@ def ope(
     from recsim_drpo.ope import report
     from recsim_drpo.ope.evaluator import OffPolicyEvaluator
     from recsim_drpo.ope.logs import read_item_log
+    from recsim_drpo.ope.split import held_out_part
     from recsim_drpo.runs.folder import load_agent, load_config
 
     check_integer("--samples", samples, 0)
@@ -84,6 +96,8 @@ def ope(
     configs = {folder: load_config(folder) for folder in run_folders(runs)}
     logged = open_dataset(dataset)
     log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
+    if held_out is not None:
+        log = held_out_part(log, logged, held_out)
     _check_fit(configs, logged, log)
     notes = _catalogue_notes(configs, logged, log, embeddings)
     if log.propensities is None and not estimate_propensities:
@@ -98,10 +112,25 @@ def ope(
     results = {name: evaluator(agent, samples=samples) for name, agent in agents.items()}
     print(report.as_text(results, notes))
     for folder, config in configs.items():
-        if config["source"].get("dataset") == logged.id:
-            print(f"\n{folder.as_posix()} learnt from this very log: its value is overestimated.")
+        if problem := _learnt_from(config["source"], logged, held_out):
+            print(f"\n{folder.as_posix()} {problem}")
     if out is not None and (problem := report.save(out, results, notes)):
         print(problem)
+
+
+def _learnt_from(
+    source: Mapping[str, Any], dataset: MinariDataset, held_out: float | None
+) -> str | None:
+    """Why a run's value is overestimated by a log, or ``None`` where it has not learnt from it."""
+    if source.get("dataset") != dataset.id:
+        return None
+    kept, rounds = source.get("held_out") or 0.0, source.get("num_rounds")
+    if held_out is not None and held_out <= kept and rounds == int(dataset.total_steps):
+        return None
+    rest = ""
+    if kept and rounds == int(dataset.total_steps):
+        rest = f" All but its last rounds, that is: --held-out {kept:g} is those."
+    return f"learnt from this very log: its value is overestimated.{rest}"
 
 
 def _check_fit(

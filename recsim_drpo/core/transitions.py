@@ -171,6 +171,17 @@ class Transitions:
             {name: select(column, flat) for name, column in self._infos.items()},
         )
 
+    def part(self, indices: Tensor, infos: Sequence[str]) -> Transitions:
+        """The transitions with these indices, int64 (m,), and info columns; observations shared."""
+        return Transitions(
+            self._observations,
+            self._rows[indices],
+            self._actions[indices],
+            self._rewards[indices],
+            self._terminations[indices],
+            {name: self._infos[name][indices] for name in infos},
+        )
+
     def first(self, count: int, infos: Sequence[str]) -> Transitions:
         """The first ``count`` transitions with these info columns; observations are shared."""
         return Transitions(

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.ope.formulas import (
     Floats as Floats,
     direct_method as direct_method,
@@ -98,6 +99,11 @@ class OffPolicyEstimate:
     rewarded: int | None = None
     matched: int | None = None
     estimated_propensities: bool = False
+
+    def told_in(self, unit: RewardUnit) -> OffPolicyEstimate:
+        """The same estimate, of rewards as they are learnt from, with its value in a log's unit."""
+        value = None if self.value is None else self.value.mapped(unit.to_tell)
+        return replace(self, value=value)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""

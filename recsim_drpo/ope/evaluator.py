@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policy, actions_of, check_acts, checked_actions
 from recsim_drpo.core.random_policies import restarted
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
@@ -50,6 +51,7 @@ class OffPolicyEvaluation:
             policy's probability that is on each.
         propensities: diagnostics of the log's propensities where they were estimated, else
             ``None``.
+        unit: of the rewards, in which values are told.
     """
 
     estimates: tuple[OffPolicyEstimate, ...]
@@ -62,11 +64,13 @@ class OffPolicyEvaluation:
     rewarded: int = 0
     unlogged_items: Sequence[tuple[int | str, float]] = ()
     propensities: EstimatedPropensities | None = None
+    unit: RewardUnit = field(default_factory=RewardUnit)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
         estimated = None if self.propensities is None else self.propensities.as_dict()
         plain = vars(self) | {"logged": self.logged._asdict(), "propensities": estimated}
+        plain |= {"unit": asdict(self.unit)}
         return plain | {"estimates": [estimate.as_dict() for estimate in self.estimates]}
 
 
@@ -185,7 +189,9 @@ class OffPolicyEvaluator:
         terms = self.terms(policy, samples=samples)
         return OffPolicyEvaluation(
             estimates=self.estimates(terms),
-            logged=mean_reward(self._observed, reward_range=self.log.bounds),
+            logged=mean_reward(self._observed, reward_range=self.log.bounds).mapped(
+                self.log.unit.to_tell
+            ),
             num_rounds=len(self.log),
             samples=samples,
             unlogged=terms.items.missing,
@@ -194,16 +200,24 @@ class OffPolicyEvaluator:
             rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
             unlogged_items=terms.items.examples,
             propensities=self.estimated,
+            unit=self.log.unit,
         )
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
-        """The estimate of every estimator; ``refuse=False`` has them answer in any case."""
+        """The estimate of every estimator, in the log's own unit.
+
+        ``refuse=False`` has them answer in any case.
+        """
         return tuple(
-            estimator.estimate(terms, refuse=refuse) for estimator in ESTIMATORS_BY_NAME.values()
+            estimator.estimate(terms, refuse=refuse).told_in(self.log.unit)
+            for estimator in ESTIMATORS_BY_NAME.values()
         )
 
     def terms(self, policy: Policy, *, samples: int = 0) -> Terms:
-        """The numbers that estimators read of a policy; arguments and errors as of a call."""
+        """The numbers that estimators read of a policy, its rewards as they are learnt from.
+
+        Arguments and errors as of a call.
+        """
         check_integer("samples", samples, 0)
         draw = self._drawing(policy, samples)
         log = self.log

@@ -47,10 +47,17 @@ def ips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = 
     return log_interval(mean_interval(w * r), reward_range)
 
 
-def snips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
+def snips(
+    rewards: ArrayLike,
+    weights: ArrayLike,
+    *,
+    reward_range: Range | None = None,
+    clusters: ArrayLike | None = None,
+) -> Estimate:
     r"""Self-normalised inverse propensity scoring, :math:`\sum_n w_n r_n / \sum_n w_n`.
 
-    With weights of clusters it is the marginalised kind. Arguments and errors as of :func:`ips`;
+    With weights of clusters of items it is the marginalised kind. Rounds of one of the ``clusters``
+    (n,), such as a request, may depend on each other. Other arguments and errors as of :func:`ips`;
     NaN where all weights are 0. Source: Swaminathan and Joachims, 2015.
     """
     r, w = _checked(rewards=rewards, weights=weights)
@@ -58,7 +65,7 @@ def snips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None 
     if mean == 0:
         return _NO_ANSWER
     # Scaled to mean 1, so that weights of any size are no rounding.
-    normal = ratio_interval(w / mean * r, w / mean)
+    normal = ratio_interval(w / mean * r, w / mean, clusters)
     return logit_interval(normal, reward_range, effective_sample_size(w))
 
 

@@ -1,4 +1,4 @@
-"""The value of a policy by the last rounds of an imported log, which it was not trained on.
+"""The value of a policy by the latest rounds of an imported log, which it was not trained on.
 
 No simulator is behind such a log, so all that is known is what was logged. A policy decodes to one
 item for each context; the rounds in which the log happens to show that item, weighted by 1 /
@@ -11,23 +11,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 from minari import MinariDataset
 from torch import Tensor
 
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
-from recsim_drpo.datasets.imported import is_imported
+from recsim_drpo.datasets.imported import is_imported, reward_unit
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.formulas import effective_sample_size, snips
+from recsim_drpo.ope.split import ordering_infos, split_rounds
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.decoder import ExactDecoder, decode
 from recsim_drpo.training.config import HELD_OUT_SHARE
+
+_AS_IT_IS = RewardUnit()
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,11 @@ class HeldOut:
     """The value of a policy by held-out rounds, and how many of them speak of it.
 
     Attributes:
-        value: mean reward, estimated by the rounds that match; its interval, by the delta method
-            and in the range of the rewards held out, means little below ten of them. NaN where
-            there is no match, or where the log has no propensities.
+        value: mean reward, in the log's own unit, estimated by the rounds that match; its interval,
+            by the delta method and in the range of the rewards held out, means little below ten of
+            them. NaN where there is no match, or where the log has no propensities.
         matches: rounds in which the log shows the policy's item.
-        reward: sum of the rewards in them: of clicks, their number.
+        reward: sum of the rewards in them, in that unit: of clicks, their number.
         effective: effective number of them, (Σ w)² / Σ w²; NaN as ``value``.
         nonfinite_share: share of actions with a NaN or infinite component: they match nothing.
         num_rounds: rounds held out.
@@ -66,12 +70,15 @@ class LogEvaluator:
     """Held-out rounds to measure any number of policies on.
 
     Args:
-        rounds: infos ``item_id`` and, if it is known, ``propensity`` among them.
+        rounds: infos ``item_id`` and, if they are known, ``propensity`` and ``request`` among them;
+            rounds of a request are one cluster in the interval.
         embeddings: float32 (N, d) of the items that actions decode to, on the rounds' device.
+        unit: of the log's rewards; those of the rounds are as they are learnt from.
     """
 
-    def __init__(self, rounds: Batch, embeddings: Tensor) -> None:
+    def __init__(self, rounds: Batch, embeddings: Tensor, unit: RewardUnit = _AS_IT_IS) -> None:
         self._rounds = rounds
+        self._unit = unit
         self._dim = embeddings.shape[1]
         self._decoder = ExactDecoder(embeddings)
         paid = rounds.rewards
@@ -108,12 +115,16 @@ class LogEvaluator:
         value, effective = Estimate(math.nan, math.nan, math.nan), math.nan
         if "propensity" in infos and bool(match.any()):
             weights = (match / infos["propensity"]).cpu()
-            value = snips(self._rounds.rewards.cpu(), weights, reward_range=self._range)
+            requests = infos["request"].cpu() if "request" in infos else None
+            value = snips(
+                self._rounds.rewards.cpu(), weights, reward_range=self._range, clusters=requests
+            ).mapped(self._unit.to_tell)
             effective = effective_sample_size(weights)
+        matches = int(match.sum())
         return HeldOut(
             value,
-            int(match.sum()),
-            float(self._rounds.rewards[match].sum()),
+            matches,
+            self._unit.low * matches + self._unit.span * float(self._rounds.rewards[match].sum()),
             effective,
             float((items < 0).to(torch.float64).mean()),
             len(items),
@@ -127,12 +138,14 @@ def load_and_hold_out(
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",
 ) -> tuple[Transitions, LogEvaluator | None]:
-    """An imported log without its last rounds, and the evaluator of policies on those.
+    """An imported log without its latest rounds, and the evaluator of policies on those.
+
+    By :func:`.split.split_rounds`: the latest where the log has times, else the last.
 
     Args:
         dataset: made by ``recsim-drpo import``.
-        share: of the rounds, in [0, 1), held out: the last, since a policy meets what comes later.
-            With 0 there is no evaluator.
+        share: of the rounds, in [0, 1), held out, since a policy meets what comes later. With 0
+            there is no evaluator.
         infos: info columns to bring along in the first part.
         device: where the tensors are to be.
 
@@ -147,15 +160,15 @@ def load_and_hold_out(
     if share == 0.0:
         return load_transitions(dataset, device=device, infos=infos), None
     known = dataset.storage.metadata["import"]["propensities"] is not None
-    needed = ["item_id", *(["propensity"] if known else [])]
+    needed = ["item_id", *(["propensity"] if known else []), *ordering_infos(dataset)]
     whole = load_transitions(dataset, device=device, infos=[*dict.fromkeys([*infos, *needed])])
-    first = len(whole) - round(share * len(whole))
-    if not 0 < first < len(whole):
-        raise ValueError(
-            f"held_out={share!r} of {len(whole):,} rounds leaves none to "
-            f"{'learn from' if first == 0 else 'hold out'}; choose another share."
-        )
-    last: Any = whole.take(torch.arange(first, len(whole), device=whole.device))
-    return whole.first(first, infos), LogEvaluator(
-        last, torch.from_numpy(items.embeddings).to(whole.device)
+    order = {name: whole.infos[name].cpu().numpy() for name in ordering_infos(dataset)}
+    learnt, last = split_rounds(len(whole), share, order.get("time"), order.get("request"))
+    held_out = whole.take(torch.from_numpy(last).to(whole.device))
+    if np.array_equal(learnt, np.arange(len(learnt))):
+        first = whole.first(len(learnt), infos)  # nothing is copied
+    else:
+        first = whole.part(torch.from_numpy(learnt).to(whole.device), infos)
+    return first, LogEvaluator(
+        held_out, torch.from_numpy(items.embeddings).to(whole.device), reward_unit(dataset)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from minari import EpisodeData, MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.datasets.imported import COLUMNS, is_imported
-from recsim_drpo.datasets.importing.columns import read_columns
+from recsim_drpo.datasets.imported import is_imported, reward_unit, stored_range
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
@@ -42,6 +42,7 @@ class ItemLog:
             that is not known, and the range that is seen has to do.
         num_gone: the last rows of ``embeddings`` that a policy cannot show: the log has them, the
             catalogue no longer.
+        unit: what rewards of 0 and 1 stand for, in which values are told.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -57,6 +58,7 @@ class ItemLog:
     item_ids: NDArray[np.generic]
     reward_range: tuple[float, float] | None = None
     num_gone: int = 0
+    unit: RewardUnit = field(default_factory=RewardUnit)
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -185,6 +187,7 @@ def read_item_log(
         catalogue.item_ids,
         _known_range(dataset, arrays["rewards"]),
         num_gone,
+        reward_unit(dataset),
     )
 
 
@@ -193,8 +196,7 @@ def _known_range(
 ) -> tuple[float, float] | None:
     """The range that the rewards of a dataset are known to have, by who made it."""
     if is_imported(dataset):
-        columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
-        low, high = columns.get("reward_range", _UNIT_RANGE)
+        low, high = stored_range(dataset)
     elif WorldSpec.of(dataset.spec.env_spec) is not None:
         low, high = _UNIT_RANGE
     else:

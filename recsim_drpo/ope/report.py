@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recsim_drpo.core.files import atomic_dir
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.ope.estimators import OffPolicyEstimate
 from recsim_drpo.ope.evaluator import OffPolicyEvaluation
 from recsim_drpo.ope.refusals import Support
@@ -33,12 +34,12 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
     ]
     rounds = f"{first.num_rounds:,}"
     counts = [f"{first.rewarded:,} of {rounds}", rounds, "1"]
-    rows = [["who logged", "mean", *_interval(first.logged), *counts]]
+    rows = [["who logged", "mean", *_interval(first.logged, first.unit), *counts]]
     lines = []
     for policy, evaluation in results.items():
         refused: dict[str, list[str]] = {}
         for estimate in evaluation.estimates:
-            rows.append([policy, _name(estimate), *_cells(estimate)])
+            rows.append([policy, _name(estimate), *_cells(estimate, first.unit)])
             if estimate.refusal is not None:
                 refused.setdefault(estimate.refusal, []).append(estimate.estimator)
         lines += [
@@ -116,12 +117,13 @@ def _support(evaluation: OffPolicyEvaluation) -> str:
     return str(Support("item", evaluation.unlogged, evaluation.unlogged_items))
 
 
-def _cells(estimate: OffPolicyEstimate) -> list[str]:
-    value = ["refused", ""] if estimate.value is None else _interval(estimate.value)
+def _cells(estimate: OffPolicyEstimate, unit: RewardUnit) -> list[str]:
+    value = ["refused", ""] if estimate.value is None else _interval(estimate.value, unit)
     largest = "" if estimate.largest_weight is None else f"{estimate.largest_weight:,.4g}"
     matches = "" if estimate.matched is None else f"{estimate.rewarded:,} of {estimate.matched:,}"
     return [*value, matches, f"{estimate.ess:,.0f}", largest]
 
 
-def _interval(value: Estimate) -> list[str]:
-    return [f"{value.value:.4f}", f"{value.low:.4f} to {value.high:.4f}"]
+def _interval(value: Estimate, unit: RewardUnit) -> list[str]:
+    middle, low, high = (f"{number:.{unit.decimals}f}" for number in value)
+    return [middle, f"{low} to {high}"]

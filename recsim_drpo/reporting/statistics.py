@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,32 +33,62 @@ class Estimate(NamedTuple):
         """The estimate of ``factor`` (positive) times the quantity."""
         return Estimate(*(factor * x for x in self))
 
+    def mapped(self, function: Callable[[float], float]) -> Estimate:
+        """The estimate of an increasing, affine function of the quantity."""
+        return Estimate(*(function(x) for x in self))
 
-def mean_interval(values: ArrayLike) -> Estimate:
+
+def mean_interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Estimate:
     """Mean of independent values with its normal 95 % interval, x̄ ± 1.96 s / √n.
 
     For many values (users). A single value has an interval of NaN.
+
+    Args:
+        values: (n,), n ≥ 1.
+        clusters: (n,), labels of any kind; values of one cluster (rows of a request) may depend on
+            each other, those of different ones do not. The standard error is then
+            √(G / (G - 1) Σ_g (Σ_(i in g) x_i - x̄)²) / n over the G clusters (Liang and Zeger,
+            1986), that of independent values where each is a cluster; NaN for a single cluster.
+
+    Raises:
+        ValueError: another number of labels than of values.
     """
     x = np.asarray(values, dtype=np.float64)
     mean = float(x.mean())
-    if x.size < 2:
-        return Estimate(mean, math.nan, math.nan)
-    half = _NORMAL_975 * float(x.std(ddof=1)) / math.sqrt(x.size)
+    if clusters is not None:
+        half = _NORMAL_975 * _clustered_error(x - mean, np.asarray(clusters))
+    elif x.size < 2:
+        half = math.nan
+    else:
+        half = _NORMAL_975 * float(x.std(ddof=1)) / math.sqrt(x.size)
     return Estimate(mean, mean - half, mean + half)
 
 
-def ratio_interval(numerators: ArrayLike, denominators: ArrayLike) -> Estimate:
+def _clustered_error(residuals: NDArray[np.float64], clusters: NDArray[Any]) -> float:
+    """The standard error of a mean, of residuals (n,) that depend on each other by cluster (n,)."""
+    if clusters.shape != residuals.shape:
+        raise ValueError(f"{clusters.shape} labels of clusters for {residuals.shape} values.")
+    _, codes = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(codes, residuals)
+    if len(sums) < 2:
+        return math.nan
+    return math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / residuals.size
+
+
+def ratio_interval(
+    numerators: ArrayLike, denominators: ArrayLike, clusters: ArrayLike | None = None
+) -> Estimate:
     """Ratio of means Σa / Σb of paired values, 95 % interval by the delta method.
 
     The linearisation of ā / b̄ has the standard error of (a - (ā / b̄) b) / b̄. NaN where b̄ is 0, to
-    1e-7.
+    1e-7. Pairs of one of the ``clusters`` may depend on each other, as of :func:`mean_interval`.
     """
     a = np.asarray(numerators, dtype=np.float64)
     b = np.asarray(denominators, dtype=np.float64)
     if abs(b.mean()) < _NOTHING:
         return Estimate(math.nan, math.nan, math.nan)
     ratio = float(a.mean() / b.mean())
-    residual = mean_interval((a - ratio * b) / b.mean())
+    residual = mean_interval((a - ratio * b) / b.mean(), clusters)
     half = residual.high - residual.value
     return Estimate(ratio, ratio - half, ratio + half)
 

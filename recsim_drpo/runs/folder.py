@@ -20,7 +20,7 @@ from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.core.provenance import versions
-from recsim_drpo.datasets.imported import imported_context, is_imported
+from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
 from recsim_drpo.reporting import plots
 from recsim_drpo.runs.checkpoints import load_state, save_state
 from recsim_drpo.training.config import TrainingConfig
@@ -49,9 +49,7 @@ _README = """# {title}
 | `{history}` | metrics by step; `ecpm`, `return`: validation users; `held_out_*`: held-out rounds |
 | `learning_curve.png` | the same, drawn (where matplotlib is installed) |
 
-```
-recsim-drpo evaluate THIS_FOLDER
-```
+{commands}
 
 ```python
 from recsim_drpo.runs import load_agent
@@ -74,7 +72,14 @@ def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
         "weights": metadata.get("weights"),
         "logging_config": metadata.get("logging_config"),
     }
-    return source | ({"context": imported_context(dataset)} if is_imported(dataset) else {})
+    if not is_imported(dataset):
+        return source
+    unit = reward_unit(dataset)
+    return source | {
+        "context": imported_context(dataset),
+        "num_rounds": int(dataset.total_steps),
+        "reward_range": [unit.low, unit.high],
+    }
 
 
 def save_run(
@@ -131,6 +136,7 @@ def save_run(
             dataset=source.get("dataset", "?"),
             steps=training["steps"],
             remarks=_remarks(source),
+            commands=_commands(source),
             batch_size=training["batch_size"],
             seed=training["seed"],
             checkpoint=CHECKPOINT,
@@ -218,6 +224,30 @@ def _remarks(source: Mapping[str, Any]) -> str:
     if step is not None:
         remarks += f"\nIt diverged at step {step:,} and is as it was before."
     return remarks
+
+
+def _commands(source: Mapping[str, Any]) -> str:
+    """The commands that work for a run on such a log, as Markdown."""
+    if source.get("context"):
+        lines = [
+            "recsim-drpo ope THIS_FOLDER --dataset LATER_LOG",
+            "recsim-drpo recommend THIS_FOLDER -k 1 --contexts USERS.csv --out TOP.csv",
+            "recsim-drpo export THIS_FOLDER --out EXPORTED",
+        ]
+        if share := source.get("held_out"):
+            its_own = f"--dataset {source.get('dataset')} --held-out {share:g}"
+            lines.insert(0, f"recsim-drpo ope THIS_FOLDER {its_own}")
+        before = (
+            "There is no simulator behind its log: what it is worth the rounds held out tell, and "
+            "a later log, imported with the `columns.json` of its dataset.\n\n"
+        )
+    elif all(source.get(key) is not None for key in ("env_spec", "weights", "logging_config")):
+        before, lines = "", ["recsim-drpo evaluate THIS_FOLDER"]
+    else:
+        before = "Of its log no environment of this package is known to measure it in.\n\n"
+        recommend = "recsim-drpo recommend THIS_FOLDER -k 1 --contexts USERS.csv --out TOP.csv"
+        lines = [f"{recommend} --embeddings ITEMS.npy"]
+    return f"{before}```\n" + "\n".join(lines) + "\n```"
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:

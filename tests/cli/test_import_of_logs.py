@@ -43,6 +43,8 @@ def run(*arguments):
         (["--preset", "open-bandi"], "Did you mean 'open-bandit'"),
         (["--preset", "open-bandit", "--numbers", "x"], "leave out --numbers"),
         (["--preset", "open-bandit"], "no item context at"),
+        (["--preset", "open-bandit", "--time", "x", "--request", "x"], "no item context at"),
+        (["--preset", "open-bandit", "--position", "x"], "leave out --position"),
     ],
 )
 def test_bad_input_of_import_is_one_line(minari_root, log, capsys, arguments, message):
@@ -63,3 +65,16 @@ def test_columns_come_from_a_file_and_options_go_before_it(minari_root, log, tmp
     card = (minari_root / "own/log-v0/README.md").read_text()
     assert "Propensities are not known" in card
     assert "others are clipped" in card
+
+
+def test_a_mostly_refused_log_is_one_line_unless_it_is_allowed(minari_root, log, capsys):
+    items = log.with_name("items.npy")
+    log.write_text(log.read_text().replace(",1,0.333", ",3,0.333"))
+    command = ["import", "own/log-v0", log, "--items", items, "--numbers", "x"]
+    assert run(*command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "100 of 200 rows of 'log.csv' cannot be used" in line
+    assert "--reward-range 0 3" in line
+    assert not (minari_root / "own").exists()
+    assert run(*command, "--max-refused", "0.5") == 0
+    assert "All 100 rewards are 0" in capsys.readouterr().out

@@ -82,7 +82,8 @@ class Shop:
         path: Path, columns: Columns = COLUMNS, items: Any = ITEMS, **options: Any
     ) -> MinariDataset:
         """Import a log as own/log-v0."""
-        return import_log("own/log-v0", path, items, columns, progress=False, **options)
+        options = {"max_refused": 1.0, "progress": False, **options}
+        return import_log("own/log-v0", path, items, columns, **options)
 
     def rejected(self) -> list[tuple[str, ...]]:
         """The rows of refused.csv."""

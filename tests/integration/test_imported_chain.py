@@ -251,3 +251,19 @@ def test_ope_goes_on_when_the_catalogue_changes(chain, minari_root, tmp_path, ca
     )
     status, told = ope("shop/later-v0", "--embeddings", moved)
     assert (status, "embeddings are of another catalogue" in told.err) == (2, True)
+
+
+def commands_of(readme: Path) -> list[list[str]]:
+    """The words of the commands that a run's README tells, without the program's name."""
+    lines = readme.read_text(encoding="utf-8").splitlines()
+    return [line.split()[1:] for line in lines if line.startswith("recsim-drpo ")]
+
+
+def test_the_commands_that_a_readme_tells_work(chain, tmp_path):
+    pytest.importorskip("onnxruntime")
+    commands = commands_of(chain / "README.md")
+    assert [words[0] for words in commands] == ["ope", "ope", "recommend", "export"]
+    here = {"THIS_FOLDER": str(chain), "LATER_LOG": "shop/later-v0", "USERS.csv": "later.csv"}
+    for words in commands:
+        assert run(*(here.get(word, word) for word in words)) == 0
+    assert {"TOP.csv", "EXPORTED"} <= {path.name for path in tmp_path.iterdir()}

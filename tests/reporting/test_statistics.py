@@ -28,6 +28,11 @@ def zipf_probabilities(num_items, exponent):
 # Estimate
 
 
+def test_estimate_of_an_affine_function():
+    estimate = Estimate(0.5, 0.25, 0.75).mapped(lambda x: 1.0 + 4.0 * x)
+    assert estimate == Estimate(3.0, 2.0, 4.0)
+
+
 def test_estimate_in_words_and_scaled():
     estimate = Estimate(0.12345, 0.1, 0.2)
     assert str(estimate) == "0.123 [0.100, 0.200]"
@@ -48,6 +53,51 @@ def test_mean_interval_is_scipys_normal_one():
     values = np.random.default_rng(0).exponential(size=500)
     low, high = stats.norm.interval(0.95, loc=values.mean(), scale=stats.sem(values))
     assert mean_interval(values) == pytest.approx((values.mean(), low, high), rel=1e-12)
+
+
+def test_clustered_interval_by_hand():
+    # Mean 3; residuals -2 -1 | 0 | 1 2: sums -3, 0, 3 of three clusters, of five values.
+    half = 1.959963984540054 * math.sqrt(3 / 2 * (9 + 0 + 9)) / 5
+    found = mean_interval([1, 2, 3, 4, 5], ["a", "a", "b", "c", "c"])
+    assert found == pytest.approx((3, 3 - half, 3 + half), rel=1e-12)
+    # 2 a / b is 2: residuals of the ratio are (a - 2 b) / 3.
+    half = 1.959963984540054 * math.sqrt(2 / 1 * 2 * (1 / 3) ** 2) / 3
+    found = ratio_interval([5, 4, 9], [3, 2, 4], [7, 7, 1])
+    assert found == pytest.approx((2, 2 - half, 2 + half), rel=1e-12)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=30), st.randoms())
+def test_clusters_of_one_are_independent_values_and_labels_are_names(values, random):
+    labels = list(range(len(values)))
+    random.shuffle(labels)
+    assert mean_interval(values, labels) == pytest.approx(mean_interval(values), abs=1e-9)
+    pairs = [label // 2 for label in labels]
+    if len(set(pairs)) > 1:
+        named = mean_interval(values, [f"request {label}" for label in pairs])
+        assert named == pytest.approx(mean_interval(values, pairs), abs=1e-9)
+
+
+def test_one_cluster_has_no_interval_and_labels_are_as_many_as_values():
+    found = mean_interval([1.0, 2.0, 3.0], [4, 4, 4])
+    assert found.value == 2.0
+    assert math.isnan(found.low)
+    with pytest.raises(ValueError, match=r"\(2,\) labels of clusters for \(3,\) values"):
+        mean_interval([1.0, 2.0, 3.0], [1, 2])
+
+
+def test_clustered_interval_covers_where_that_of_rounds_does_not():
+    generator = np.random.default_rng(3)
+    clustered, independent = 0, 0
+    for _ in range(600):
+        sizes = generator.integers(1, 8, size=150)
+        labels = np.repeat(np.arange(150), sizes)
+        shared = np.repeat(generator.normal(size=150), sizes)
+        values = shared + 0.5 * generator.normal(size=len(labels))
+        found, naive = mean_interval(values, labels), mean_interval(values)
+        clustered += found.low <= 0.0 <= found.high
+        independent += naive.low <= 0.0 <= naive.high
+    assert 540 <= clustered <= 590  # of 600: 0.95, less what 150 clusters are short of many
+    assert independent < 450
 
 
 def test_mean_interval_covers_as_often_as_it_says():

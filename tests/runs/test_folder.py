@@ -108,3 +108,23 @@ def test_missing_truncated_and_foreign_checkpoints(run, tmp_path):
         (folder / "config.json").write_text(text)
         with pytest.raises(ValueError, match="not the configuration of a run"):
             load_agent(folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "command", "other"),
+    [
+        (
+            {"env_spec": "{}", "weights": {}, "logging_config": {}},
+            "recsim-drpo evaluate THIS_FOLDER",
+            "recommend",
+        ),
+        ({"env_spec": None}, "recommend THIS_FOLDER -k 1 --contexts", "recsim-drpo evaluate"),
+        ({"context": {"numbers": ["x"]}}, "recsim-drpo ope THIS_FOLDER", "recsim-drpo evaluate"),
+    ],
+)
+def test_the_readme_tells_the_commands_that_its_source_allows(tmp_path, source, command, other):
+    training = {"steps": 0, "batch_size": 1, "seed": 0}
+    save_run(tmp_path / "run", fresh(), [], training, {"dataset": "t-v0", **source})
+    readme = (tmp_path / "run/README.md").read_text()
+    assert command in readme
+    assert other not in readme

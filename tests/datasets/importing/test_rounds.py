@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from recsim_drpo import load_transitions
+from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.datasets.import_log import import_summary
+from recsim_drpo.datasets.imported import reward_unit
 from recsim_drpo.datasets.importing.columns import Columns
 
 pa = pytest.importorskip("pyarrow")
@@ -52,11 +54,15 @@ def test_rewards_outside_the_range_are_refused_or_clipped(shop, tmp_path):
     path = shop.write(tmp_path / "log.csv", rows)
     fields = {"numbers": ["age"], "item": "sku", "reward": "click", "reward_range": (-1, 5)}
     dataset = shop.load(path, Columns(**fields))
-    assert load_transitions(dataset).rewards.tolist() == [0, 4]
+    # From -1 to 5 is from 0 to 1 to those who learn.
+    assert load_transitions(dataset).rewards.tolist() == pytest.approx([1 / 6, 5 / 6])
+    assert reward_unit(dataset) == RewardUnit(-1.0, 5.0)
+    assert dataset.storage.metadata["logged_mean_reward"] == pytest.approx(2.0)
+    assert "is 2 on average" in (shop.folder / "README.md").read_text()
     assert dataset.storage.metadata["import"]["refused"] == {"click: outside [-1, 5]": 2}
     minari.delete_dataset("own/log-v0")
     dataset = shop.load(path, Columns(**fields, outside="clip"))
-    assert load_transitions(dataset).rewards.tolist() == [-1, 0, 4, 5]
+    assert load_transitions(dataset).rewards.tolist() == pytest.approx([0, 1 / 6, 5 / 6, 1])
     assert dataset.storage.metadata["import"]["clipped"] == 2
     assert "reward clipped" in import_summary(dataset)
 

@@ -1,0 +1,4 @@
+"""What an import allows unless it is told otherwise; no other module is needed to read it."""
+
+MAX_REFUSED = 0.2
+"""Largest share of a log's rows that may be refused."""
