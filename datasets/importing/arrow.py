@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,17 @@ def _parts(batch: Any, columns: list[str], first: int) -> Iterator[Block]:
         yield arrow_block(first + start + np.arange(part.num_rows), columns, part)
 
 
+@dataclass(frozen=True)
+class NamedStream:
+    """A reader of rows, which gives them once, and the name of what they are of."""
+
+    name: str
+    reader: Any
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self.reader.__arrow_c_stream__(requested_schema)
+
+
 def table_of_stream(table: Any) -> LogTable:
     """The log in an object with the method ``__arrow_c_stream__``.
 
@@ -129,7 +141,8 @@ def table_of_stream(table: Any) -> LogTable:
     if package in _IN_MEMORY and hasattr(table, "__len__"):
         return MemoryTable(table)
     reader = pyarrow.RecordBatchReader.from_stream(table)
-    source = Spooled(type(table).__name__, "arrow")
+    name = table.name if isinstance(table, NamedStream) else type(table).__name__
+    source = Spooled(name, "arrow")
     with source.filling() as file, ipc.new_stream(file, reader.schema) as writer:
         for batch in reader:
             writer.write_batch(batch)

@@ -11,7 +11,7 @@ import typer
 from recsim_drpo.cli.arguments import Escape, Normalize, number, one_of
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 
-PRESETS = ("open-bandit",)
+PRESETS = ("open-bandit", "movielens", "kuairand", "mind", "vw", "dsjson", "criteo")
 LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
 _BESIDE_PRESET = ("time", "request")
 
@@ -260,9 +260,9 @@ def import_(
         _check_append([name for name, value in {**given, **others, **of_items}.items() if value])
         dataset = append_log(dataset_id, log, max_refused=max_refused, **of_log)
     else:
-        meaning, vectors, notes = _meaning(log, items, preset, columns, given)
-        of_items |= {"max_refused": max_refused, "replace": replace, "notes": notes}
-        dataset = import_log(dataset_id, log, vectors, meaning, **of_log, **of_items)
+        what = _meaning(log, items, preset, columns, given)
+        of_items |= {"max_refused": max_refused, "replace": replace, "notes": what.notes}
+        dataset = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
     print(import_summary(dataset))
     folder = Path(dataset.spec.data_path).parent
     print(f"\n{dataset.total_steps:,} rounds in {folder}: README.md, refused.csv.")
@@ -279,41 +279,34 @@ def _check_append(given: list[str]) -> None:
 
 
 def _meaning(
-    log: Sequence[str],
-    items: Path | None,
-    preset: str | None,
-    file: Path | None,
-    given: dict[str, Any],
-) -> tuple[Any, Any, tuple[str, ...]]:
-    """What a log's columns mean, its item vectors, and notes for its card.
+    logs: Sequence[str], items: Path | None, preset: str | None, file: Path | None, given: Any
+) -> Any:
+    """The log, what its columns mean, its item vectors, and notes for its card.
 
     Args:
-        log: as named on the command line.
+        logs: as named on the command line.
         items: likewise.
         preset: name of a known log, which says it all.
-        file: JSON file of columns.
+        file: JSON file of columns; of a preset, those of another such log.
         given: columns by option, which go before those of the file.
     """
     from dataclasses import replace
 
-    from recsim_drpo.core.validation import unknown_name
     from recsim_drpo.datasets.importing.columns import Columns, read_columns
-    from recsim_drpo.datasets.importing.open_bandit import open_bandit
+    from recsim_drpo.datasets.importing.presets.base import Preset
+    from recsim_drpo.datasets.importing.presets.registry import read_preset
 
     if preset is not None:
-        if preset not in PRESETS:
-            raise unknown_name("preset", preset, PRESETS)
         others = [name for name in given if name not in _BESIDE_PRESET]
-        if others or file is not None:
+        if others:
             raise ValueError(
                 f"--preset {preset} says what the columns mean; leave out "
-                f"{', '.join(f'--{name}' for name in others) or '--columns'}."
+                f"{', '.join(f'--{name}' for name in others)}."
             )
-        if len(log) > 1:
-            raise ValueError(f"--preset {preset} takes one log; {len(log)} are named.")
-        known, vectors, notes = open_bandit(log[0], items)
-        return replace(known, **given), vectors, notes
+        known = None if file is None else Columns(**read_columns(file))
+        found = read_preset(preset, logs, items, known)
+        return found._replace(columns=replace(found.columns, **given))
     if items is None:
         raise ValueError("--items is needed: a file of item vectors with their ids.")
     from_file = {} if file is None else read_columns(file)
-    return Columns(**(from_file | given)), items, ()
+    return Preset(logs, Columns(**(from_file | given)), items, ())
