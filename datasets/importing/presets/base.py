@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,20 +87,29 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             raise ValueError(f"{path.name!r}, after line {number}: not UTF-8 text.") from error
 
 
-def cells_of(path: Path, columns: Sequence[str], **options: Any) -> dict[str, list[str]]:
-    """All cells of some columns of a small CSV file as text, empty where there are none.
+def cells_of(
+    path: Path, columns: Sequence[str], among: Container[str] | None = None
+) -> dict[str, list[str]]:
+    """All cells of some columns of a CSV file as text, empty where there are none.
+
+    Args:
+        path: the file.
+        columns: names of the columns.
+        among: which cells of the first of them a row can have; ``None``: any.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or a column is not there.
     """
     cells: dict[str, list[str]] = {name: [] for name in columns}
-    for block in open_log_table(path, format="csv", **options).blocks(columns):
+    for block in open_log_table(path, format="csv").blocks(columns):
         if block.malformed:
             row, what, _ = block.malformed[0]
             raise ValueError(f"{path.name!r} is damaged (row {row}: {what}).")
-        for name, values in block.lists().items():
-            cells[name] += [value or "" for value in values]
+        lists = block.lists()
+        rows = [row for row, cell in enumerate(lists[columns[0]]) if among is None or cell in among]
+        for name, values in lists.items():
+            cells[name] += [values[row] or "" for row in rows]
     return cells
 
 
@@ -116,17 +125,17 @@ def beside(log: Path, names: Sequence[str]) -> Path:
     raise FileNotFoundError(f"There is no {' or '.join(names)} beside {str(log)!r}.")
 
 
-def one_hot(values: Sequence[Sequence[str]]) -> tuple[NDArray[np.float64], list[str]]:
-    """Sets of words as float64 (n, words) of zeros and ones, and the words, sorted."""
+def one_hot(values: Sequence[Sequence[str]]) -> tuple[NDArray[np.float32], list[str]]:
+    """Sets of words as float32 (n, words) of zeros and ones, and the words, sorted."""
     words = sorted({word for several in values for word in several})
     places = {word: place for place, word in enumerate(words)}
-    rows = np.zeros((len(values), len(words)))
+    rows = np.zeros((len(values), len(words)), dtype=np.float32)
     for row, several in enumerate(values):
         rows[row, [places[word] for word in several]] = 1.0
     return rows, words
 
 
-def unit_vectors(rows: NDArray[np.float64]) -> NDArray[np.float32]:
+def unit_vectors(rows: NDArray[Any]) -> NDArray[np.float32]:
     """Rows scaled to unit length, float32; one of zeros, or of one dimension, has a further one."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not lengths.all() or rows.shape[1] < 2:

@@ -6,7 +6,7 @@ platform's policy showed, whose propensities are not known.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,10 @@ def kuairand(logs: Sequence[str | Path], columns: Columns | None = None) -> Pres
     size = paths[0].stem.rpartition("_")[2]
     users = cells_of(beside(paths[0], [f"user_features_{size}.csv"]), ["user_id", *_USER])
     of_user = dict(zip(users.pop("user_id"), zip(*users.values(), strict=True), strict=True))
-    videos = {video: None for path in paths for video in cells_of(path, ["video_id"])["video_id"]}
+    videos: set[str] = set()
+    for path in paths:
+        for block in open_log_table(path, format="csv").blocks(["video_id"]):
+            videos.update(block.lists()["video_id"])
     items = _items(beside(paths[0], [f"video_features_basic_{size}.csv"]), videos)
     random = all(path.name.startswith("log_random") for path in paths)
     meaning = columns or Columns(
@@ -96,15 +99,14 @@ def _number(cell: str | None) -> float | None:
     return float(cell) if cell else None
 
 
-def _items(path: Path, shown: Mapping[str, Any]) -> tuple[Any, Any]:
+def _items(path: Path, shown: Container[str]) -> tuple[Any, Any]:
     """Vectors and ids of the videos shown."""
     names = ["video_type", "upload_type", "music_type"]
-    cells = cells_of(path, ["video_id", *names, "tag"])
-    rows = [row for row, video in enumerate(cells["video_id"]) if video in shown]
+    cells = cells_of(path, ["video_id", *names, "tag"], shown)
     words = [
         [f"{name}={cells[name][row]}" for name in names]
         + [f"tag={tag}" for tag in cells["tag"][row].split(",") if tag]
-        for row in rows
+        for row in range(len(cells["video_id"]))
     ]
     vectors, _ = one_hot(words)
-    return unit_vectors(vectors), np.array([cells["video_id"][row] for row in rows])
+    return unit_vectors(vectors), np.array(cells["video_id"])

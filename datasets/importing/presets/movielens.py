@@ -92,9 +92,9 @@ def _ratings(path: Path) -> list[list[str]]:
 
 
 def _rounds(
-    ratings: list[list[str]], films: dict[str, NDArray[np.float64]], users: Users
+    ratings: list[list[str]], films: dict[str, NDArray[Any]], users: Users
 ) -> Iterator[Sequence[Any]]:
-    sums: dict[str, NDArray[np.float64]] = {}
+    sums: dict[str, NDArray[Any]] = {}
     counts: dict[str, int] = {}
     nothing = np.zeros(len(next(iter(films.values()))))
     for user, film, rating, time in zip(*ratings, strict=True):
@@ -106,7 +106,7 @@ def _rounds(
         sums[user] = total + (float(rating) - _NEUTRAL) * films.get(film, nothing)
 
 
-def _films(path: Path) -> tuple[list[str], NDArray[np.float64], list[str]]:
+def _films(path: Path) -> tuple[list[str], NDArray[Any], list[str]]:
     """Ids, genres as zeros and ones, and their names."""
     if path.suffix == ".csv":
         cells = cells_of(path, ["movieId", "genres"])
