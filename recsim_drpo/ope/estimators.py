@@ -11,7 +11,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.ope.formulas import (
@@ -44,6 +47,13 @@ from recsim_drpo.reporting.statistics import Estimate
 _ALL_ITEMS, _ALL_CLUSTERS = Support("item", 0.0), Support("cluster", 0.0)
 
 
+class Sampling(TypedDict):
+    """Keyword arguments of the formulas that are about intervals only."""
+
+    reward_range: Range | None
+    requests: NDArray[np.int64] | None
+
+
 @dataclass(frozen=True, eq=False)
 class Terms:
     """The numbers that estimators read, of a log and a policy: float64 (n,), one a round.
@@ -60,6 +70,8 @@ class Terms:
         nothing_shown: share of actions that decode to no item, which pay nothing.
         reward_range: the least and the largest reward there can be, in which intervals lie;
             ``None`` leaves them normal.
+        requests: int64 (n,), alike for rounds that came together, over which intervals are;
+            ``None`` where each round is independent.
         thin: share of the policy's probability where propensities that were estimated expect less
             than one such round in the log; ``None`` where they were logged.
     """
@@ -73,7 +85,13 @@ class Terms:
     clusters: Support = _ALL_CLUSTERS
     nothing_shown: float = 0.0
     reward_range: Range | None = None
+    requests: NDArray[np.int64] | None = None
     thin: float | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """What intervals have to know, as keyword arguments of the formulas."""
+        return {"reward_range": self.reward_range, "requests": self.requests}
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,7 @@ class DirectMethod(Estimator):
 
     def value(self, terms: Terms) -> Estimate:
         """Mean of ``expected`` (n,); its interval is over contexts, not about the model."""
-        return direct_method(terms.expected, reward_range=terms.reward_range)
+        return direct_method(terms.expected, **terms.sampling)
 
     def refusal(self, terms: Terms) -> str | None:
         """Refused where the model is no better than the mean, or would extrapolate."""
@@ -207,7 +225,7 @@ class WeightedEstimator(Estimator):
             return "the log has no propensities"
         return (
             overlap_refusal(terms.thin, len(weights))
-            or weights_refusal(weights, terms.items)
+            or weights_refusal(weights, terms.items, requests=terms.requests)
             or rewarded_refusal(terms.rewards, weights)
         )
 
@@ -238,7 +256,7 @@ class InversePropensityScoring(WeightedEstimator):
 
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """Mean of w r over ``rewards`` and ``weights`` (n,)."""
-        return ips(terms.rewards, weights, reward_range=terms.reward_range)
+        return ips(terms.rewards, weights, **terms.sampling)
 
 
 class SelfNormalizedIPS(WeightedEstimator):
@@ -252,7 +270,7 @@ class SelfNormalizedIPS(WeightedEstimator):
 
     def weighted(self, terms: Terms, weights: Floats) -> Estimate:
         """Mean of ``rewards`` (n,) weighted by ``weights`` (n,)."""
-        return snips(terms.rewards, weights, reward_range=terms.reward_range)
+        return snips(terms.rewards, weights, **terms.sampling)
 
 
 class DoublyRobust(WeightedEstimator):
@@ -271,7 +289,7 @@ class DoublyRobust(WeightedEstimator):
             weights,
             terms.predicted,
             terms.expected,
-            reward_range=terms.reward_range,
+            **terms.sampling,
         )
 
 
@@ -295,7 +313,9 @@ class MarginalizedIPS(SelfNormalizedIPS):
         weights = self.weights(terms)
         if weights is None:
             return "the log's items are in no clusters"
-        refusal = weights_refusal(weights, terms.clusters, MAX_MISCALIBRATED)
+        refusal = weights_refusal(
+            weights, terms.clusters, MAX_MISCALIBRATED, requests=terms.requests
+        )
         refusal = refusal or rewarded_refusal(terms.rewards, weights)
         if refusal is None:
             value = self.weighted(terms, weights)

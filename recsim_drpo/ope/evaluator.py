@@ -49,6 +49,8 @@ class OffPolicyEvaluation:
         rewarded: rounds of the log that were rewarded, as clicks are.
         unlogged_items: the worst of the items without a logged round, and the share of the
             policy's probability that is on each.
+        num_requests: requests that the rounds came in, over which intervals are; ``None`` where
+            each round is independent.
         propensities: diagnostics of the log's propensities where they were estimated, else
             ``None``.
         unit: of the rewards, in which values are told.
@@ -63,6 +65,7 @@ class OffPolicyEvaluation:
     r_squared: float
     rewarded: int = 0
     unlogged_items: Sequence[tuple[int | str, float]] = ()
+    num_requests: int | None = None
     propensities: EstimatedPropensities | None = None
     unit: RewardUnit = field(default_factory=RewardUnit)
 
@@ -137,6 +140,7 @@ class OffPolicyEvaluator:
         self._shown_clusters = self.clusters[log.items]
         self._fit_models(folds)
         self._observed = host(log.rewards)
+        self._requests = None if log.requests is None else log.requests.cpu().numpy()
         self.estimated = estimate_propensities(log, seed=seed, folds=folds) if estimate else None
         propensities = self.estimated.values if self.estimated else log.propensities
         self._propensities = None if propensities is None else host(propensities)
@@ -159,8 +163,8 @@ class OffPolicyEvaluator:
             return ClusterModel(log.contexts[rounds], clusters[rounds], self.num_clusters, seed)
 
         with bar:
-            self._reward_models = CrossFitted(fit_rewards, len(log), folds)
-            cluster_models = CrossFitted(fit_clusters, len(log), folds)
+            self._reward_models = CrossFitted(fit_rewards, len(log), folds, log.requests)
+            cluster_models = CrossFitted(fit_clusters, len(log), folds, log.requests)
         columns = [
             (
                 self._reward_models.predict(
@@ -189,9 +193,7 @@ class OffPolicyEvaluator:
         terms = self.terms(policy, samples=samples)
         return OffPolicyEvaluation(
             estimates=self.estimates(terms),
-            logged=mean_reward(self._observed, reward_range=self.log.bounds).mapped(
-                self.log.unit.to_tell
-            ),
+            logged=mean_reward(self._observed, **terms.sampling).mapped(self.log.unit.to_tell),
             num_rounds=len(self.log),
             samples=samples,
             unlogged=terms.items.missing,
@@ -199,6 +201,7 @@ class OffPolicyEvaluator:
             r_squared=r_squared(self._observed, self._predicted),
             rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
             unlogged_items=terms.items.examples,
+            num_requests=None if self._requests is None else int(self._requests.max()) + 1,
             propensities=self.estimated,
             unit=self.log.unit,
         )
@@ -246,6 +249,7 @@ class OffPolicyEvaluator:
             clusters=Support.of("cluster", cluster_shares, self._logged_clusters, names),
             nothing_shown=float(shares[0]),
             reward_range=log.bounds,
+            requests=self._requests,
             thin=float(compared.thin.mean()) if self.estimated else None,
         )
 

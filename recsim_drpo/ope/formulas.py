@@ -6,11 +6,11 @@ Round n of a log has a context :math:`x_n`, the item :math:`i_n` that was shown,
 :math:`\hat q(x_n, \pi) = \sum_i \pi(i \mid x_n) \hat q(x_n, i)` of π.
 
 Intervals are over rounds at 95 % (for :func:`snips` by the delta method), so rounds have to be
-independent. They are normal ones; where the range of rewards is given, on a scale that keeps them
-in it (:mod:`.intervals`). The bootstrap covers as much at a hundred times the cost, and empirical
-Bernstein's needs a bound on the weights, which a log does not tell; docs/off_policy_evaluation.md
-has what they cover. They know nothing of a reward model's error: that of :func:`direct_method` is
-about contexts only.
+independent, or over requests where it is these that are. They are normal ones; where the range of
+rewards is given, on a scale that keeps them in it (:mod:`.intervals`). The bootstrap covers as much
+at a hundred times the cost, and empirical Bernstein's needs a bound on the weights, which a log
+does not tell; docs/off_policy_evaluation.md has what they cover. They know nothing of a reward
+model's error: that of :func:`direct_method` is about contexts only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ Floats = NDArray[np.float64]
 _NO_ANSWER = Estimate(math.nan, math.nan, math.nan)
 
 
-def ips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
+def ips(
+    rewards: ArrayLike,
+    weights: ArrayLike,
+    *,
+    reward_range: Range | None = None,
+    requests: ArrayLike | None = None,
+) -> Estimate:
     r"""Inverse propensity scoring, :math:`\frac1n \sum_n w_n r_n`.
 
     Source: Horvitz and Thompson, 1952.
@@ -38,13 +44,15 @@ def ips(rewards: ArrayLike, weights: ArrayLike, *, reward_range: Range | None = 
         weights: (n,), ≥ 0: the policy's probability of what was shown, by the logger's.
         reward_range: the least and the largest reward there can be, for the interval; ``None``
             leaves it normal, and so in the other formulas.
+        requests: (n,), integers, alike for rounds that came together, such as the places of one
+            page: the interval is over requests then. ``None``: each round is its own.
 
     Raises:
         ValueError: arrays are empty, of different shapes, or hold what is no finite number, or a
             weight is negative.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    return log_interval(mean_interval(w * r), reward_range)
+    return log_interval(mean_over(w * r, requests), reward_range)
 
 
 def snips(
@@ -52,7 +60,7 @@ def snips(
     weights: ArrayLike,
     *,
     reward_range: Range | None = None,
-    clusters: ArrayLike | None = None,
+    requests: ArrayLike | None = None,
 ) -> Estimate:
     r"""Self-normalised inverse propensity scoring, :math:`\sum_n w_n r_n / \sum_n w_n`.
 
@@ -65,17 +73,51 @@ def snips(
     if mean == 0:
         return _NO_ANSWER
     # Scaled to mean 1, so that weights of any size are no rounding.
-    normal = ratio_interval(w / mean * r, w / mean, clusters)
-    return logit_interval(normal, reward_range, effective_sample_size(w))
+    paid, total = _summed(w / mean * r, requests), _summed(w / mean, requests)
+    return logit_interval(ratio_interval(paid, total), reward_range, effective_sample_size(total))
 
 
-def mean_reward(rewards: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
-    """The mean of rewards (n,), the value of who logged them; raises as :func:`ips`."""
+def mean_reward(
+    rewards: ArrayLike,
+    *,
+    reward_range: Range | None = None,
+    requests: ArrayLike | None = None,
+) -> Estimate:
+    """The mean of rewards (n,), the value of who logged them; the rest is as of :func:`ips`."""
     (r,) = _checked(rewards=rewards)
-    return logit_interval(mean_interval(r), reward_range, float(len(r)))
+    return logit_interval(mean_over(r, requests), reward_range, float(len(_summed(r, requests))))
 
 
-def direct_method(expected: ArrayLike, *, reward_range: Range | None = None) -> Estimate:
+def mean_over(values: ArrayLike, requests: ArrayLike | None = None) -> Estimate:
+    """The mean of values (n,), its normal interval over requests (n,), or over rounds.
+
+    Values of a request may depend on one another, and requests be of any length: it is the interval
+    of the ratio of their sums to their lengths.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if requests is None:
+        return mean_interval(x)
+    return ratio_interval(_summed(x, requests), _summed(np.ones_like(x), requests))
+
+
+def _summed(values: Floats, requests: ArrayLike | None) -> Floats:
+    """Sums (G,) of values (n,) by request; the values themselves without requests."""
+    if requests is None:
+        return values
+    names = np.asarray(requests)
+    if names.shape != values.shape:
+        raise ValueError(f"{names.size} requests for {values.size} rounds.")
+    _, request = np.unique(names, return_inverse=True)
+    sums: Floats = np.bincount(request, weights=values).astype(np.float64)
+    return sums
+
+
+def direct_method(
+    expected: ArrayLike,
+    *,
+    reward_range: Range | None = None,
+    requests: ArrayLike | None = None,
+) -> Estimate:
     r"""The mean of what the reward model expects, :math:`\frac1n \sum_n \hat q(x_n, \pi)`.
 
     The interval is over contexts and not about the model.
@@ -83,12 +125,13 @@ def direct_method(expected: ArrayLike, *, reward_range: Range | None = None) -> 
     Args:
         expected: (n,), :math:`\hat q(x_n, \pi)`.
         reward_range: as of :func:`ips`.
+        requests: as of it.
 
     Raises:
         ValueError: as :func:`ips`.
     """
     (q,) = _checked(expected=expected)
-    return log_interval(mean_interval(q), reward_range)
+    return log_interval(mean_over(q, requests), reward_range)
 
 
 def doubly_robust(
@@ -98,6 +141,7 @@ def doubly_robust(
     expected: ArrayLike,
     *,
     reward_range: Range | None = None,
+    requests: ArrayLike | None = None,
 ) -> Estimate:
     r"""The direct method, its error on the rounds that were logged put right by weighting.
 
@@ -110,6 +154,7 @@ def doubly_robust(
         predicted: (n,), :math:`\hat q(x_n, i_n)`, by a model that has not seen round n.
         expected: (n,), :math:`\hat q(x_n, \pi)`, by the same model.
         reward_range: as of :func:`ips`.
+        requests: as of it.
 
     Raises:
         ValueError: as :func:`ips`.
@@ -117,7 +162,7 @@ def doubly_robust(
     r, w, logged, target = _checked(
         rewards=rewards, weights=weights, predicted=predicted, expected=expected
     )
-    return log_interval(mean_interval(target + w * (r - logged)), reward_range)
+    return log_interval(mean_over(target + w * (r - logged), requests), reward_range)
 
 
 def rewarded_matches(rewards: ArrayLike, weights: ArrayLike) -> tuple[int, int]:

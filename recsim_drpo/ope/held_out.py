@@ -117,7 +117,7 @@ class LogEvaluator:
             weights = (match / infos["propensity"]).cpu()
             requests = infos["request"].cpu() if "request" in infos else None
             value = snips(
-                self._rounds.rewards.cpu(), weights, reward_range=self._range, clusters=requests
+                self._rounds.rewards.cpu(), weights, reward_range=self._range, requests=requests
             ).mapped(self._unit.to_tell)
             effective = effective_sample_size(weights)
         matches = int(match.sum())

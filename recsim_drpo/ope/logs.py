@@ -43,6 +43,8 @@ class ItemLog:
         num_gone: the last rows of ``embeddings`` that a policy cannot show: the log has them, the
             catalogue no longer.
         unit: what rewards of 0 and 1 stand for, in which values are told.
+        requests: int64 (n,), from 0, alike for rounds that came together, as the places of one page
+            do; ``None`` where each round is independent.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -59,6 +61,7 @@ class ItemLog:
     reward_range: tuple[float, float] | None = None
     num_gone: int = 0
     unit: RewardUnit = field(default_factory=RewardUnit)
+    requests: Tensor | None = None
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -67,6 +70,8 @@ class ItemLog:
         columns = {"contexts": self.contexts, "rewards": self.rewards}
         if self.propensities is not None:
             columns["propensities"] = self.propensities
+        if self.requests is not None:
+            columns["requests"] = self.requests
         for name, column in columns.items():
             if len(column) != num_rounds:
                 raise ValueError(f"{len(column)} {name} for {num_rounds} items.")
@@ -133,6 +138,7 @@ def read_item_log(
 ) -> ItemLog:
     """Read a Minari dataset with the info column ``item_id``, and ``propensity`` if it has one.
 
+    An info column ``request`` of integers, if there is one, tells which rounds came together.
     Episode by episode: in memory remain contexts, items, rewards and propensities, not actions.
 
     Args:
@@ -177,6 +183,8 @@ def read_item_log(
         vectors = np.stack([directions[item] for item in item_ids.tolist()])
         catalogue = Catalogue.of_vectors(vectors, item_ids, normalize=True)
         arrays["items"] = np.searchsorted(item_ids, arrays["items"])
+    if "requests" in arrays:
+        arrays["requests"] = np.unique(arrays["requests"], return_inverse=True)[1]
     tensors = {name: torch.from_numpy(array).to(resolved) for name, array in arrays.items()}
     return ItemLog(
         tensors["contexts"],
@@ -188,6 +196,7 @@ def read_item_log(
         _known_range(dataset, arrays["rewards"]),
         num_gone,
         reward_unit(dataset),
+        tensors.get("requests"),
     )
 
 
@@ -235,6 +244,8 @@ def _rounds_of(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
         "items": infos["item_id"].astype(np.int64, copy=False),
         "rewards": np.asarray(episode.rewards).astype(np.float32, copy=False),
     }
+    if "request" in infos and infos["request"].dtype.kind in "iu":
+        rounds["requests"] = infos["request"].astype(np.int64, copy=False)
     if "propensity" in infos:
         rounds["propensities"] = infos["propensity"].astype(np.float64, copy=False)
     return rounds

@@ -129,8 +129,11 @@ class CrossFitted(Generic[ModelT]):
         fit: from the rounds to fit on, int64 (m,), to a model.
         num_rounds: n.
         folds: from 2 to n; round t is of fold t mod ``folds``.
+        requests: int64 (n,), from 0: a round is of the fold of its request, in place of its own;
+            at least ``folds`` of them.
 
     Attributes:
+        fold: int64 (n,), of each round.
         models: one for each fold, which it has not seen.
     """
 
@@ -139,10 +142,12 @@ class CrossFitted(Generic[ModelT]):
         fit: Callable[[Tensor], ModelT],
         num_rounds: int,
         folds: int = 2,
+        requests: Tensor | None = None,
     ) -> None:
-        check_integer("folds", folds, 2, num_rounds)
-        fold = torch.arange(num_rounds) % folds
-        self.models = [fit((fold != number).nonzero().squeeze(1)) for number in range(folds)]
+        names = torch.arange(num_rounds) if requests is None else requests.cpu()
+        check_integer("folds", folds, 2, int(names.max()) + 1)
+        self.fold = names % folds
+        self.models = [fit((self.fold != number).nonzero().squeeze(1)) for number in range(folds)]
 
     def predict(self, rounds: Tensor, contexts: Tensor, shown: Tensor) -> Tensor:
         """Predictions (B,) for rounds int64 (B,), by the models that have not seen them.
@@ -150,7 +155,7 @@ class CrossFitted(Generic[ModelT]):
         ``contexts`` and ``shown`` (vectors, clusters or items) are as the models' ``predict`` takes
         them, and the type is that of what it returns.
         """
-        folds = [rounds % len(self.models) == number for number in range(len(self.models))]
+        folds = [self.fold[rounds] == number for number in range(len(self.models))]
         parts = [
             model.predict(contexts[fold], shown[fold])
             for model, fold in zip(self.models, folds, strict=True)

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from recsim_drpo.evaluation.measured import host
-from recsim_drpo.ope.formulas import effective_sample_size
+from recsim_drpo.ope.formulas import effective_sample_size, mean_over
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import BATCH_SIZE, LEARNING_RATE, CrossFitted, fitted
 from recsim_drpo.ope.standardize import Standardizer
-from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.simulator.catalogue import spherical_k_means
 
 MAX_GROUPS = 1_000
@@ -245,7 +245,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     def fit(rounds: Tensor) -> PropensityModel:
         return PropensityModel(log.contexts[rounds], log.items[rounds], groups, seed)
 
-    models = CrossFitted(fit, len(log), folds)
+    models = CrossFitted(fit, len(log), folds, log.requests)
     values = models.predict(torch.arange(len(log)), log.contexts, log.items)
     uniform = 1.0 / int((groups.of_item >= 0).sum()) / host(values)
     apart = None
@@ -255,7 +255,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
         values,
         models,
         _calibration(log, models, groups),
-        mean_interval(uniform),
+        mean_over(uniform, None if log.requests is None else log.requests.cpu()),
         effective_sample_size(uniform),
         apart,
     )
@@ -272,7 +272,7 @@ def _calibration(
         chunk = slice(start, min(start + rows, len(log)))
         rounds = torch.arange(chunk.start, chunk.stop)
         for number, model in enumerate(models.models):
-            fold = chunk.start + (rounds % len(models.models) == number).nonzero().squeeze(1)
+            fold = rounds[models.fold[rounds] == number]
             shares = model.shares(log.contexts[fold])
             of = torch.bucketize(shares, edges, right=True)
             taken = of.gather(1, groups.of_item[log.items[fold]].unsqueeze(1))

@@ -13,11 +13,12 @@ from recsim_drpo.ope.formulas import (
     Floats,
     direct_method,
     effective_sample_size,
+    mean_over,
     r_squared,
     rewarded_matches,
     snips,
 )
-from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.statistics import Estimate
 
 MIN_ESS = 100.0
 """The effective sample size below which no estimator that weighs rounds answers."""
@@ -93,7 +94,11 @@ class Support:
 
 
 def weights_refusal(
-    weights: ArrayLike, support: Support | None = None, tolerance: float = MAX_UNSUPPORTED
+    weights: ArrayLike,
+    support: Support | None = None,
+    tolerance: float = MAX_UNSUPPORTED,
+    *,
+    requests: ArrayLike | None = None,
 ) -> str | None:
     """Why weighted rounds cannot answer, or ``None``.
 
@@ -104,14 +109,15 @@ def weights_refusal(
     Args:
         weights: (n,), ≥ 0.
         support: what is known of it besides.
-        tolerance: larger for estimated propensities.
+        tolerance: larger for propensities of clusters, which are estimated.
+        requests: (n,), as of :func:`.formulas.ips`.
 
     Raises:
         ValueError: as :func:`.formulas.ips`.
     """
     w = np.asarray(weights, dtype=np.float64)
     ess = effective_sample_size(w)
-    mean, largest = mean_interval(w), float(w.max())
+    mean, largest = mean_over(w, requests), float(w.max())
     unseen = "" if support is None or support.missing == 0 else f"; {support}"
     if support is not None and support.missing > MAX_UNSUPPORTED:
         return f"{support}; at most {MAX_UNSUPPORTED:.0%} may be"

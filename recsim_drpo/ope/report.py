@@ -50,8 +50,10 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
             lines.append(f"- {policy}: {_support(evaluation)}.")
         if evaluation.nothing_shown:
             lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
+    requests = first.num_requests
+    over = "rounds" if requests is None else f"the {requests:,} requests that they came in"
     about = (
-        f"{rounds} rounds; observed reward. Intervals are over rounds, in the range of rewards; "
+        f"{rounds} rounds; observed reward. Intervals are over {over}, in the range of rewards; "
         f"that of dm knows nothing of its model, whose R² is {first.r_squared:.3f} on rounds it "
         "was not fitted on. Rewarded matches are the rounds with weight that paid, and those with "
         "weight."

@@ -79,6 +79,15 @@ def test_a_dataset_is_read_with_or_without_its_catalogue(minari_root, tmp_path):
     with pytest.raises(ValueError, match="embeddings are of another catalogue"):
         read_item_log(outside, embeddings=tmp_path / "other.npy")
 
+    asked = [_buffer(first, 500), _buffer(second, 500)]
+    for number, buffer in enumerate(asked):
+        # Row t + 1 belongs to round t; the second episode goes on with the last request.
+        buffer.infos["request"] = np.concatenate([[0], 900 + (np.arange(500) + 499 * number) // 3])
+    together = minari.create_dataset_from_buffers("ope/requests-v0", asked, **spaces)
+    expected = [*(np.arange(500) // 3), *((np.arange(500) + 499) // 3)]
+    assert read_item_log(together).requests.tolist() == expected
+    assert log.requests is None
+
     buffers = [_buffer(first, 500, alone=False)]
     sessions = minari.create_dataset_from_buffers("ope/sessions-v0", buffers, **spaces)
     with pytest.raises(ValueError, match="rounds that stand alone"):
