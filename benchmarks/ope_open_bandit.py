@@ -25,12 +25,13 @@ import torch
 from numpy.typing import NDArray
 
 from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
-from recsim_drpo.ope.formulas import Floats
+from recsim_drpo.ope.formulas import Floats, mean_reward
 from recsim_drpo.ope.models import CrossFitted, RewardModel
-from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
 
 _POSITIONS = 3
+_CLICKS = (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ def evaluate(
     expected = (target * by_item).sum(axis=1)
     predicted = by_item[np.arange(num_rounds), log.items]
     weights = target[np.arange(num_rounds), log.items] / log.propensities
-    terms = Terms(log.clicks, predicted, expected, weights, reward_range=(0.0, 1.0))
+    terms = Terms(log.clicks, predicted, expected, weights, reward_range=_CLICKS)
     return {name: ESTIMATORS_BY_NAME[name].estimate(terms) for name in ("ips", "snips", "dm", "dr")}
 
 
@@ -159,21 +160,27 @@ def classic_check(folder: Path) -> dict[str, tuple[Estimate, dict[str, OffPolicy
     num_items = len(vectors)
     return {
         "Thompson sampling, from random logs": (
-            mean_interval(thompson.clicks),
+            mean_reward(thompson.clicks, reward_range=_CLICKS),
             evaluate(random, as_logged(thompson, random, num_items), vectors),
         ),
         "random, from Thompson-sampling logs": (
-            mean_interval(random.clicks),
+            mean_reward(random.clicks, reward_range=_CLICKS),
             evaluate(thompson, uniform(thompson, num_items), vectors),
         ),
     }
 
 
 def difference(a: Estimate, b: Estimate) -> Estimate:
-    """a - b of two logs that have nothing to do with each other, with its normal interval."""
+    """a - b of two logs that have nothing to do with each other, with its interval.
+
+    Each end is as far off as the ends of both that make for it, squared and added: for intervals
+    that are no normal ones. Source: Zou and Donner, *Construction of confidence limits about effect
+    measures*, 2008.
+    """
     value = a.value - b.value
-    half = math.hypot(a.high - a.value, b.high - b.value)
-    return Estimate(value, value - half, value + half)
+    below = math.hypot(a.value - a.low, b.high - b.value)
+    above = math.hypot(a.high - a.value, b.value - b.low)
+    return Estimate(value, value - below, value + above)
 
 
 def main() -> None:
