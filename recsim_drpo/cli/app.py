@@ -23,6 +23,7 @@ from recsim_drpo.cli.ope import ope
 from recsim_drpo.cli.recommend import recommend
 from recsim_drpo.cli.report import report
 from recsim_drpo.cli.reproduce import reproduce
+from recsim_drpo.cli.serve import serve
 from recsim_drpo.cli.train import train
 
 _PROGRAM = "recsim-drpo"
@@ -33,6 +34,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train,
     "evaluate": evaluate,
     "recommend": recommend,
+    "serve": serve,
     "export": export,
     "ope": ope,
     "compare": compare,

@@ -165,7 +165,7 @@ def recommend(
         raise ValueError("--seed is about the draws of --explore.")
     exploration = Exploration.of(assignments(explore), seed or 0) if explore else None
 
-    categories, limit = _limit(max_per)
+    categories, limit = category_limit(max_per)
     rules = Rules(allow, deny, exclude_seen, candidates, categories, limit)
     recommender = load_recommender(
         run_folder(run), embeddings=embeddings, normalize=normalize, device=device
@@ -188,7 +188,7 @@ def recommend(
         print(warning.message, file=sys.stderr)
 
 
-def _limit(text: str | None) -> tuple[Path | None, int | None]:
+def category_limit(text: str | None) -> tuple[Path | None, int | None]:
     """The file and the number of ``FILE=K``."""
     if text is None:
         return None, None

@@ -158,6 +158,30 @@ def open_contexts(
         yield ContextTable(id_column or ROW, table.num_rows, _pieces(file, table, layout, rows))
 
 
+def contexts_of(
+    rows: Sequence[Mapping[str, Any]], coding: Columns, place: str = "context"
+) -> NDArray[np.float32]:
+    """The contexts of rows with the columns of an imported log, coded as it was: float32 (n, o).
+
+    Args:
+        rows: (n,), values by column; others are passed over.
+        coding: the log's numbers and categories.
+        place: what a row is called in messages.
+
+    Raises:
+        ValueError: a column is missing, or a value is no finite number or none of the categories.
+    """
+    names = [*coding.numbers, *coding.categories]
+    for number, row in enumerate(rows):
+        missing = [name for name in names if name not in row]
+        if missing:
+            raise no_column(f"{place} {number}", missing, list(row))
+    columns = {name: [row[name] for row in rows] for name in names}
+    cells = _Cells("the request", place, np.arange(len(rows)), columns)
+    layout = _Layout(names, coding.categories, coding.dim, None)
+    return _contexts(cells, layout, frozenset({int, float, bool}))
+
+
 def _has_coded(names: Sequence[str], coding: Columns) -> bool:
     """Whether a table has columns like the log that was imported, not contexts that are coded."""
     coded = {*coding.numbers, *coding.categories}

@@ -149,32 +149,47 @@ class ItemRules:
             self._seen = self._read_seen(rules.seen, id_column)
         self.cap = None if rules.categories is None else self._read_categories(rules.categories)
 
-    def allowed(self, ids: Sequence[Any], candidates: Sequence[Any] | None) -> AllowedItems | None:
+    def allowed(
+        self,
+        ids: Sequence[Any],
+        candidates: Sequence[Any] | None,
+        excluded: Sequence[Any] | None = None,
+    ) -> AllowedItems | None:
         """What the contexts of these ids may be shown; ``None``: everything.
 
         Args:
             ids: (B,).
             candidates: (B,) cells with lists of item ids: lists, or text, of JSON or separated by
                 spaces, commas, semicolons or ``|``; an empty one allows nothing.
+            excluded: (B,) such cells of what is not shown, in place of the file of what was seen.
 
         Raises:
             ValueError: a candidate that the catalogue lacks.
         """
-        if self._open and self._seen is None and candidates is None:
+        if self._open and self._seen is None and candidates is None and excluded is None:
             return None
-        only = None
+        only, seen, numbers = None, self._seen, None
         if candidates is not None:
-            listed = [_parsed(cell) for cell in candidates]
-            names = [name for cell in listed for name in cell]
-            lengths = np.array([0, *map(len, listed)], dtype=np.int64)
-            where = f"the column {self.rules.candidates!r}"
-            only = Lists(self._tensor(lengths.cumsum()), self._tensor(self._find(names, where)))
-        numbers = None
-        if self._seen is not None:
+            column = self.rules.candidates or "candidates"
+            only = self._lists(candidates, f"the column {column!r}")
+        if excluded is not None:
+            seen = self._lists(excluded, None)
+            numbers = torch.arange(len(excluded), device=self.device)
+        elif seen is not None:
             nobody = len(self._seen_numbers)  # the number of an empty list
             found = [self._seen_numbers.get(str(name), nobody) for name in ids]
             numbers = self._tensor(np.array(found, dtype=np.int64))
-        return AllowedItems(self._everywhere, only, self._seen, numbers)
+        return AllowedItems(self._everywhere, only, seen, numbers)
+
+    def _lists(self, cells: Sequence[Any], where: str | None) -> Lists:
+        """A list a cell; items that the catalogue lacks are an error, or without ``where`` gone."""
+        listed = [_parsed(cell) for cell in cells]
+        if where is None:
+            listed = [[name for name in cell if name in self._rows] for cell in listed]
+        names = [name for cell in listed for name in cell]
+        lengths = np.array([0, *map(len, listed)], dtype=np.int64)
+        rows = self._find(names, where or "what is excluded")
+        return Lists(self._tensor(lengths.cumsum()), self._tensor(rows))
 
     def _tensor(self, array: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
