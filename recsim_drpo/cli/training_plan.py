@@ -79,8 +79,15 @@ class Plan:
         """The plan that was kept.
 
         Raises:
-            ValueError: the plan asked for says otherwise where it does not leave a default.
+            ValueError: the plan asked for says otherwise where it does not leave a default; the one
+                that was kept has options that there are not.
         """
+        unknown = sorted(kept.keys() - {option.name for option in fields(cls)})
+        if unknown:
+            raise ValueError(
+                f"The training to go on with has the option {unknown[0]!r}, which this version "
+                "does not know; go on with it by the version that began it."
+            )
         plan, default = cls(**kept), cls(None, None)
         for option in fields(cls):
             before, now = getattr(plan, option.name), getattr(asked, option.name)

@@ -127,6 +127,8 @@ def test_what_cannot_be_gone_on_with_is_refused(run, dataset, tmp_path, capsys):
         assert f"is not the one that this training began with: its {what} is" in said
     path.write_text("{}")
     assert "does not describe a training" in refused("--resume", out)
+    path.write_text(json.dumps(description | {"plan": description["plan"] | {"magic": 1}}))
+    assert "has the option 'magic', which this version does not know" in refused("--resume", out)
     path.write_text(json.dumps(description))
     (checkpoint,) = (out / FOLDER).glob("*.safetensors")
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
