@@ -96,10 +96,12 @@ def top_kappa(rewards: Tensor, kappa: Tensor) -> Filtered:
     above, equal = rewards > threshold, rewards == threshold
     share = (count - above.sum()) / equal.sum()
     weights = above.to(rewards.dtype) + equal * share.to(rewards.dtype)
+    # Where all that is admitted ties, the mean is exact: rounding over σ ≈ 0 would be an advantage.
+    mean = torch.where(above.any(), (weights * rewards).sum() / weights.sum(), threshold)
     return Filtered(
         weights,
         threshold,
-        (weights * rewards).sum() / weights.sum(),
+        mean,
         weighted_std(rewards, weights),
         weighted_std(rewards, torch.ones_like(rewards)),
     )

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from recsim_drpo.agents.algorithms.filtering import FilterConfig, adapt_kappa, top_kappa
+from recsim_drpo.core.transitions import Batch
 from tests.agents.algorithms.conftest import (
     TINY,
     linear_parameters,
@@ -57,6 +58,23 @@ def test_filter_admits_the_floor_of_kappa_n_and_at_least_one(kappa, size, count)
     filtered = top_kappa(rewards, torch.tensor(kappa, dtype=torch.float64))
     assert float(filtered.weights.sum()) == count
     assert float(filtered.threshold) == size - count
+
+
+@given(st.floats(0.01, 0.99), st.integers(2, 40), st.floats(0.05, 1.0))
+@settings(max_examples=100, deadline=None)
+def test_rounding_is_no_advantage_where_rewards_tie(reward, size, kappa):
+    """In float32 the mean of equal rewards may differ from them by more than the σ of 1e-8."""
+    batch = Batch(
+        torch.zeros(size, 2),
+        torch.ones(size, 2),
+        torch.full((size,), reward),
+        torch.zeros(size, 2),
+        torch.ones(size, dtype=torch.bool),
+    )
+    for baseline in ("threshold", "mean"):
+        output = loss_of("drpo", batch, baseline=baseline, initial_kappa=kappa)
+        assert float(output.metrics["idle_share"]) == 1.0
+        assert float(output.loss) == 0.0
 
 
 rewards_lists = st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.77, 1.0]), min_size=2, max_size=40)
