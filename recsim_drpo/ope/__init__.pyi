@@ -23,7 +23,6 @@ from .formulas import (
     doubly_robust as doubly_robust,
     effective_sample_size as effective_sample_size,
     ips as ips,
-    mean_over as mean_over,
     mean_reward as mean_reward,
     r_squared as r_squared,
     rewarded_matches as rewarded_matches,

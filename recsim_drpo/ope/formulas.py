@@ -52,7 +52,7 @@ def ips(
             weight is negative.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    return log_interval(mean_over(w * r, requests), reward_range)
+    return log_interval(mean_interval(w * r, requests), reward_range)
 
 
 def snips(
@@ -73,8 +73,9 @@ def snips(
     if mean == 0:
         return _NO_ANSWER
     # Scaled to mean 1, so that weights of any size are no rounding.
-    paid, total = _summed(w / mean * r, requests), _summed(w / mean, requests)
-    return logit_interval(ratio_interval(paid, total), reward_range, effective_sample_size(total))
+    normal = ratio_interval(w / mean * r, w / mean, requests)
+    ess = effective_sample_size(_summed(w / mean, requests))
+    return logit_interval(normal, reward_range, ess)
 
 
 def mean_reward(
@@ -85,29 +86,16 @@ def mean_reward(
 ) -> Estimate:
     """The mean of rewards (n,), the value of who logged them; the rest is as of :func:`ips`."""
     (r,) = _checked(rewards=rewards)
-    return logit_interval(mean_over(r, requests), reward_range, float(len(_summed(r, requests))))
-
-
-def mean_over(values: ArrayLike, requests: ArrayLike | None = None) -> Estimate:
-    """The mean of values (n,), its normal interval over requests (n,), or over rounds.
-
-    Values of a request may depend on one another, and requests be of any length: it is the interval
-    of the ratio of their sums to their lengths.
-    """
-    x = np.asarray(values, dtype=np.float64)
-    if requests is None:
-        return mean_interval(x)
-    return ratio_interval(_summed(x, requests), _summed(np.ones_like(x), requests))
+    return logit_interval(
+        mean_interval(r, requests), reward_range, float(len(_summed(r, requests)))
+    )
 
 
 def _summed(values: Floats, requests: ArrayLike | None) -> Floats:
     """Sums (G,) of values (n,) by request; the values themselves without requests."""
     if requests is None:
         return values
-    names = np.asarray(requests)
-    if names.shape != values.shape:
-        raise ValueError(f"{names.size} requests for {values.size} rounds.")
-    _, request = np.unique(names, return_inverse=True)
+    _, request = np.unique(np.asarray(requests), return_inverse=True)
     sums: Floats = np.bincount(request, weights=values).astype(np.float64)
     return sums
 
@@ -131,7 +119,7 @@ def direct_method(
         ValueError: as :func:`ips`.
     """
     (q,) = _checked(expected=expected)
-    return log_interval(mean_over(q, requests), reward_range)
+    return log_interval(mean_interval(q, requests), reward_range)
 
 
 def doubly_robust(
@@ -162,7 +150,7 @@ def doubly_robust(
     r, w, logged, target = _checked(
         rewards=rewards, weights=weights, predicted=predicted, expected=expected
     )
-    return log_interval(mean_over(target + w * (r - logged), requests), reward_range)
+    return log_interval(mean_interval(target + w * (r - logged), requests), reward_range)
 
 
 def rewarded_matches(rewards: ArrayLike, weights: ArrayLike) -> tuple[int, int]:

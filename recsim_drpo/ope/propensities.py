@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from recsim_drpo.evaluation.measured import host
-from recsim_drpo.ope.formulas import effective_sample_size, mean_over
+from recsim_drpo.ope.formulas import effective_sample_size
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import BATCH_SIZE, LEARNING_RATE, CrossFitted, fitted
 from recsim_drpo.ope.standardize import Standardizer
-from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.simulator.catalogue import spherical_k_means
 
 MAX_GROUPS = 1_000
@@ -255,7 +255,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
         values,
         models,
         _calibration(log, models, groups),
-        mean_over(uniform, None if log.requests is None else log.requests.cpu()),
+        mean_interval(uniform, None if log.requests is None else log.requests.cpu()),
         effective_sample_size(uniform),
         apart,
     )

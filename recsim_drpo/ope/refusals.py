@@ -13,12 +13,11 @@ from recsim_drpo.ope.formulas import (
     Floats,
     direct_method,
     effective_sample_size,
-    mean_over,
     r_squared,
     rewarded_matches,
     snips,
 )
-from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
 
 MIN_ESS = 100.0
 """The effective sample size below which no estimator that weighs rounds answers."""
@@ -117,7 +116,7 @@ def weights_refusal(
     """
     w = np.asarray(weights, dtype=np.float64)
     ess = effective_sample_size(w)
-    mean, largest = mean_over(w, requests), float(w.max())
+    mean, largest = mean_interval(w, requests), float(w.max())
     unseen = "" if support is None or support.missing == 0 else f"; {support}"
     if support is not None and support.missing > MAX_UNSUPPORTED:
         return f"{support}; at most {MAX_UNSUPPORTED:.0%} may be"

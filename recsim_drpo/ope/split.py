@@ -97,4 +97,6 @@ def held_out_part(log: ItemLog, dataset: MinariDataset, share: float) -> ItemLog
         for field in fields(log)
         if field.name != "embeddings" and isinstance(value := getattr(log, field.name), Tensor)
     }
+    if log.requests is not None:  # numbered from 0 without gaps
+        columns_of["requests"] = columns_of["requests"].unique(return_inverse=True)[1]
     return replace(log, **columns_of)

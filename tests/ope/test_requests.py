@@ -11,22 +11,22 @@ from hypothesis import given, strategies as st
 
 from recsim_drpo import ope
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator
-from recsim_drpo.ope.formulas import mean_over
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import CrossFitted
 from recsim_drpo.ope.report import as_text
+from recsim_drpo.reporting.statistics import mean_interval
 
 
 def test_by_hand():
     """Three requests of 2, 1 and 1 rounds: sums 3, 0, 2, lengths 2, 1, 1, mean 5 / 4."""
     values, requests = [1.0, 2.0, 0.0, 2.0], [7, 7, 3, 5]
-    found = mean_over(values, requests)
+    found = mean_interval(values, requests)
     residuals = np.array([3 - 2 * 1.25, 0 - 1.25, 2 - 1.25]) / (4 / 3)
     half = 1.959964 * residuals.std(ddof=1) / np.sqrt(3)
     assert found.value == pytest.approx(1.25)
     assert found.high == pytest.approx(1.25 + half, rel=1e-6)
-    with pytest.raises(ValueError, match="3 requests for 4 rounds"):
-        mean_over(values, [1, 2, 3])
+    with pytest.raises(ValueError, match="labels of clusters"):
+        mean_interval(values, [1, 2, 3])
 
 
 @given(st.integers(0, 2**32), st.integers(2, 5))
