@@ -31,7 +31,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
-from recsim_drpo.serving.http import make_app  # noqa: E402
+from recsim_drpo.serving.http import _listening, make_app  # noqa: E402
 
 
 def service_of(run, limits=None, exploration=None, rules=None, **options):
@@ -367,6 +367,12 @@ def test_the_server_reloads_and_stops_gracefully(service, tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def test_small_answers_are_sent_at_once():
+    """asyncio switches off Nagle's algorithm where it is told TCP: 40 ms an answer else."""
+    with _listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 def test_other_mistakes(run, monkeypatch, capsys):
