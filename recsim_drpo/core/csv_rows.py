@@ -53,6 +53,7 @@ class _Grammar:
         row: matches a row and its line break.
         cells: matches the cells of a row that a delimiter ends.
         quoted: matches a quoted cell.
+        opening: matches a quote that begins a cell, and what is before it.
         unclear: matches what, in a row over several lines, may have ended a cell.
         beside_quotes: bool (256,), bytes that can stand outside a quoted cell beside its quotes,
             and the quote, where two stand for one.
@@ -65,6 +66,7 @@ class _Grammar:
         self.row = re.compile(rb"%b(?:%b%b)*+(?:\r\n?|\n)" % (cell, mark, cell))
         self.cells = re.compile(rb"(?:%b%b)*+" % (cell, mark))
         self.quoted = re.compile(quoted)
+        self.opening = re.compile(rb'[\r\n%b]"' % mark)
         self.unclear = re.compile(rb'\\""[\r\n%b]' % mark)
         self.line_break = line_break
         self.beside_quotes = np.zeros(256, dtype=np.bool_)
@@ -195,14 +197,16 @@ class CsvRows:
         return data[:used], used
 
     def _without_faults(self, data: bytes, scan: bytes, last: bool) -> tuple[bytes, int]:
-        """As :meth:`_whole_rows`, row by row for those with a quote."""
+        """As :meth:`_whole_rows`, row by row for those with a quoted cell."""
         grammar, line_break = self._grammar, self._grammar.line_break
+        unclear = self._escape is None and b'\\""' in scan
         parts: list[bytes] = []
         copied = at = 0
-        while (quote := scan.find(_QUOTE, at)) >= 0:
+        line = self._line
+        while (quote := self._next_quoted(scan, at)) >= 0:
             row = max(at, scan.rfind(line_break, at, quote) + 1)
             match = grammar.row.match(scan, row)
-            if match is not None and not self._is_unclear(match.group()):
+            if match is not None and not (unclear and self._is_unclear(match.group())):
                 at = match.end()
                 continue
             reason = _UNCLEAR if match else self._fault(scan, row, last)
@@ -210,21 +214,24 @@ class CsvRows:
             if not reason or not line_end:
                 at = row
                 break
-            line = self._line + data.count(line_break, 0, row)
+            line += data.count(line_break, copied, row)
             parts += [data[copied:row], self._stand_in(reason, line, data[row:line_end])]
+            line += 1
             copied = at = line_end
         else:
             at = max(at, scan.rfind(line_break) + 1)
         return b"".join([*parts, data[copied:at]]), at
 
+    def _next_quoted(self, scan: bytes, at: int) -> int:
+        """Where the next quote is that begins a cell, or -1, from the beginning of a row on."""
+        if scan.startswith(_QUOTE, at):
+            return at
+        found = self._grammar.opening.search(scan, at)
+        return found.end() - 1 if found else -1
+
     def _is_unclear(self, row: bytes) -> bool:
         """Whether a row is another in the dialect with backslashes, where it ends sooner."""
-        return (
-            self._escape is None
-            and b'\\""' in row
-            and len(row.splitlines()) > 1
-            and self._grammar.unclear.search(row) is not None
-        )
+        return len(row.splitlines()) > 1 and self._grammar.unclear.search(row) is not None
 
     def _fault(self, scan: bytes, row: int, last: bool) -> str:
         """What is wrong with a row; nothing where it is not known before more of it is read."""

@@ -164,8 +164,20 @@ def test_a_sign_that_cannot_escape_is_refused(escape):
         CsvRows(io.BytesIO(b"").read, "t", escape=escape)
 
 
-def test_many_quotes_that_are_never_closed_take_no_longer():
-    text = b"a,b\n" + b'1,"x\n' * 20_000
-    with open_table(io.BytesIO(text), "csv", "t") as table:
-        blocks = list(table.blocks(NAMES, 10_000))
-    assert sum(len(block.malformed) for block in blocks) == 20_000
+def test_faults_have_the_numbers_of_their_lines_in_every_block():
+    sound = [b"1,2", b'"1\n",2', b'1,x"', b""]
+    bad = [b'1,"x', b'"1"x,2']
+    lines, expected, number = [], [], 2
+    for row in range(3_000):
+        text = (bad if row % 3 == 0 else sound)[row % 2]
+        expected += [number] if row % 3 == 0 else []
+        lines.append(text)
+        number += 1 + text.count(b"\n")
+    rows = CsvRows(io.BytesIO(b"a,b\n" + b"\n".join(lines)).read, "t", block_bytes=500)
+    assert len(list(rows)) > 20
+    found = [int(fault.text.split(":")[0].removeprefix("line ")) for fault in rows.faults.values()]
+    assert found == expected
+    with open_table(io.BytesIO(b"a,b\n" + b"\n".join(lines)), "csv", "t") as table:
+        malformed = [fault for block in table.blocks(NAMES, 100) for fault in block.malformed]
+    assert [line for line, *_ in malformed] == expected
+    assert all(text.startswith(f"line {line}: ") for line, _, text in malformed)
