@@ -24,10 +24,12 @@ from recsim_drpo.datasets.import_log import (
     measured,
 )
 from recsim_drpo.datasets.imported import COLUMNS, imported_items, is_imported, reward_unit
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns, expanded, read_columns
 from recsim_drpo.datasets.importing.counts import ImportStats, widened
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds
+from recsim_drpo.datasets.importing.storage import PackWriter
 from recsim_drpo.datasets.importing.summary import write_card
 from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.load import open_dataset
@@ -87,14 +89,20 @@ def append_log(
         _count(minari.MinariDataset(storage), stats)
         before, stats.times = stats.times, (np.inf, -np.inf)
         number = 2 + len(former.get("appended", ()))
+
+        def open_writer(coder: ContextCoder) -> PackWriter:
+            return PackWriter(staging / "data", coder, catalogue.embeddings.shape[1])
+
         options = ImportOptions(max_refused, progress)
         refused = staging / f"refused-{number}.csv"
-        rejected = add_rounds(table, columns, catalogue, storage, refused, stats, options)
+        added = add_rounds(table, columns, catalogue, open_writer, refused, stats, options)
+        rejected, storage = added.rejected, added.storage
         stats.notes += _overlap(table, stats.times[0], before[1])
         stats.times = widened(before, np.array(stats.times))
         about = _together(former, table, columns, stats, rejected)
         storage.update_metadata({**described(about["file"], stats), "import": about})
-        write_card(staging, storage.metadata, columns, catalogue.item_ids, stats, rejected)
+        ids = catalogue.item_ids
+        write_card(staging, storage.metadata, columns, added.coder, ids, stats, rejected)
     return minari.load_dataset(dataset_id)
 
 

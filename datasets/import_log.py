@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import minari
 import numpy as np
 from minari import MinariDataset
@@ -25,13 +23,15 @@ from numpy.typing import NDArray
 
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
-from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
+from recsim_drpo.datasets.importing.coding import ContextCoder
+from recsim_drpo.datasets.importing.columns import Columns, expanded
 from recsim_drpo.datasets.importing.counts import ImportStats, check_refused
+from recsim_drpo.datasets.importing.fitting import coded_rounds
 from recsim_drpo.datasets.importing.leaks import LeakCheck
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 from recsim_drpo.datasets.importing.requests import SlateCheck
-from recsim_drpo.datasets.importing.rounds import REFUSED, RejectedRows, Rounds, read_rounds
-from recsim_drpo.datasets.importing.sorting import sorted_rounds
+from recsim_drpo.datasets.importing.rounds import REFUSED, RejectedRows, Rounds
+from recsim_drpo.datasets.importing.storage import PackWriter
 from recsim_drpo.datasets.importing.summary import summary, write_card
 from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.importing.times import NAMES
@@ -120,29 +120,26 @@ def import_log(
     vectors, ids = items if item_ids is None else (items[0], load_item_ids(item_ids))
     catalogue = Catalogue.of_vectors(vectors, ids, normalize=normalize)
     vectors, ids = catalogue.embeddings, catalogue.item_ids
-    columns = with_categories(columns, table, progress)
-    if columns.dim == 0:
-        raise ValueError(f"{table.path.name!r} has a header and no row with a category.")
     what = f"about {table.num_rows:,} rounds"
     stats = ImportStats(len(vectors), columns.reward_unit, [*notes, *_equal_vectors(vectors, ids)])
     needed = estimated_bytes(table, columns, vectors)
     with new_dataset(dataset_id, what, needed, replace=replace) as staging:
-        (staging / "data").mkdir()
-        storage = MinariStorage.new(
-            staging / "data",
-            observation_space=gym.spaces.Box(-np.inf, np.inf, (columns.dim,), np.float32),
-            action_space=gym.spaces.Box(-1.0, 1.0, (vectors.shape[1],), np.float32),
-            data_format="hdf5",
-        )
+
+        def open_writer(coder: ContextCoder) -> PackWriter:
+            return PackWriter(staging / "data", coder, vectors.shape[1])
+
         options = ImportOptions(max_refused, progress)
-        rejected = add_rounds(table, columns, catalogue, storage, staging / REFUSED, stats, options)
-        about = import_counts(table, columns, stats, rejected)
+        refused = staging / REFUSED
+        added = add_rounds(table, columns, catalogue, open_writer, refused, stats, options)
+        coder, storage = added.coder, added.storage
+        about = import_counts(table, columns, stats, added.rejected)
         metadata = _metadata(dataset_id, about, stats)
         storage.update_metadata(metadata | {"catalogue_checksum": catalogue.checksum})
         np.savez(staging / ITEMS_FILE, embeddings=vectors, item_ids=ids)
-        coding = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
-        (staging / COLUMNS).write_text(coding, encoding="utf-8")
-        write_card(staging, storage.metadata, columns, ids, stats, rejected)
+        columns = with_coding(columns, coder)
+        text = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
+        (staging / COLUMNS).write_text(text, encoding="utf-8")
+        write_card(staging, storage.metadata, columns, coder, ids, stats, added.rejected)
     return minari.load_dataset(dataset_id)
 
 
@@ -153,23 +150,31 @@ class ImportOptions(NamedTuple):
     progress: bool = True
 
 
+class AddedRounds(NamedTuple):
+    """The rows that were refused, the coder of the contexts, and where the rounds are."""
+
+    rejected: RejectedRows
+    coder: ContextCoder
+    storage: MinariStorage
+
+
 def add_rounds(
     table: LogTable,
     columns: Columns,
     catalogue: Catalogue,
-    storage: MinariStorage,
+    open_writer: Callable[[ContextCoder], PackWriter],
     refused: Path,
     stats: ImportStats,
     options: ImportOptions,
-) -> RejectedRows:
+) -> AddedRounds:
     """Add the usable rows of a log to a dataset, and list the others in the file ``refused``.
 
     Args:
         table: the log.
-        columns: resolved, with their categories.
+        columns: resolved.
         catalogue: the items.
-        storage: of the dataset, in a folder beside which there is room for rounds to be sorted.
-        refused: a file to be made, beside that folder.
+        open_writer: gives what writes rounds whose contexts are coded so.
+        refused: a file to be made, in a folder where there is room for rounds to wait.
         stats: receives the rounds, and warnings about the log.
         options: see :class:`ImportOptions`.
 
@@ -177,35 +182,31 @@ def add_rounds(
         ValueError: the file is damaged, too many rows were refused, or rows of a request are one
             slate.
     """
-    before = stats.num_rounds
-    leaks = LeakCheck(_dimensions(columns), len(columns.numbers), columns.time is not None)
+    before, name, ids = stats.num_rounds, table.path.name, catalogue.item_ids
+    leaks = LeakCheck(columns.context, len(columns.numbers), columns.time is not None)
     slates = SlateCheck()
-    with ExitStack() as stack:
-        rejected = RejectedRows(
-            stack.enter_context(refused.open("w", newline="", encoding="utf-8")), table.several
-        )
-        rounds = read_rounds(table, columns, catalogue.item_ids, rejected, options.progress)
-        if columns.time is not None:
-            waiting = sorted_rounds(rounds, "time", refused.parent, ROUNDS_PER_EPISODE)
-            rounds = stack.enter_context(waiting)
-        for pack in _packs(rounds):
-            storage.update_episodes([_episode(pack, catalogue.embeddings)])
-            stats.add(pack)
-            leaks.add(pack["context"], pack["reward"])
-            if "request" in pack:
-                slates.add(pack["request"], pack["reward"])
-    imported = stats.num_rounds - before
-    name = table.path.name
-    check_refused(name, imported, rejected, catalogue.item_ids, options.max_refused)
+    with refused.open("w", newline="", encoding="utf-8") as file:
+        rejected = RejectedRows(file, table.several)
+        options_of = rejected, refused.parent, leaks, options.progress
+        with coded_rounds(table, columns, ids, *options_of) as coded:
+            coder, rounds, column_notes = coded
+            if coder.dim == 0:
+                check_refused(name, 0, rejected, ids, options.max_refused)
+            writer = open_writer(coder)
+            for pack in _packs(rounds):
+                writer.write(_episode(pack, catalogue.embeddings))
+                stats.add(pack)
+                if "request" in pack:
+                    slates.add(pack["request"], pack["reward"])
+    check_refused(name, stats.num_rounds - before, rejected, ids, options.max_refused)
     slates.check(stats.rewards[0] < stats.rewards[1])
-    stats.notes += [*table.notes, *leaks.notes, *_untimed(table, columns)]
-    return rejected
+    stats.notes += [*table.notes, *column_notes, *leaks.notes, *_untimed(table, columns)]
+    return AddedRounds(rejected, coder, writer.storage)
 
 
-def _dimensions(columns: Columns) -> list[str]:
-    """Names of the dimensions of the context."""
-    one_hot = [f"{name}={value}" for name, values in columns.categories.items() for value in values]
-    return [*columns.numbers, *one_hot]
+def with_coding(columns: Columns, coder: ContextCoder) -> Columns:
+    """The columns, with the categories and the measures of a coder."""
+    return replace(columns, categories=coder.categories, coding=coder.coding)
 
 
 def _untimed(table: LogTable, columns: Columns) -> list[str]:
@@ -276,9 +277,9 @@ def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]
 
 
 def estimated_bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:
-    """Estimated size of the dataset on the disk, in bytes."""
-    row = 4 * (columns.dim + vectors.shape[1] + 1) + 2 + 8 * (2 + len(columns.keep))
-    row *= 1 if columns.time is None else 2  # rounds to be sorted wait on the disk
+    """Estimated size of the dataset and of what waits to be coded, on the disk, in bytes."""
+    width = len(columns.context)  # zeros and ones are compressed
+    row = 4 * (3 * width + vectors.shape[1] + 1) + 2 + 2 * 8 * (2 + len(columns.keep))
     return int(1.02 * table.num_rows * row) + vectors.nbytes + 16 * 2**20
 
 

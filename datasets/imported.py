@@ -19,13 +19,18 @@ def is_imported(dataset: MinariDataset) -> bool:
 
 
 def imported_context(dataset: MinariDataset) -> dict[str, Any]:
-    """Columns of an imported dataset's context: its ``numbers`` and its ``categories``.
+    """How an imported dataset's contexts are coded, see :class:`.importing.coding.ContextCoder`.
+
+    It has the columns that are ``numbers``, and the ``categories`` of others; ``hashes`` where
+    columns are hashed, and ``coding`` where they were measured.
 
     Raises:
         FileNotFoundError, ValueError: its ``columns.json`` is not there or damaged.
     """
     columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
-    return {name: columns[name] for name in ("numbers", "categories")}
+    context = {name: columns[name] for name in ("numbers", "categories")}
+    further = {name: columns.get(name) for name in ("hashes", "coding")}
+    return context | {name: value for name, value in further.items() if value}
 
 
 def reward_unit(dataset: MinariDataset) -> RewardUnit:

@@ -13,8 +13,9 @@ import numpy as np
 
 from recsim_drpo.core.config import build_config
 from recsim_drpo.core.reward_unit import RewardUnit
-from recsim_drpo.core.validation import check_number, unknown_name
-from recsim_drpo.datasets.importing.table import LogTable, progress_bar, texts
+from recsim_drpo.core.validation import check_integer, check_number, unknown_name
+from recsim_drpo.datasets.importing.table import LogTable
+from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
 COLUMNS = "columns.json"
 """The file, beside an imported dataset, that has its columns."""
@@ -22,7 +23,16 @@ COLUMNS = "columns.json"
 OUTSIDE = ("refuse", "clip")
 """Known ways to treat a row whose reward is out of range."""
 
-_MAX_CATEGORIES = 1_000
+MISSING_POLICIES = ("code", "refuse")
+"""Known ways to treat a row with an empty cell in its context, or another category."""
+
+_MAX_BUCKETS = 16_384
+CONTEXT_FIELDS = frozenset({"numbers", "categories", "hashes", "transforms", "missing"})
+"""Fields of :class:`Columns` that a coding is made of: with others a log is measured anew."""
+
+_FORMER = {
+    "numbers", "categories", "item", "reward", "propensity", "keep", "reward_range", "outside",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,12 +40,20 @@ class Columns:
     """The meaning of the columns of a log.
 
     Column names of the context may be shell patterns, ``"user_*"``; they are then those columns in
-    the table's order. A context is the numbers, then each category as 0 and 1.
+    the table's order. How a context comes of them says :mod:`.importing.coding`.
 
     Attributes:
         numbers: columns of the context that are numbers.
         categories: columns of the context that are one-hot coded, with their categories as text;
             with none given they are found in the log, in the order of their text, at most 1,000.
+        hashes: columns of the context whose text is hashed, with the number of buckets of each,
+            1 to 16,384, of which each is a dimension.
+        transforms: by column of numbers, or pattern of several, one of :data:`.TRANSFORMS`; a
+            later pattern goes before an earlier one, and a name before all. Else standardised.
+        missing: treatment of a row with an empty cell in its context, or a category that is none
+            of those given: ``"code"``, as missing or other, or ``"refuse"``.
+        coding: what was measured of another log, whose contexts these are to be like: ``coding``
+            in its ``columns.json``; ``None`` measures this one. Empty: numbers are as they are.
         item: the id, in the embeddings, of the item that was shown.
         reward: the observed reward, such as a click.
         propensity: probability with which the item was shown, given the context; ``None`` where it
@@ -66,6 +84,10 @@ class Columns:
     time: str | None = None
     request: str | None = None
     position: str | None = None
+    hashes: Mapping[str, int] = field(default_factory=dict)
+    transforms: Mapping[str, str] = field(default_factory=dict)
+    missing: str = "code"
+    coding: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("numbers", "keep"):
@@ -74,11 +96,12 @@ class Columns:
         categories: Any = self.categories
         if not isinstance(categories, Mapping):  # names alone
             object.__setattr__(self, "categories", dict.fromkeys(categories, ()))
-        if not self.numbers and not self.categories:
+        if not self.numbers and not self.categories and not self.hashes:
             raise ValueError(
                 "A context is needed: columns that are numbers (--numbers), or categories "
-                "(--categories)."
+                "(--categories, --hash)."
             )
+        self._check_coding()
         if len(self.reward_range) != 2:
             raise ValueError(f"reward_range={self.reward_range!r} is not a smallest and a largest.")
         low, high = self.reward_range
@@ -87,10 +110,14 @@ class Columns:
         if self.outside not in OUTSIDE:
             raise unknown_name("policy for rewards outside", self.outside, OUTSIDE)
 
-    @property
-    def dim(self) -> int:
-        """Dimension of the context, once its categories are known."""
-        return len(self.numbers) + sum(map(len, self.categories.values()))
+    def _check_coding(self) -> None:
+        for name, size in self.hashes.items():
+            check_integer(f"number of buckets of {name!r}", size, 1, _MAX_BUCKETS)
+        for kind in self.transforms.values():
+            if kind not in TRANSFORMS:
+                raise unknown_name("transform", kind, TRANSFORMS)
+        if self.missing not in MISSING_POLICIES:
+            raise unknown_name("policy for missing cells", self.missing, MISSING_POLICIES)
 
     @property
     def reward_unit(self) -> RewardUnit:
@@ -102,7 +129,12 @@ class Columns:
         """Every column that is read, once."""
         single = [self.item, self.reward, *([] if self.propensity is None else [self.propensity])]
         single += [name for name in self.infos.values() if name is not None]
-        return list(dict.fromkeys([*single, *self.numbers, *self.categories, *self.keep]))
+        return list(dict.fromkeys([*single, *self.context, *self.keep]))
+
+    @property
+    def context(self) -> list[str]:
+        """The columns of the context."""
+        return [*self.numbers, *self.categories, *self.hashes]
 
     @property
     def infos(self) -> dict[str, str | None]:
@@ -124,6 +156,8 @@ def read_columns(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path.name!r} is not JSON ({error}).") from error
     if not isinstance(values, dict):
         raise ValueError(f'{path.name!r} holds no object of fields, such as {{"item": "id"}}.')
+    if values.keys() == _FORMER:  # of a log that was imported before columns were measured
+        values |= {"missing": "refuse", "coding": {}}
     build_config(Columns, values, f"field of {path.name!r}")
     return values
 
@@ -137,9 +171,12 @@ def expanded(columns: Columns, table: LogTable) -> Columns:
         for name in _matching(pattern, table)
     }
     keep = [name for pattern in columns.keep for name in _matching(pattern, table)]
+    hashes = {
+        name: size for pattern, size in columns.hashes.items() for name in _matching(pattern, table)
+    }
     outcome = {"item": columns.item, "reward": columns.reward, "propensity": columns.propensity}
     meanings: dict[str, str] = {}
-    context = [*dict.fromkeys(numbers), *categories]
+    context = [*dict.fromkeys(numbers), *categories, *hashes]
     for meaning, names in (
         *((meaning, [name]) for meaning, name in outcome.items() if name is not None),
         ("part of the context", context),
@@ -168,9 +205,22 @@ def expanded(columns: Columns, table: LogTable) -> Columns:
         columns,
         numbers=tuple(dict.fromkeys(numbers)),
         categories=categories,
+        hashes=hashes,
+        transforms=_transforms(columns.transforms, list(dict.fromkeys(numbers))),
         keep=tuple(dict.fromkeys(keep)),
         reward_range=tuple(map(float, columns.reward_range)),
     )
+
+
+def _transforms(given: Mapping[str, str], numbers: Sequence[str]) -> dict[str, str]:
+    """The transform of each column of numbers."""
+    transforms = dict.fromkeys(numbers, TRANSFORMS[0])
+    for pattern, kind in sorted(given.items(), key=lambda item: item[0] in numbers):
+        names = [pattern] if pattern in numbers else fnmatch.filter(numbers, pattern)
+        if not names:
+            raise unknown_name("column of numbers to be transformed", pattern, numbers)
+        transforms |= dict.fromkeys(names, kind)
+    return transforms
 
 
 def _matching(pattern: str, table: LogTable) -> list[str]:
@@ -180,29 +230,3 @@ def _matching(pattern: str, table: LogTable) -> list[str]:
     if not matching:
         raise unknown_name(f"column of {table.path.name!r}", pattern, table.columns)
     return matching
-
-
-def with_categories(columns: Columns, table: LogTable, progress: bool) -> Columns:
-    """The columns, with the categories that the log has where none are given, sorted."""
-    unknown = [name for name, values in columns.categories.items() if not values]
-    if not unknown:
-        return columns
-    values_of: dict[str, set[str]] = {name: set() for name in unknown}
-    with progress_bar(table, "categories", progress) as bar:
-        for block in table.blocks(unknown):
-            for name in unknown:
-                values_of[name] |= set(texts(block.cells[name]).unique().to_pylist()) - {None}
-                if len(values_of[name]) > _MAX_CATEGORIES:
-                    raise ValueError(
-                        f"Column {name!r} of {table.path.name!r} has more than {_MAX_CATEGORIES:,} "
-                        "different values; as categories each would be a dimension of the context. "
-                        "Leave it out, or give it fewer."
-                    )
-            bar.update(table.done - bar.n)
-    return replace(
-        columns,
-        categories={
-            name: values or tuple(sorted(values_of[name]))
-            for name, values in columns.categories.items()
-        },
-    )

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recsim_drpo.datasets.importing.columns import Columns, expanded, with_categories
+from recsim_drpo.datasets.importing.cells import category_text, python_values
+from recsim_drpo.datasets.importing.columns import Columns, expanded
 from recsim_drpo.datasets.importing.table import host, numbers, open_log_table, texts
 from recsim_drpo.simulator.embeddings import Embeddings
 
@@ -25,6 +26,7 @@ _COLUMNS = Columns(
     reward="click",
     propensity="propensity_score",
     keep=("position",),
+    coding={},  # numbers as they are: policies of one log act on the other's
 )
 
 
@@ -65,13 +67,16 @@ def open_bandit(
     categories: dict[str, set[str]] = {}
     for path in logs:
         table = open_log_table(path)
-        known = with_categories(expanded(_COLUMNS, table), table, progress=False).categories
-        for name, values in known.items():
-            categories.setdefault(name, set()).update(values)
+        names = list(expanded(_COLUMNS, table).categories)
+        for block in table.blocks(names):
+            for name in names:
+                distinct = python_values(block.cells[name].unique())
+                values = {category_text(cell) for cell in distinct} - {None}
+                categories.setdefault(name, set()).update(map(str, values))
     in_order = {name: sorted(values) for name, values in categories.items()}
     columns = replace(_COLUMNS, categories=in_order)
-    names = ", ".join("/".join(path.parts[-1 if campaign else -3 :]) for path in logs)
-    return columns, _items(context), (f"Categories are those of {names}.",)
+    shown = ", ".join("/".join(path.parts[-1 if campaign else -3 :]) for path in logs)
+    return columns, _items(context), (f"Categories are those of {shown}.",)
 
 
 def _items(path: Path) -> Embeddings:

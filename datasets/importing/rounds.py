@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.tables import Block
+from recsim_drpo.datasets.importing.cells import NO_NUMBER, number_values
+from recsim_drpo.datasets.importing.coding import CategoryCodes, Fault
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.requests import check_one_item, request_codes
-from recsim_drpo.datasets.importing.table import (
-    LogTable,
-    host,
-    missing,
-    numbers,
-    progress_bar,
-    texts,
-)
+from recsim_drpo.datasets.importing.table import LogTable, missing, progress_bar
 from recsim_drpo.datasets.importing.times import seconds
 
 REFUSED = "refused.csv"
@@ -31,10 +26,23 @@ _UNKNOWN_ITEM = "no embedding of that id"
 
 
 class Rounds(dict[str, NDArray[Any]]):
-    """Columns of rounds by name: ``context``, ``item_id``, ``reward``, and infos by theirs."""
+    """Columns of rounds by name: ``context``, ``item_id``, ``reward``, and infos by theirs.
+
+    The context is its columns' values, float64 (n, columns), see :mod:`.importing.coding`.
+    """
 
     def __len__(self) -> int:
         return len(self["reward"])
+
+
+class ContextReader(Protocol):
+    """What reads the columns of a context: a coder, or what measures them to make one."""
+
+    def values(self, cells: Mapping[str, Any]) -> NDArray[np.float64]:
+        """The values of columns of cells, float64 (n, columns)."""
+
+    def faults(self, values: NDArray[np.float64]) -> list[Fault]:
+        """Cells that cannot be coded."""
 
 
 class RejectedRows:
@@ -114,12 +122,10 @@ class _RowFilter:
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """A column as finite numbers; rows without one are rejected, and have 0."""
-        cells = self._block.cells[column]
-        values = numbers(cells)
-        self.reject(missing(cells), column, "missing")
-        finite = np.isfinite(values) & (np.abs(values) <= np.finfo(np.float32).max)
-        self.reject(~finite, column, "no finite number")
-        return np.where(finite, values, 0.0)
+        values = number_values(self._block.cells[column])
+        self.reject(np.isnan(values), column, "missing")
+        self.reject(values == NO_NUMBER, column, "no finite number")
+        return np.where(np.isfinite(values), values, 0.0)
 
     def times(self, column: str) -> NDArray[np.float64]:
         """A column as seconds; rows without a time are rejected, and have 0."""
@@ -138,19 +144,47 @@ class _RowFilter:
             cells = self._block.cells[columns.request]
             infos["request"] = request_codes(cells, self._block.rows, file)
         if columns.position is not None:
-            infos["position"] = numbers(self._block.cells[columns.position])
+            values = number_values(self._block.cells[columns.position])
+            infos["position"] = np.where(np.isfinite(values), values, np.nan)
         return infos
 
-    def positions(self, column: str, known: Any, why: str) -> NDArray[np.int64]:
-        """Positions of the cells among ``known`` texts; rows without one are rejected, with -1."""
-        from pyarrow import compute
+    def kept_numbers(self, column: str, numeric: set[str]) -> NDArray[np.float64]:
+        """A column to keep, NaN where a cell is empty; rows with another are rejected.
 
-        cells = self._block.cells[column]
-        self.reject(missing(cells), column, "missing")
-        nullable = compute.index_in(texts(cells), value_set=known, skip_nulls=True)
-        positions = host(nullable.fill_null(-1)).astype(np.int64)
-        self.reject(positions < 0, column, why)
-        return positions
+        Args:
+            column: its name.
+            numeric: columns that had a number before, to which this one is added if it has one.
+
+        Raises:
+            ValueError: the column had no number before and has none here, but something else.
+        """
+        values = number_values(self._block.cells[column])
+        others = values == NO_NUMBER
+        if np.isfinite(values).any():
+            numeric.add(column)
+        if others.any() and column not in numeric:
+            cell = self._block.cells[column][int(others.argmax())].as_py()
+            raise ValueError(
+                f"Column {column!r} cannot be kept: it holds no numbers, but such as {cell!r}. "
+                f"Number them, or make them part of the context: --categories {column}, or "
+                f"--hash {column}=SIZE."
+            )
+        self.reject(others, column, "no finite number")
+        return values
+
+    def positions(self, column: str, known: CategoryCodes, why: str) -> NDArray[np.int64]:
+        """Positions of the cells among ``known`` texts; rows without one are rejected, with -1."""
+        codes = known.codes(self._block.cells[column])
+        self.reject(np.isnan(codes), column, "missing")
+        self.reject(codes < 0, column, why)
+        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+
+    def context(self, reader: ContextReader) -> NDArray[np.float64]:
+        """Values of the context's columns; rows that cannot be coded are rejected."""
+        values = reader.values(self._block.cells)
+        for column, why, bad in reader.faults(values):
+            self.reject(bad, column, why)
+        return values
 
     def report(self, rejected: RejectedRows) -> None:
         """Add the rejected rows to ``rejected``, in their order."""
@@ -159,26 +193,28 @@ class _RowFilter:
 
 
 def read_rounds(
-    table: LogTable, columns: Columns, ids: NDArray[Any], rejected: RejectedRows, progress: bool
+    table: LogTable,
+    columns: Columns,
+    reader: ContextReader,
+    ids: NDArray[Any],
+    rejected: RejectedRows,
+    progress: bool,
 ) -> Iterator[Rounds]:
     """The usable rows of a log, block by block, in order.
 
     Args:
         table: the log.
-        columns: resolved, with their categories.
+        columns: resolved.
+        reader: of their context.
         ids: (N,) the items' ids.
         rejected: receives every other row.
         progress: show rate and time left on a terminal.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or a column can be none of what it is said to be.
     """
-    import pyarrow
-
-    known_ids = pyarrow.array([str(item_id).strip() for item_id in ids.tolist()], pyarrow.string())
-    known_values = {
-        name: pyarrow.array(values, pyarrow.string()) for name, values in columns.categories.items()
-    }
+    known_ids = CategoryCodes([str(item_id) for item_id in ids.tolist()])
+    numeric: set[str] = set()
     with progress_bar(table, "import", progress) as bar:
         for block in table.blocks(columns.used):
             check_one_item(block.cells[columns.item], columns.item)
@@ -189,13 +225,9 @@ def read_rounds(
             rounds["reward"], outside = _rewards(row_filter, columns, rejected)
             if columns.propensity is not None:
                 rounds["propensity"] = _propensities(row_filter, columns.propensity)
-            parts = [row_filter.numbers(name)[:, None] for name in columns.numbers]
-            for name, values in known_values.items():
-                codes = row_filter.positions(name, values, "none of its categories")
-                parts.append(codes[:, None] == np.arange(len(values)))
-            rounds["context"] = np.concatenate(parts, axis=1, dtype=np.float32)
+            rounds["context"] = row_filter.context(reader)
             rounds |= row_filter.infos(columns, table.path.name)
-            rounds |= {name: row_filter.numbers(name) for name in columns.keep}
+            rounds |= {name: row_filter.kept_numbers(name, numeric) for name in columns.keep}
             row_filter.report(rejected)
             rejected.num_clipped += int(outside[row_filter.kept].sum())
             yield Rounds({name: values[row_filter.kept] for name, values in rounds.items()})

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.datasets.importing.card import columns_section
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import COLUMNS, Columns
 from recsim_drpo.datasets.importing.counts import ImportStats, exactly
 from recsim_drpo.datasets.importing.rounds import REFUSED, RejectedRows
@@ -84,6 +86,7 @@ def write_card(
     folder: Path,
     metadata: Mapping[str, Any],
     columns: Columns,
+    coder: ContextCoder,
     ids: NDArray[Any],
     stats: ImportStats,
     rejected: RejectedRows,
@@ -117,9 +120,10 @@ def write_card(
         summary(metadata["import"]),
         *_refused(metadata["import"], rejected),
         "## Rounds",
-        f"The context has {columns.dim} dimensions, the reward (`{columns.reward}`) lies in "
+        f"The context has {coder.dim} dimensions, the reward (`{columns.reward}`) lies in "
         f"[{low:g}, {high:g}] ({policy[columns.outside]}) and is {stats.mean_reward:.6g} on "
         f"average. {stored}{propensity}",
+        *columns_section(coder),
         "## Items",
         f"{int((stats.counts > 0).sum()):,} of {len(stats.counts):,} items were shown; the most "
         "frequent:",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,9 @@ from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 PRESETS = ("open-bandit", "movielens", "kuairand", "mind", "vw", "dsjson", "criteo")
 LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
 _BESIDE_PRESET = ("time", "request")
+TRANSFORMS = ("standardise", "log", "quantile", "none")
+MISSING_POLICIES = ("code", "refuse")
+_OPTIONS = {"hashes": "hash", "transforms": "transform", "outside": "clip-rewards"}
 
 DatasetId = Annotated[
     str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example shop/clicks-v0.")
@@ -127,6 +130,34 @@ Categories = Annotated[
         show_default="none",
     ),
 ]
+Hash = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hash",
+        metavar="COLUMN=SIZE...",
+        help="Context: columns of many different texts, hashed into so many dimensions.",
+        show_default="none",
+    ),
+]
+Transform = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transform",
+        metavar="COLUMN=KIND...",
+        help=f"How numbers enter the context: {', '.join(TRANSFORMS)}; patterns as 'x_*=log'.",
+        show_default=TRANSFORMS[0],
+    ),
+]
+Missing = Annotated[
+    str | None,
+    typer.Option(
+        "--missing",
+        help="Rows with an empty cell in the context, or another category: "
+        f"{', '.join(MISSING_POLICIES)}.",
+        show_default=MISSING_POLICIES[0],
+        autocompletion=one_of(MISSING_POLICIES),
+    ),
+]
 Keep = Annotated[
     list[str] | None,
     typer.Option(
@@ -223,6 +254,9 @@ def import_(
     no_propensity: NoPropensity = False,
     numbers: Numbers = None,
     categories: Categories = None,
+    hash: Hash = None,
+    transform: Transform = None,
+    missing: Missing = None,
     keep: Keep = None,
     time: Time = None,
     request: Request = None,
@@ -247,6 +281,8 @@ def import_(
     given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
     given |= {"numbers": numbers or None, "categories": categories or None, "keep": keep or None}
     given |= {"time": time, "request": request, "position": position}
+    given |= {"hashes": _pairs("--hash", hash, _size), "missing": missing}
+    given |= {"transforms": _pairs("--transform", transform, str)}
     given |= {"reward_range": reward_range and list(reward_range)}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {"propensity": None} if no_propensity else {}
@@ -271,11 +307,30 @@ def import_(
 def _check_append(given: list[str]) -> None:
     """Raise ``ValueError`` where ``--append`` is given what a dataset has already."""
     if given:
-        options = (("clip-rewards" if name == "outside" else name) for name in given)
+        options = (_OPTIONS.get(name, name) for name in given)
         shown = ", ".join("--" + option.replace("_", "-") for option in options)
         raise ValueError(
             f"--append takes items, columns and coding from the dataset; leave out {shown}."
         )
+
+
+def _pairs(
+    option: str, words: list[str] | None, read: Callable[[str], Any]
+) -> dict[str, Any] | None:
+    """Values by column of words such as ``age=log``; ``None`` where there is none."""
+    pairs = {}
+    for word in words or []:
+        column, equals, value = word.rpartition("=")
+        if not (column and equals and value):
+            raise ValueError(f"{option} {word!r} is not COLUMN=VALUE.")
+        pairs[column] = read(value)
+    return pairs or None
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"--hash: {text!r} is no number of dimensions, from 1 to 16,384.")
+    return int(text)
 
 
 def _meaning(
@@ -292,7 +347,7 @@ def _meaning(
     """
     from dataclasses import replace
 
-    from recsim_drpo.datasets.importing.columns import Columns, read_columns
+    from recsim_drpo.datasets.importing.columns import CONTEXT_FIELDS, Columns, read_columns
     from recsim_drpo.datasets.importing.presets.base import Preset
     from recsim_drpo.datasets.importing.presets.registry import read_preset
 
@@ -301,7 +356,7 @@ def _meaning(
         if others:
             raise ValueError(
                 f"--preset {preset} says what the columns mean; leave out "
-                f"{', '.join(f'--{name}' for name in others)}."
+                f"{', '.join(f'--{_OPTIONS.get(name, name)}' for name in others)}."
             )
         known = None if file is None else Columns(**read_columns(file))
         found = read_preset(preset, logs, items, known)
@@ -309,4 +364,7 @@ def _meaning(
     if items is None:
         raise ValueError("--items is needed: a file of item vectors with their ids.")
     from_file = {} if file is None else read_columns(file)
+    if not given.keys().isdisjoint(CONTEXT_FIELDS):  # another coding than the file's
+        dropped = {"coding", "transforms"} if "numbers" in given else {"coding"}
+        from_file = {name: value for name, value in from_file.items() if name not in dropped}
     return Preset(logs, Columns(**(from_file | given)), items, ())

@@ -22,7 +22,9 @@ from recsim_drpo.agents.engine.networks import LOG_STD_RANGE, policy_moments
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.files import atomic_dir, check_new_folder
 from recsim_drpo.core.provenance import versions
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.runs import folder as runs
+from recsim_drpo.serving.onnx_context import CONTEXT, context_nodes
 from recsim_drpo.serving.recommender import items_of_run
 from recsim_drpo.simulator.catalogue import Catalogue
 
@@ -34,6 +36,7 @@ _FORMAT = "recsim_drpo.serving.onnx_export/1"
 _OPSET, _IR_VERSION = 18, 8  # of 2022, which every onnxruntime in use reads
 _ACTIVATIONS = {nn.ReLU: "Relu", nn.Tanh: "Tanh", nn.Sigmoid: "Sigmoid"}
 _CHECKED_BATCHES = (1, 2, 257)
+_MISSING_SHARE = 0.1
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]] | str
 Moments = Callable[[Tensor], dict[str, Tensor]]
@@ -66,7 +69,9 @@ def export_run(
 
     ``policy.onnx`` maps ``observations``, float32 (batch, o), to ``action`` (batch, a) and, where σ
     is learnt, ``log_std`` (batch, a); ``items.npy`` is float32 (N, a) with rows of unit length,
-    ``item_ids.npy`` (N,) their names, and ``export.json`` says what is what.
+    ``item_ids.npy`` (N,) their names, and ``export.json`` says what is what. Where the run learnt
+    from an imported log whose numbers were measured, ``observations`` is float64 and has them as
+    they are in the log, NaN where one is missing: the graph transforms them.
 
     Args:
         run: folder of a run, of one of our algorithms, or of an agent whose ``policy_network()``
@@ -91,13 +96,14 @@ def export_run(
     policy = _policy_of(agent, config["agent"])
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
     dims = config["observation_dim"], config["action_dim"]
+    coder = _coder_of(config)
     with atomic_dir(Path(folder)) as partial:
-        onnx.save(_model(onnx, policy, *dims), partial / POLICY)
-        difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0])
+        onnx.save(_model(onnx, policy, *dims, coder), partial / POLICY)
+        difference = _largest_difference(onnxruntime, partial / POLICY, policy, dims[0], coder)
         np.save(partial / ITEMS, items.embeddings)
         np.save(partial / ITEM_IDS, items.item_ids)
         packages = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
-        description = _description(config, policy, difference, items, packages)
+        description = _description(config, policy, difference, items, packages, coder)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (partial / DESCRIPTION).write_text(text, encoding="utf-8")
     return description
@@ -109,11 +115,15 @@ def _description(
     difference: float,
     items: Catalogue,
     packages: Mapping[str, str],
+    coder: ContextCoder | None,
 ) -> dict[str, Any]:
     """The content of ``export.json``."""
     inputs = {"dtype": "float32", "shape": ["batch", config["observation_dim"]]}
     if "context" in config["source"]:  # of an imported log: what the dimensions are
         inputs |= config["source"]["context"]
+    if coder is not None:
+        inputs |= {"dtype": "float64", "shape": ["batch", _input_dim(coder)]}
+        inputs |= {"layout": coder.layout}
     output = {"dtype": "float32", "shape": ["batch", config["action_dim"]]}
     return {
         "format": _FORMAT,
@@ -140,6 +150,17 @@ def _description(
         "largest first, ties: smaller row",
         "versions": {**versions(), **packages},
     }
+
+
+def _coder_of(config: Mapping[str, Any]) -> ContextCoder | None:
+    """The coder whose transforms are put into the graph; ``None`` where there are none."""
+    context = config["source"].get("context")
+    coder = None if context is None else ContextCoder.of_description(context)
+    return coder if coder is not None and coder.coding and coder.numbers else None
+
+
+def _input_dim(coder: ContextCoder) -> int:
+    return sum(int(column["size"]) for column in coder.layout)
 
 
 def _packages() -> tuple[Any, Any]:
@@ -212,10 +233,17 @@ def _outputs(policy: _Policy) -> tuple[str, ...]:
     return ("action", "log_std") if policy.sigma in ("learned", "state") else ("action",)
 
 
-def _model(onnx: Any, policy: _Policy, observation_dim: int, action_dim: int) -> Any:
-    """The graph: Gemm and activations, then log σ as the policy has it."""
+def _model(
+    onnx: Any, policy: _Policy, observation_dim: int, action_dim: int, coder: ContextCoder | None
+) -> Any:
+    """The graph: the context's transform, Gemm and activations, then log σ as the policy has it."""
     helper, constant = onnx.helper, onnx.numpy_helper.from_array
-    nodes, constants, value = [], [], "observations"
+    nodes: list[Any] = []
+    constants: list[Any] = []
+    value, kind = "observations", onnx.TensorProto.FLOAT
+    if coder is not None:
+        nodes, constants = context_nodes(onnx, coder, value)
+        value, kind, observation_dim = CONTEXT, onnx.TensorProto.DOUBLE, _input_dim(coder)
     for i, layer in enumerate(policy.layers):
         following = "outputs" if i == len(policy.layers) - 1 else f"hidden_{i}"
         if isinstance(layer, str):
@@ -241,13 +269,13 @@ def _model(onnx: Any, policy: _Policy, observation_dim: int, action_dim: int) ->
         nodes.append(helper.make_node("Shape", ["action"], ["action_shape"]))
         nodes.append(helper.make_node("Expand", ["log_std_vector", "action_shape"], ["log_std"]))
 
-    def described(name: str, dim: int) -> Any:
-        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["batch", dim])
+    def described(name: str, dim: int, kind: Any = onnx.TensorProto.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, kind, ["batch", dim])
 
     graph = helper.make_graph(
         nodes,
         "policy",
-        [described("observations", observation_dim)],
+        [described("observations", observation_dim, kind)],
         [described(name, action_dim) for name in _outputs(policy)],
         constants,
     )
@@ -260,15 +288,25 @@ def _model(onnx: Any, policy: _Policy, observation_dim: int, action_dim: int) ->
 
 
 def _largest_difference(
-    onnxruntime: Any, path: Path, policy: _Policy, observation_dim: int
+    onnxruntime: Any,
+    path: Path,
+    policy: _Policy,
+    observation_dim: int,
+    coder: ContextCoder | None,
 ) -> float:
     """Largest difference of the file's outputs from the agent's; ``ValueError`` if too large."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     generator = torch.Generator().manual_seed(0)
     largest = 0.0
     for size in _CHECKED_BATCHES:
-        inputs = torch.randn(size, observation_dim, generator=generator)
-        arrays = session.run(None, {"observations": inputs.numpy()})
+        rows: NDArray[Any]
+        if coder is None:
+            inputs = torch.randn(size, observation_dim, generator=generator)
+            rows = inputs.numpy()
+        else:
+            rows = _likely_rows(coder, size, generator)
+            inputs = torch.from_numpy(coder.transformed(rows))
+        arrays = session.run(None, {"observations": rows})
         for array, (name, tensor) in zip(arrays, policy.outputs(inputs).items(), strict=True):
             expected = tensor.detach().to("cpu", torch.float64).numpy()
             scale = np.maximum(1.0, np.abs(expected))
@@ -280,3 +318,15 @@ def _largest_difference(
                 )
             largest = max(largest, difference)
     return largest
+
+
+def _likely_rows(coder: ContextCoder, size: int, generator: torch.Generator) -> NDArray[np.float64]:
+    """Rows such as the log's for :meth:`.ContextCoder.transformed`, some numbers missing."""
+    shape = size, _input_dim(coder)
+    rows: NDArray[np.float64] = torch.rand(*shape, generator=generator).numpy().astype(np.float64)
+    for column, coding in enumerate(coder.numbers.values()):
+        normal = torch.randn(size, generator=generator, dtype=torch.float64).numpy()
+        missing = rows[:, column] < _MISSING_SHARE
+        rows[:, column] = (coding.mean or 0.0) + (coding.deviation or 1.0) * normal
+        rows[missing, column] = np.nan
+    return rows

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.table_headers import check_unique, listed, no_column
-from recsim_drpo.core.tables import Table, open_table
-from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.core.tables import Block, Malformed, Table, open_table
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.serving.formats import STREAM, format_of
 from recsim_drpo.simulator.embeddings import parse_vector
 
@@ -28,6 +28,7 @@ RESULT_COLUMNS = ("rank", "item_id", "score")
 """Columns of a table of recommendations, after the ids."""
 
 Ids = list[int] | list[str]
+_NO_NUMBER = "no finite number"
 
 
 class Piece(NamedTuple):
@@ -37,11 +38,13 @@ class Piece(NamedTuple):
         ids: (n,), all integers or all text.
         contexts: float32 (n, o), finite.
         candidates: (n,), the cells of the column of candidates, if one is read.
+        refused: the rows among them that are no context: number, why, and the faulty cell.
     """
 
     ids: Ids
     contexts: NDArray[np.float32]
     candidates: list[Any] | None = None
+    refused: Sequence[Malformed] = ()
 
 
 class ContextTable(NamedTuple):
@@ -50,7 +53,8 @@ class ContextTable(NamedTuple):
     Attributes:
         id_name: the column that the ids are of.
         num_rows: how many there are, or ``None`` where the format does not say beforehand.
-        pieces: the table's rows, in its order; raises ``ValueError`` where one is faulty.
+        pieces: the table's rows, in its order; raises ``ValueError`` in the end if not one of
+            them is a context.
     """
 
     id_name: str
@@ -58,32 +62,19 @@ class ContextTable(NamedTuple):
     pieces: Iterator[Piece]
 
 
-class _Cells(NamedTuple):
-    """Cells of some rows, n by column, and where those rows stand in which file."""
-
-    file: str
-    place: str
-    rows: NDArray[np.int64]
-    columns: dict[str, list[Any]]
-
-    def where(self, row: int) -> str:
-        """The file and the place of a row, in words."""
-        return f"{self.file!r}, {self.place} {self.rows[row]}"
-
-
 class _Layout(NamedTuple):
     """The meaning of the columns of a table of contexts.
 
     Attributes:
         context: columns of the context, in the order of the policy's input.
-        categories: of those that are one-hot coded; ``None`` where the context is coded already.
+        coder: of those of an imported log; ``None`` where the context is coded already.
         dim: dimension o of a context.
         ids: the column of ids, if there is one.
         candidates: the column of candidates, if there is one.
     """
 
     context: list[str]
-    categories: Mapping[str, Sequence[str]] | None
+    coder: ContextCoder | None
     dim: int
     ids: str | None
     candidates: str | None = None
@@ -104,7 +95,7 @@ def open_contexts(
     columns: Sequence[str] | None = None,
     id_column: str | None = None,
     rows: int = 4096,
-    coding: Columns | None = None,
+    coding: ContextCoder | None = None,
     candidates: str | None = None,
     escape: str | None = None,
 ) -> Iterator[ContextTable]:
@@ -120,15 +111,14 @@ def open_contexts(
             ``context`` if there is one, else ``context_0`` … ``context_{o-1}``.
         id_column: the column of ids, integers or text; ``None`` numbers the rows.
         rows: of a piece, ≥ 1.
-        coding: numbers and categories of the log that the policy learnt from, coded as it was.
+        coding: codes columns as those of the log that the policy learnt from.
         candidates: a column to be read beside the context, of whatever cells.
         escape: of CSV, see :func:`recsim_drpo.core.tables.open_table`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the format is unknown or the file is not of it, is empty or is cut off; columns
-            are missing (the nearest is named) or not as many as the policy takes; a cell is not a
-            finite number, or is none of the categories (says where).
+            are missing (the nearest is named) or not as many as the policy takes.
     """
     kind = format_of(path, format, "--input-format")
     file = "standard input" if path == STREAM else path.name
@@ -145,12 +135,12 @@ def open_contexts(
         if id_column in RESULT_COLUMNS:
             raise ValueError(f"The ids cannot be called {id_column!r}: results have that column.")
         if columns is None and coding is not None and _has_coded(table.columns, coding):
-            context = [*coding.numbers, *coding.categories]
+            context = coding.names
             missing = [name for name in context if name not in table.columns]
             if missing:
                 mend = " The policy learnt from that column."
                 raise no_column(file, missing, table.columns, mend)
-            layout = _Layout(context, coding.categories, dim, id_column, candidates)
+            layout = _Layout(context, coding, dim, id_column, candidates)
         else:
             names = [name for name in table.columns if name != candidates]
             context = _context_columns(file, names, dim, columns, id_column)
@@ -159,33 +149,33 @@ def open_contexts(
 
 
 def contexts_of(
-    rows: Sequence[Mapping[str, Any]], coding: Columns, place: str = "context"
+    rows: Sequence[Mapping[str, Any]], coding: ContextCoder, place: str = "context"
 ) -> NDArray[np.float32]:
     """The contexts of rows with the columns of an imported log, coded as it was: float32 (n, o).
 
     Args:
         rows: (n,), values by column; others are passed over.
-        coding: the log's numbers and categories.
+        coding: codes the log's columns.
         place: what a row is called in messages.
 
     Raises:
-        ValueError: a column is missing, or a value is no finite number or none of the categories.
+        ValueError: a column is missing, or a value cannot be coded.
     """
-    names = [*coding.numbers, *coding.categories]
     for number, row in enumerate(rows):
-        missing = [name for name in names if name not in row]
+        missing = [name for name in coding.names if name not in row]
         if missing:
             raise no_column(f"{place} {number}", missing, list(row))
-    columns = {name: [row[name] for row in rows] for name in names}
-    cells = _Cells("the request", place, np.arange(len(rows)), columns)
-    layout = _Layout(names, coding.categories, coding.dim, None)
-    return _contexts(cells, layout, frozenset({int, float, bool}))
+    values = coding.values({name: [row[name] for row in rows] for name in coding.names})
+    for name, why, wrong in coding.faults(values):
+        if wrong.any():
+            number = int(wrong.argmax())
+            raise ValueError(f"{place} {number}: {name}: {why} ({rows[number][name]!r}).")
+    return coding.contexts(values)
 
 
-def _has_coded(names: Sequence[str], coding: Columns) -> bool:
+def _has_coded(names: Sequence[str], coding: ContextCoder) -> bool:
     """Whether a table has columns like the log that was imported, not contexts that are coded."""
-    coded = {*coding.numbers, *coding.categories}
-    return not coded.isdisjoint(names) or {"context", "context_0"}.isdisjoint(names)
+    return not set(coding.names).isdisjoint(names) or {"context", "context_0"}.isdisjoint(names)
 
 
 def _context_columns(
@@ -217,97 +207,114 @@ def _context_columns(
 
 
 def _pieces(file: str, table: Table, layout: _Layout, size: int) -> Iterator[Piece]:
-    done, id_type = 0, None
-    # An import takes true and false for 1 and 0.
-    types = table.number_types if layout.categories is None else table.number_types | {bool}
+    done, num_contexts, id_type = 0, 0, None
+    first = ""
     for block in table.blocks(layout.used, size):
-        if block.malformed:
-            line, fault, _ = block.malformed[0]
-            raise ValueError(f"{file!r}, {table.place} {line}: {fault}.")
-        cells = _Cells(file, table.place, block.rows, block.lists())
-        if layout.ids is None:
-            ids: Ids = list(range(done, done + len(block.rows)))
+        contexts, faults = _contexts(block, layout, table.number_types)
+        known = _known_ids(file, table.place, block, layout.ids, id_type)
+        if known is not None:
+            id_type = next((type(value) for value in known if value is not None), id_type)
+            faults = [
+                (f"{layout.ids}: missing", "") if value is None else fault
+                for value, fault in zip(known, faults, strict=True)
+            ]
+        kept = np.array([not why for why, _ in faults], dtype=np.bool_)
+        refused = [
+            (int(row), why, value)
+            for row, (why, value) in zip(block.rows, faults, strict=True)
+            if why
+        ]
+        refused = sorted([*refused, *block.malformed])
+        if known is None:
+            numbers = sorted([*block.rows.tolist(), *(row for row, *_ in block.malformed)])
+            ids: Ids = (done + np.searchsorted(numbers, block.rows[kept])).tolist()
         else:
-            ids = cells.columns[layout.ids]
-            id_type = type(ids[0]) if id_type is None else id_type
-            _check_id_types(cells, layout.ids, id_type)
-        candidates = None if layout.candidates is None else cells.columns[layout.candidates]
-        yield Piece(ids, _contexts(cells, layout, types), candidates)
-        done += len(block.rows)
+            ids = [value for value, good in zip(known, kept, strict=True) if good]
+        if refused and not first:
+            row, why, value = refused[0]
+            first = f"{file!r}, {table.place} {row}: {why}" + (f" ({value})" if value else "")
+        wanted = None
+        if layout.candidates is not None:
+            cells = block.lists()[layout.candidates]
+            wanted = [cell for cell, good in zip(cells, kept, strict=True) if good]
+        yield Piece(ids, contexts[kept], wanted, refused)
+        done += len(block.rows) + len(block.malformed)
+        num_contexts += len(ids)
     if done == 0:
         raise ValueError(f"{file!r} has no rows.")
+    if num_contexts == 0:
+        raise ValueError(f"Not one of {done:,} rows is a context; the first: {first}.")
 
 
-def _check_id_types(cells: _Cells, name: str, expected: type) -> None:
-    ids = cells.columns[name]
-    known = expected in (int, str)
-    if known and set(map(type, ids)) == {expected}:
-        return
-    row = next(row for row, value in enumerate(ids) if not known or type(value) is not expected)
-    first = f", and the first is of type {expected.__name__}" if known else ""
-    raise ValueError(
-        f"{cells.where(row)}: the id {name}={ids[row]!r} is of type {type(ids[row]).__name__}"
-        f"{first}; ids are all integers or all text."
-    )
-
-
-def _contexts(cells: _Cells, layout: _Layout, types: frozenset[type]) -> NDArray[np.float32]:
-    """The contexts of a piece, float32 (n, dim); ``ValueError`` names the first faulty cell."""
-    names, categories = layout.context, layout.categories or {}
-    if len(names) == 1 and layout.dim > 1 and not categories:
-        values = _listed_numbers(cells, names[0], layout.dim)
-    else:
-        parts = [
-            _one_hot(cells, name, categories[name])
-            if name in categories
-            else _numbers(cells.columns[name], types)[:, None]
-            for name in names
-        ]
-        values = np.concatenate(parts, axis=1)
+def _contexts(
+    block: Block, layout: _Layout, types: frozenset[type]
+) -> tuple[NDArray[np.float32], list[tuple[str, str]]]:
+    """The contexts of a block, float32 (n, dim), and of each row what is wrong, or nothing."""
+    faults = [("", "")] * len(block.rows)
+    if layout.coder is not None:
+        values = layout.coder.values(block.cells)
+        for name, why, wrong in reversed(layout.coder.faults(values)):
+            cells = block.cells[name]
+            for row in np.flatnonzero(wrong).tolist():
+                cell = cells[row] if isinstance(cells, list) else cells[row].as_py()
+                faults[row] = (f"{name}: {why}", repr(cell))
+        good = [not why for why, _ in faults]
+        contexts = np.zeros((len(faults), layout.dim), dtype=np.float32)
+        contexts[good] = layout.coder.contexts(values[good])
+        return contexts, faults
+    columns, names = block.lists(), layout.context
+    if len(names) == 1 and layout.dim > 1:
+        return _listed_contexts(columns[names[0]], names[0], layout.dim)
     with np.errstate(over="ignore"):
-        contexts = values.astype(np.float32)
-    faulty = ~np.isfinite(contexts)
-    if faulty.any():
-        row, column = map(int, np.argwhere(faulty)[0])
-        name = names[min(column, len(names) - 1)]
+        numbers = [_numbers(columns[name], types).astype(np.float32) for name in names]
+    contexts = np.stack(numbers, axis=1)
+    for row, column in reversed(np.argwhere(~np.isfinite(contexts)).tolist()):
+        cell = columns[names[column]][row]
+        faults[row] = (f"{names[column]}: {_NO_NUMBER}", repr(cell))
+    return contexts, faults
+
+
+def _listed_contexts(
+    cells: list[Any], name: str, dim: int
+) -> tuple[NDArray[np.float32], list[tuple[str, str]]]:
+    """As :func:`_contexts`, of a column of lists."""
+    contexts, faults = np.zeros((len(cells), dim), dtype=np.float32), []
+    for row, cell in enumerate(cells):
+        vector, why = parse_vector(cell), ""
+        if vector is None:
+            why = f"{name}: no list of numbers"
+        elif len(vector) != dim:
+            why = f"{name}: {len(vector)} numbers; the policy takes {dim}"
+        else:
+            with np.errstate(over="ignore"):
+                contexts[row] = vector
+            if not np.isfinite(contexts[row]).all():
+                why = f"{name}: {_NO_NUMBER}"
+        faults.append((why, repr(cell) if why else ""))
+    return contexts, faults
+
+
+def _known_ids(
+    file: str, place: str, block: Block, name: str | None, expected: type | None
+) -> list[Any] | None:
+    """The ids of a block's rows; ``None`` where rows are numbered.
+
+    Raises:
+        ValueError: they are not all integers or all text, or not as those before, ``expected``.
+    """
+    if name is None:
+        return None
+    ids = block.cells[name] if isinstance(block.cells[name], list) else block.lists()[name]
+    for row, value in zip(block.rows, ids, strict=True):
+        expected = type(value) if expected is None and value is not None else expected
+        if value is None or (type(value) is expected and expected in (int, str)):
+            continue
+        first = f", and the first is of type {expected.__name__}" if expected in (int, str) else ""
         raise ValueError(
-            f"{cells.where(row)}: {name}={cells.columns[name][row]!r} is not a finite number of "
-            "single precision."
+            f"{file!r}, {place} {row}: the id {name}={value!r} is of type {type(value).__name__}"
+            f"{first}; ids are all integers or all text."
         )
-    return contexts
-
-
-def _listed_numbers(cells: _Cells, name: str, dim: int) -> NDArray[np.float64]:
-    """A column of lists as float64 (n, dim)."""
-    vectors = [parse_vector(cell) for cell in cells.columns[name]]
-    for row, vector in enumerate(vectors):
-        if vector is None or len(vector) != dim:
-            content = "no list of numbers" if vector is None else f"{len(vector)} numbers"
-            raise ValueError(
-                f"{cells.where(row)}: {name!r} holds {content}; the policy takes {dim}."
-            )
-    return np.array(vectors, dtype=np.float64)
-
-
-def _one_hot(cells: _Cells, name: str, known: Sequence[str]) -> NDArray[np.float64]:
-    """A column of categories as float64 (n, categories), coded as in an imported log."""
-    positions = {value: position for position, value in enumerate(known)}
-    codes = [positions.get(_category(cell), -1) for cell in cells.columns[name]]
-    if -1 in codes:
-        row = codes.index(-1)
-        raise ValueError(
-            f"{cells.where(row)}: {name}={cells.columns[name][row]!r} is none of the categories "
-            f"that the policy learnt from: {listed(known)}."
-        )
-    return np.asarray(np.eye(len(known))[codes])
-
-
-def _category(cell: Any) -> str:
-    """A cell as text, as :func:`recsim_drpo.datasets.importing.table.texts` has it."""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    whole = isinstance(cell, float) and cell.is_integer()
-    return str(int(cell) if whole else cell).strip()
+    return ids
 
 
 def _numbers(cells: list[Any], types: frozenset[type]) -> NDArray[np.float64]:

@@ -17,13 +17,14 @@ from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.policy import as_observations, checked_actions
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer
-from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.exploration import Exploration, Shown, explore
 from recsim_drpo.serving.formats import STREAM
 from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
 from recsim_drpo.serving.readers import Piece, open_contexts
+from recsim_drpo.serving.refusals import reported_refusals
 from recsim_drpo.serving.rules import ItemRules, Rules
 from recsim_drpo.serving.writers import Recommendations, open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
@@ -66,8 +67,7 @@ class Recommender:
         items: the catalogue that it chooses from.
         observation_dim: o ≥ 1, of a context.
         device: where items are looked up.
-        coding: the columns that a context is made of, where the policy learnt from an imported
-            log.
+        coding: codes columns as contexts, where the policy learnt from an imported log.
 
     Attributes:
         agent, items, observation_dim, device, coding: as given.
@@ -79,7 +79,7 @@ class Recommender:
         items: Catalogue,
         observation_dim: int,
         device: str | torch.device = "cpu",
-        coding: Columns | None = None,
+        coding: ContextCoder | None = None,
     ) -> None:
         self.agent, self.items, self.observation_dim = agent, items, observation_dim
         self.device, self.coding = resolve_device(device), coding
@@ -182,7 +182,7 @@ class Recommender:
         Args:
             contexts: a file, or ``"-"``, standard input.
             out: a file that is not there yet, and appears whole or not at all; or ``"-"``,
-                standard output, where the pieces before a faulty row have been written.
+                standard output.
             k: from 1 to N.
             columns: see :func:`recsim_drpo.serving.readers.open_contexts`, as for the rest.
             id_column: the column whose values name the contexts in the result.
@@ -192,6 +192,9 @@ class Recommender:
             rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
                 counted in a ``UserWarning``.
             escape: of contexts as CSV, see :func:`recsim_drpo.core.tables.open_table`.
+
+        A row that is no context is left out, listed in ``OUT.refused.csv`` and counted on standard
+        error; of a stream it is counted.
 
         Returns:
             the number of contexts.
@@ -230,19 +233,22 @@ class Recommender:
                 unit="context",
                 disable=True if target == STREAM else None,
             ) as bar,
+            reported_refusals(target) as refusals,
         ):
             for piece in table.pieces:
+                for row in piece.refused:
+                    refusals.add(*row)
+                bar.update(len(piece.refused))
+                if not piece.ids:
+                    continue
                 found = self._recommendations(piece, k, exploration, items, count)
                 write(found)
                 count += len(piece.ids)
                 short += 0 if found.counts is None else int((found.counts < k).sum())
                 bar.update(len(piece.ids))
         if short:
-            warnings.warn(
-                f"{short} of {count} contexts have fewer than {k} items that may be shown, and "
-                "fewer rows.",
-                stacklevel=2,
-            )
+            few = f"fewer than {k} items that may be shown, and fewer rows"
+            warnings.warn(f"{short} of {count} contexts have {few}.", stacklevel=2)
         return count
 
     def _recommendations(
@@ -295,5 +301,5 @@ def load_recommender(
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
     agent = runs.load_agent(run, device=device)
     context = config["source"].get("context")
-    coding = None if context is None else Columns(**context)
+    coding = None if context is None else ContextCoder.of_description(context)
     return Recommender(agent, items, config["observation_dim"], device, coding)

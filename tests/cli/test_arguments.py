@@ -42,6 +42,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "--no-propensity": False,
         "--numbers": None,
         "--categories": None,
+        "--hash": None,
+        "--transform": None,
+        "--missing": None,
         "--keep": None,
         "--reward-range": None,
         "--clip-rewards": False,
@@ -209,6 +212,18 @@ READ: list[tuple[str, dict[str, Any]]] = [
             "--reward": "click",
             "--propensity": "p",
             "--keep": ["a", "b", "c"],
+        },
+    ),
+    (
+        "import shop/clicks-v0 log.csv --items v.npz --hash user=64 ip=8 "
+        "--transform age=log 'x_*=none' --missing refuse",
+        {
+            "dataset_id": "shop/clicks-v0",
+            "log": Path("log.csv"),
+            "--items": Path("v.npz"),
+            "--hash": ["user=64", "ip=8"],
+            "--transform": ["age=log", "x_*=none"],
+            "--missing": "refuse",
         },
     ),
     (

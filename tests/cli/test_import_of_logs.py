@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from recsim_drpo.cli import import_log
 from recsim_drpo.cli.app import main
+from recsim_drpo.datasets.importing import columns, transforms
+from recsim_drpo.datasets.importing.columns import read_columns
 
 pytest.importorskip("pyarrow")
 
@@ -42,9 +45,13 @@ def run(*arguments):
         (["--items", "ITEMS", "--columns", "nowhere.json"], "nowhere.json"),
         (["--preset", "open-bandi"], "Did you mean 'open-bandit'"),
         (["--preset", "open-bandit", "--numbers", "x"], "leave out --numbers"),
+        (["--preset", "open-bandit", "--hash", "x=3"], "leave out --hash."),
         (["--preset", "open-bandit"], "no item context at"),
         (["--preset", "open-bandit", "--time", "x", "--request", "x"], "no item context at"),
         (["--preset", "open-bandit", "--position", "x"], "leave out --position"),
+        (["--items", "ITEMS", "--hash", "x"], "--hash 'x' is not COLUMN=VALUE"),
+        (["--items", "ITEMS", "--hash", "x=many"], "'many' is no number of dimensions"),
+        (["--items", "ITEMS", "--numbers", "x", "--transform", "x=lgo"], "Did you mean 'log'"),
     ],
 )
 def test_bad_input_of_import_is_one_line(minari_root, log, capsys, arguments, message):
@@ -56,11 +63,32 @@ def test_bad_input_of_import_is_one_line(minari_root, log, capsys, arguments, me
     assert not (minari_root / "own").exists()
 
 
+def test_the_options_name_what_there_is():
+    assert import_log.TRANSFORMS == transforms.TRANSFORMS
+    assert import_log.MISSING_POLICIES == columns.MISSING_POLICIES
+
+
+def test_the_options_about_the_context_measure_anew(minari_root, log, tmp_path):
+    """An option goes before the file's, also where the file has another log's measures."""
+    items, written = log.with_name("items.npy"), minari_root / "own/log-v0/columns.json"
+    command = ["import", "own/log-v0", log, "--items", items, "--numbers", "x"]
+    assert run(*command, "--missing", "refuse") == 0
+    kept = tmp_path / "kept.json"
+    kept.write_text(written.read_text())
+    command = ["import", "own/other-v0", log, "--items", items, "--columns", kept]
+    assert run(*command, "--transform", "x=log", "--hash", "reward=4", "--reward", "y") == 2
+    assert run(*command, "--transform", "x=log") == 0
+    other = read_columns(minari_root / "own/other-v0/columns.json")
+    assert other["coding"]["numbers"]["x"]["transform"] == "log"
+    assert other["missing"] == "refuse"
+    assert read_columns(written)["coding"]["numbers"]["x"]["transform"] == "standardise"
+
+
 def test_columns_come_from_a_file_and_options_go_before_it(minari_root, log, tmp_path):
-    columns = tmp_path / "columns.json"
-    columns.write_text('{"numbers": ["x"], "reward": "nothing", "propensity": null}')
+    file = tmp_path / "columns.json"
+    file.write_text('{"numbers": ["x"], "reward": "nothing", "propensity": null}')
     items = log.with_name("items.npy")
-    command = ["import", "own/log-v0", log, "--items", items, "--columns", columns]
+    command = ["import", "own/log-v0", log, "--items", items, "--columns", file]
     assert run(*command, "--reward", "reward", "--clip-rewards", "--reward-range", 0, 0.5) == 0
     card = (minari_root / "own/log-v0/README.md").read_text()
     assert "Propensities are not known" in card

@@ -65,7 +65,12 @@ class Shop:
     VECTORS = np.eye(4, dtype=np.float32)
     ITEMS = (VECTORS, np.array([10, 11, 12, 13]))
     COLUMNS = Columns(
-        numbers=["age"], categories=["device"], item="sku", reward="click", keep=["day"]
+        numbers=["age"],
+        categories=["device"],
+        item="sku",
+        reward="click",
+        keep=["day"],
+        transforms={"age": "none"},
     )
 
     def __init__(self, root: Path) -> None:

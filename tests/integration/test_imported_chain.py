@@ -9,10 +9,11 @@ from pathlib import Path
 import minari
 import numpy as np
 import pytest
+import torch
 
 from recsim_drpo.cli import main
 from recsim_drpo.datasets.imported import imported_context, imported_items
-from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.ope.logs import read_item_log
 from recsim_drpo.runs.folder import load_agent, load_config
@@ -85,9 +86,10 @@ def test_recommend_codes_contexts_and_finds_items_as_the_import_did(chain, tmp_p
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("age,device\n0.5,phone\n0.5,tv\n", "line 3: device='tv' is none of the categories"),
-        ("age,device\n0.5,\n", "line 2: device='' is none of the categories"),
-        ("age,device\nold,phone\n", "line 2: age='old' is not a finite number"),
+        (
+            "age,device\nold,phone\n",
+            "the first: 'users.csv', line 2: age: no finite number ('old')",
+        ),
         ("age,devise\n0.5,phone\n", "has no column 'device'. Did you mean 'devise'?"),
     ],
 )
@@ -103,6 +105,47 @@ def test_contexts_that_cannot_be_coded_are_one_line(chain, tmp_path, capsys, tex
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
     assert not out.exists()
+
+
+def test_rows_that_are_no_context_are_reported_and_the_rest_goes_on(chain, tmp_path, capsys):
+    """An unknown device is another one and an empty age the mean; two ages are no numbers."""
+    text = "user,age,device\na,0.5,phone\nb,old,phone\nc,0.5,tv\nd,,desk\ne,1\nf,inf,desk\ng,1,\n"
+    (tmp_path / "users.csv").write_text(text)
+    out = tmp_path / "top.csv"
+    command = ["recommend", chain, "--contexts", tmp_path / "users.csv", "-k", 1]
+    capsys.readouterr()
+    assert run(*command, "--id-column", "user", "--out", out) == 0
+    error = capsys.readouterr().err
+    assert "3 rows refused, listed in top.csv.refused.csv: 2 × age: no finite number" in error
+    assert out.with_name("top.csv.refused.csv").read_text().splitlines() == [
+        "row,reason,value",
+        "3,age: no finite number,'old'",
+        '6,2 cells; the header has 3,"e,1"',
+        "7,age: no finite number,'inf'",
+    ]
+    with out.open() as file:
+        chosen = {row["user"]: row["item_id"] for row in csv.DictReader(file)}
+    assert list(chosen) == ["a", "c", "d", "g"]
+    recommender = load_recommender(chain)
+    mean = recommender.coding.numbers["age"].mean
+    scale = recommender.coding.numbers["age"].scale
+    by_hand = np.array(
+        [[(0.5 - mean) / scale, 0, 1], [(0.5 - mean) / scale, 0, 0], [0, 1, 0]], dtype=np.float32
+    )
+    _, rows = recommender.top(by_hand, 1)
+    expected = recommender.items.item_ids[rows[:, 0].numpy()].tolist()
+    assert [chosen["a"], chosen["c"], chosen["d"]] == expected
+    # By number, rows keep their places; a stream has a summary alone.
+    assert run(*command) == 0
+    printed = capsys.readouterr()
+    assert [line.split(",")[0] for line in printed.out.splitlines()] == ["row", "0", "2", "3", "6"]
+    assert printed.err.startswith("3 rows refused: 2 × age")
+    # A report that is there is noticed before any work.
+    assert run(*command, "--out", tmp_path / "other.csv") == 0
+    (tmp_path / "other.csv").unlink()
+    assert run(*command, "--out", tmp_path / "other.csv") == 2
+    assert "other.csv.refused.csv' is there already" in capsys.readouterr().err
+    assert not (tmp_path / "other.csv").exists()
 
 
 def test_a_parquet_log_is_coded_alike_whatever_its_types(minari_root, tmp_path):
@@ -125,7 +168,7 @@ def test_a_parquet_log_is_coded_alike_whatever_its_types(minari_root, tmp_path):
     columns = ["--numbers", "member", "--categories", "hour", "device", "new"]
     assert run("import", "pq/log-v0", path, "--items", tmp_path / "items.npy", *columns) == 0
     dataset = minari.load_dataset("pq/log-v0")
-    coding = Columns(**imported_context(dataset))
+    coding = ContextCoder.of_description(imported_context(dataset))
     assert coding.categories == {
         "hour": ["0", "1", "2"],
         "device": ["a", "b"],
@@ -145,6 +188,105 @@ def test_export_says_how_a_context_is_made(chain, tmp_path):
     assert inputs["numbers"] == ["age"]
     assert inputs["categories"] == {"device": ["desk", "phone"]}
     assert np.load(tmp_path / "exported/item_ids.npy").tolist() == IDS
+    # The graph takes ages as they are.
+    assert inputs["dtype"] == "float64"
+    assert inputs["layout"] == [
+        {"column": "age", "first": 0, "size": 1, "further": []},
+        {"column": "device", "first": 1, "size": 2, "further": []},
+    ]
+    recommender = load_recommender(chain)
+    rows = np.array([[0.5, 0, 1], [-1.5, 1, 0], [np.nan, 0, 1]])
+    actions = onnx_actions(tmp_path / "exported", rows)
+    coded = recommender.coding.values(
+        {"age": [0.5, "-1.5", None], "device": ["phone", "desk", "phone"]}
+    )
+    expected = recommender.agent.act(torch.from_numpy(recommender.coding.contexts(coded)))
+    np.testing.assert_allclose(actions, expected, atol=1e-5)
+
+
+def onnx_actions(folder, rows):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        folder / "policy.onnx", providers=["CPUExecutionProvider"]
+    )
+    return session.run(["action"], {"observations": rows})[0]
+
+
+def test_every_transform_is_inside_the_exported_graph(minari_root, tmp_path, monkeypatch):
+    """Times in milliseconds, whose float32 are all alike, are told apart by the ONNX file."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    generator, n = np.random.default_rng(0), 300
+    frame = {
+        "item_id": generator.integers(4, size=n),
+        "reward": generator.integers(2, size=n),
+        "time": 1_700_000_000_000 + generator.integers(60_000, size=n),
+        "income": np.exp(generator.normal(10, 2, n)),
+        "views": generator.poisson(0.5, n).astype(np.float64) ** 3,
+        "raw": generator.normal(size=n),
+        "user": [f"u{k}" for k in generator.integers(100, size=n)],
+        "device": generator.choice(["a", "b"], n).tolist(),
+    }
+    frame["views"][::7] = np.nan
+    frame["device"][::9] = [None] * len(frame["device"][::9])
+    pyarrow = pytest.importorskip("pyarrow")
+    frame["single"] = pyarrow.array(generator.normal(size=n).astype(np.float32))
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(frame), "log.parquet")
+    np.save("items.npy", np.eye(4, dtype=np.float32))
+    command = ["import", "own/log-v0", "log.parquet", "--items", "items.npy", "--no-propensity"]
+    command += ["--numbers", "time", "income", "views", "raw", "single", "--categories", "device"]
+    command += ["--hash", "user=8", "--transform", "income=log", "views=quantile", "raw=none"]
+    assert run(*command) == 0
+    train = ["train", "--dataset", "own/log-v0", "--agent", "bc", "--steps", 5, "--out", "runs"]
+    assert run(*train) == 0
+    assert run("export", "runs/seed-0", "--out", "exported") == 0
+    recommender = load_recommender("runs/seed-0")
+    coder, dataset = recommender.coding, minari.load_dataset("own/log-v0")
+    observations = load_transitions(dataset).observations()
+    numbers = np.stack([np.asarray(frame[name]) for name in coder.numbers], axis=1)
+    one_hot = observations[:, 5 : 5 + 3 + 8].numpy()  # a, b, missing; eight buckets
+    rows = np.concatenate([numbers.astype(np.float64), one_hot], axis=1)
+    actions = onnx_actions(Path("exported"), rows)
+    np.testing.assert_allclose(actions, recommender.agent.act(observations), atol=1e-5)
+    assert len(np.unique(rows[:, 0].astype(np.float32))) == 1
+    assert len(np.unique(observations[:, 0])) == len(np.unique(rows[:, 0]))
+    rows[:, 0] = 1_700_000_000_000
+    assert np.abs(onnx_actions(Path("exported"), rows) - actions).max() > 0.01
+
+
+TRUTH = np.array([[0.6, 0.2, 0.1, 0.1], [0.1, 0.6, 0.2, 0.1], [0.1, 0.1, 0.6, 0.2]])
+"""The chance of a click by segment and item, of which the best is worth 0.6."""
+
+
+def test_a_column_of_large_numbers_costs_nothing(minari_root, tmp_path, monkeypatch):
+    """Incomes, which say nothing here, spoil a policy as they are, and standardised they do not."""
+    monkeypatch.chdir(tmp_path)
+    generator, n = np.random.default_rng(0), 4000
+    segment, item = generator.integers(3, size=n), generator.integers(4, size=n)
+    clicks = (generator.random(n) < TRUTH[segment, item]).astype(int)
+    incomes = generator.lognormal(10.5, 0.5, n)
+    with Path("log.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["item_id", "reward", "propensity", "segment", "income"])
+        writer.writerows(zip(item, clicks, [0.25] * n, segment, incomes, strict=True))
+    np.save("items.npy", np.eye(4, dtype=np.float32))
+    values = {}
+    for name, numbers in (
+        ("without", []),
+        ("standardised", ["--numbers", "income"]),
+        ("raw", ["--numbers", "income", "--transform", "income=none"]),
+    ):
+        command = ["import", f"own/{name}-v0", "log.csv", "--items", "items.npy", *numbers]
+        assert run(*command, "--categories", "segment") == 0
+        train = ["train", "--dataset", f"own/{name}-v0", "--agent", "awr", "--steps", 300]
+        assert run(*train, "--log-every", 300, "--out", name) == 0
+        observations = load_transitions(f"own/{name}-v0").observations()
+        _, rows = load_recommender(f"{name}/seed-0").top(observations, 1)
+        values[name] = TRUTH[segment, rows[:, 0].numpy()].mean()
+    print(values)
+    assert values["without"] > 0.55
+    assert values["standardised"] > values["without"] - 0.03
+    assert values["raw"] < values["standardised"] - 0.1
 
 
 def test_items_that_are_gone_or_others_are_refused(chain, minari_root, tmp_path, capsys):

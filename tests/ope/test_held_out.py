@@ -99,7 +99,7 @@ def imported(log, **fields):
         "own/log-v0",
         log,
         log.with_name("items.npy"),
-        Columns(numbers=["x"], **fields),
+        Columns(numbers=["x"], transforms={"x": "none"}, **fields),
         progress=False,
     )
 

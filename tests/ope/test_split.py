@@ -80,7 +80,7 @@ def log(minari_root, tmp_path, monkeypatch) -> Path:
 
 
 def imported(log, **fields):
-    columns = Columns(numbers=["x"], **fields)
+    columns = Columns(numbers=["x"], transforms={"x": "none"}, **fields)
     return import_log("own/log-v0", log, log.with_name("items.npy"), columns, progress=False)
 
 
@@ -116,7 +116,7 @@ def imported_again(log):
     """The log with its time as it is kept, but rounds as they come."""
     text = log.read_text().replace("x,at", "x,time")
     log.write_text(text)
-    columns = Columns(numbers=["x"], keep=["time"])
+    columns = Columns(numbers=["x"], transforms={"x": "none"}, keep=["time"])
     dataset = import_log("own/b-v0", log, log.with_name("items.npy"), columns, progress=False)
     about = dict(dataset.storage.metadata["import"])
     dataset.storage.update_metadata({"import": about | {"time": [0.0, 199.0]}})

@@ -17,7 +17,7 @@ from recsim_drpo.ope import OffPolicyEvaluator, read_item_log
 from recsim_drpo.ope.formulas import ips, snips
 from recsim_drpo.runs.folder import load_agent
 from recsim_drpo.serving.exploration import Exploration
-from recsim_drpo.serving.recommender import Recommender
+from recsim_drpo.serving.recommender import Recommender, load_recommender
 
 pytest.importorskip("pyarrow")
 
@@ -38,7 +38,9 @@ def documented():
 def true_value(shop, folder):
     """Mean observed reward of what the policy decodes to, over 200,000 other users."""
     users = shop.users("test", 0, torch.arange(200_000))
-    items = shop.decode(load_agent(folder).act(users.contexts))
+    recommender = load_recommender(folder)
+    contexts = recommender.coding.contexts(users.contexts.double().numpy())
+    items = shop.decode(recommender.agent.act(torch.from_numpy(contexts)))
     latent = shop.reward_of_items(items, users.interests)
     return float(shop.observed_reward(latent, users.reward_noise).mean())
 

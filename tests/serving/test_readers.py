@@ -87,6 +87,8 @@ HEADER = ",".join(NAMES)
 GOOD = "0.1,0.2,0.3,0.4"
 ROW = '{"context_0": %s, "context_1": %s, "context_2": 0, "context_3": 0}'
 LIST = '{"context": [1, 2, 3, 4]}'
+WHOLE, STRING, NONE = ROW % ("1", "0"), '"2"', "no finite number"
+LISTED, TAKES = f"context: {NONE}", "; the policy takes 4"
 
 
 @pytest.mark.parametrize(
@@ -103,22 +105,11 @@ LIST = '{"context": [1, 2, 3, 4]}'
         ("c.csv", f"{HEADER}\n{GOOD}", {"id_column": "user"}, "no column 'user'"),
         ("c.csv", f"{HEADER},score\n{GOOD},1", {"id_column": "score"}, "cannot be called 'score'"),
         ("c.csv", f"{HEADER},context_0\n{GOOD},1", {}, "more than one column called context_0"),
-        ("c.csv", f"{HEADER}\n{GOOD}\n\n1,2,3\n", {}, "line 4: 3 cells; the header has 4"),
-        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,nan,4", {}, "line 3: context_2='nan' is not a finite"),
-        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,,4", {}, "line 3: context_2='' is not a finite"),
-        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,3,x", {}, "line 3: context_3='x' is not a finite"),
-        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,1e39,4", {}, "context_2='1e39' is not a finite"),
-        ("c.csv", "context\n[1 2 3 4]\n[1 2 3]", {}, "line 3: 'context' holds 3 numbers; the"),
-        ("c.csv", "context\n[1 2 3 4]\nabc", {}, "line 3: 'context' holds no list of numbers"),
         ("c.csv", b"context\n\xff\xfe", {}, "line 2: column 'context' is not UTF-8"),
         ("c.jsonl", "", {}, "'c.jsonl' has no rows"),
         ("c.jsonl", LIST + '\n{"context": [1, 2', {}, "line 2: not JSON"),
         ("c.jsonl", "[1, 2]", {}, "line 1: not an object"),
         ("c.jsonl", '{"context": [1, 2, 3, 4]}\n{"contxt": 1}', {}, "line 2' has no column"),
-        ("c.jsonl", '{"context": [1, 2, NaN, 4]}', {}, "line 1: context=[1, 2, nan, 4] is not"),
-        ("c.jsonl", ROW % ('true', '0'), {}, "=True"),
-        ("c.jsonl", ROW % ('1', '"2"'), {}, "='2'"),
-        ("c.jsonl", ROW % ('1', 'null'), {}, "=None"),
         (
             "c.jsonl",
             '{"context": [1, 2, 3, 4], "u": 1}\n{"context": [1, 2, 3, 4], "u": "1"}',
@@ -147,3 +138,41 @@ def test_bad_input_is_one_clear_error_and_nothing_is_left(
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "refused"),
+    [
+        ("c.csv", f"{HEADER}\n{GOOD}\n\n1,2,3\n", (4, "3 cells; the header has 4", "1,2,3")),
+        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,nan,4", (3, f"context_2: {NONE}", "'nan'")),
+        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,,4", (3, f"context_2: {NONE}", "''")),
+        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,3,x", (3, f"context_3: {NONE}", "'x'")),
+        ("c.csv", f"{HEADER}\n{GOOD}\n1,2,1e39,x", (3, f"context_2: {NONE}", "'1e39'")),
+        ("c.csv", "context\n[1 2 3 4]\n[1 2]", (3, f"context: 2 numbers{TAKES}", "'[1 2]'")),
+        ("c.csv", "context\n[1 2 3 4]\nabc", (3, "context: no list of numbers", "'abc'")),
+        ("c.jsonl", f'{LIST}\n{{"context": [1, 2, NaN, 4]}}', (2, LISTED, "[1, 2, nan, 4]")),
+        ("c.jsonl", f"{WHOLE}\n{ROW % ('true', '0')}", (2, f"context_0: {NONE}", "True")),
+        ("c.jsonl", f"{WHOLE}\n{ROW % ('1', STRING)}", (2, f"context_1: {NONE}", "'2'")),
+        ("c.jsonl", f"{WHOLE}\n{ROW % ('1', 'null')}", (2, f"context_1: {NONE}", "None")),
+        ("c.jsonl", f'{{"u": "a", {LIST[1:]}\n{{"u": null, {LIST[1:]}', (2, "u: missing", "")),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_context_is_refused_and_the_rest_goes_on(
+    run, service, tmp_path, name, content, refused
+):
+    path = tmp_path / name
+    path.write_text(content)
+    ids = "u" if '"u"' in content else None
+    with open_contexts(path, service.DIM, id_column=ids) as table:
+        (piece,) = table.pieces
+    assert piece.refused == [refused]
+    assert piece.ids == (["a"] if ids else [0])
+    load_recommender(run).recommend(path, tmp_path / "out.csv", k=1, id_column=ids)
+    assert len(service.read_results(tmp_path / "out.csv")) == 1
+    good, header = content.split("\n"), name == "c.csv"
+    path.write_text("\n".join([*good[:header], *good[header + 1 :]]))  # the faulty one alone
+    (tmp_path / "out.csv.refused.csv").unlink()
+    (tmp_path / "out.csv").unlink()
+    with pytest.raises(ValueError, match="Not one of 1 rows is a context; the first"):
+        load_recommender(run).recommend(path, tmp_path / "out.csv", k=1, id_column=ids)
+    assert [file.name for file in tmp_path.iterdir() if "out" in file.name] == []

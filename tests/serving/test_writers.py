@@ -36,7 +36,12 @@ def test_formats_agree(service, run, contexts, tmp_path, source, target):
 
 def test_an_interrupt_or_a_late_fault_leaves_nothing(service, run, tmp_path, monkeypatch, capsys):
     path, out = tmp_path / "in.csv", tmp_path / "out" / "o.csv"
-    path.write_text(service.HEADER + "\n" + f"{service.ROW}\n" * 13_000 + "1,2,3\n")
+    path.write_bytes(
+        (service.HEADER + "\n" + f"{service.ROW}\n" * 13_000).encode()
+        + b"\xff"
+        + service.ROW.encode()
+        + b"\n"
+    )
     command = ["recommend", str(run), "--contexts", str(path), "--out", str(out), "-k", "2"]
     assert main(command) == 2
     assert list(out.parent.iterdir()) == []
@@ -52,7 +57,7 @@ def test_an_interrupt_or_a_late_fault_leaves_nothing(service, run, tmp_path, mon
 
     monkeypatch.setattr(Recommender, "top", interrupted)
     assert main(command) == 130
-    assert [len(written) for written in files] == [1, 1, 1]  # under another name
+    assert [len(written) for written in files] == [2, 2, 2]  # under other names
     assert list(out.parent.iterdir()) == []
 
 

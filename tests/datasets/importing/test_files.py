@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import replace
 
 import minari
 import numpy as np
@@ -131,7 +132,7 @@ def test_folders_name_columns(shop, tmp_path):
         tmp_path / "log/day=*/*/*.parquet",
         tmp_path / "log/**/*.parquet",
     ):
-        assert rounds(shop.load(log)) == EXPECTED
+        assert rounds(shop.load(log, replace(shop.COLUMNS, missing="refuse"))) == EXPECTED
         file = "day=4/device=__HIVE_DEFAULT_PARTITION__/part-0.parquet"
         assert shop.rejected() == [(file, "1", "device: missing", "")]
         minari.delete_dataset("own/log-v0")
@@ -185,14 +186,14 @@ def test_json_lines_may_leave_cells_out_and_mix_types(shop, tmp_path):
     ]
     text = "\n\n".join(json.dumps(line) for line in lines) + '\n[1]\n{"item": "a", "x": "\\ud8'
     (tmp_path / "log.jsonl").write_text(text)
-    columns = Columns(numbers=["x"], item="item", propensity=None)
+    raw = {"transforms": {"x": "none"}, "missing": "refuse"}
+    columns = Columns(numbers=["x"], item="item", propensity=None, **raw)
     items = (shop.VECTORS[:2], np.array(["a", "7"]))
     log = load_transitions(shop.load(tmp_path / "log.jsonl", columns, items), infos=["item_id"])
-    assert log.observations()[:, 0].tolist() == [1, 3]
-    assert log.rewards.tolist() == [1, 0.5]
-    assert log.infos["item_id"].tolist() == [0, 1]
+    assert log.observations()[:, 0].tolist() == [1, 2.5, 3]
+    assert log.rewards.tolist() == [1, 1, 0.5]
+    assert log.infos["item_id"].tolist() == [0, 0, 1]
     assert {(row, reason) for row, reason, _ in shop.rejected()} == {
-        ("2", "reward: no finite number"),
         ("3", "x: missing"),
         ("5", "reward: no finite number"),
         ("6", "not an object of named cells"),
@@ -223,7 +224,8 @@ def test_standard_input_is_read_twice(shop, tmp_path, monkeypatch, format):
     np.savez(tmp_path / "items.npz", embeddings=shop.VECTORS, item_ids=shop.ITEMS[1])
     words = ["import", "own/log-v0", "-", "--items", str(tmp_path / "items.npz")]
     words += ["--item", "sku", "--reward", "click", "--numbers", "age", "--categories", "device"]
-    words += ["--keep", "day", *([] if format == "csv" else ["--input-format", format])]
+    words += ["--transform", "age=none", "--keep", "day"]
+    words += [*([] if format == "csv" else ["--input-format", format])]
     assert main(words) == 0
     assert rounds(minari.load_dataset("own/log-v0")) == EXPECTED
     assert list((tmp_path / "spool").iterdir()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from dataclasses import replace
 
 import minari
 import numpy as np
@@ -14,7 +15,7 @@ from recsim_drpo import load_transitions
 from recsim_drpo.cli import main
 from recsim_drpo.cli.import_log import PRESETS as NAMES
 from recsim_drpo.datasets.import_log import import_log
-from recsim_drpo.datasets.imported import imported_items
+from recsim_drpo.datasets.imported import imported_items, reward_unit
 from recsim_drpo.datasets.importing.presets.registry import PRESETS, read_preset
 
 pytest.importorskip("pyarrow")
@@ -24,11 +25,12 @@ pytest.importorskip("pyarrow")
 def load(minari_root):
     def load(name, *logs):
         preset = read_preset(name, logs)
+        raw = dict.fromkeys(preset.columns.numbers, "none")  # so that they can be compared by hand
         dataset = import_log(
             "own/log-v0",
             preset.log,
             preset.items,
-            preset.columns,
+            replace(preset.columns, transforms=raw),
             notes=preset.notes,
             progress=False,
         )
@@ -88,7 +90,8 @@ def write_100k(folder):
 def test_movielens(load, tmp_path, write):
     dataset, log = load("movielens", write(tmp_path))
     assert shown(dataset, log) == ["20", "20", "10", "30"]  # in the order of time
-    assert log.rewards.tolist() == [2, 4, 5, 3.5]
+    told = reward_unit(dataset).to_tell(log.rewards.double().numpy())
+    np.testing.assert_allclose(told, [2, 4, 5, 3.5], rtol=1e-6)
     assert log.infos["time"].tolist() == [100, 200, 300, 400]
     # Action, Comedy and Crime; then 20 got 2 of user 1, -1 from neutral, and 10 got 5, which is +2.
     who = [] if write is write_latest else [[25, 1, 0, 1, 0], [50, 0, 1, 0, 1]]
@@ -188,7 +191,8 @@ def test_vowpal_wabbit_costs_actions_and_namespaces(load, tmp_path):
     (tmp_path / "log.vw.gz").write_bytes(gzip.compress(text.encode()))
     dataset, log = load("vw", tmp_path / "log.vw.gz")
     assert shown(dataset, log) == ["1", "3", "2"]
-    assert log.rewards.tolist() == [1, -0.5, 0.25]
+    told = reward_unit(dataset).to_tell(log.rewards.double().numpy())
+    np.testing.assert_allclose(told, [1, -0.5, 0.25], rtol=1e-6)
     np.testing.assert_allclose(log.infos["propensity"], [0.4, 0.2, 0.4])
     # a, c, u^a, u^b, v^c
     assert log.observations.tolist() == [[1, 2, 0, 0, 0], [0, 0, 1, 2, 1], [0, 1, 0, 0, 0]]
@@ -316,5 +320,6 @@ def test_a_later_log_is_coded_like_the_first(minari_root, tmp_path):
     command += ["--columns", str(first / "columns.json"), "--items", str(first / "items.npz")]
     assert main(["import", "own/later-v0", str(tmp_path / "later.vw"), *command]) == 0
     log = load_transitions("own/later-v0", infos=["item_id"]).as_batch()
-    assert log.observations.tolist() == [[0, 3]]
+    # a: 1, 1 and b: 2, 0 in the first log: means 1 and 1, deviations none and 1.
+    assert log.observations.tolist() == [[-1, 2]]
     assert log.infos["item_id"].tolist() == [1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import minari
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ BAD = {
     "10,2,0.5,1,phone,1": ("click: outside [0, 1]", "2"),
     "10,-0.1,0.5,1,phone,1": ("click: outside [0, 1]", "-0.1"),
     "10,yes,0.5,1,phone,1": ("click: no finite number", "yes"),
-    "10,nan,0.5,1,phone,1": ("click: no finite number", "nan"),
+    "10,nan,0.5,1,phone,1": ("click: missing", "nan"),
     "10,,0.5,1,phone,1": ("click: missing", ""),
     "10,1,0,1,phone,1": ("propensity: outside (0, 1]", "0"),
     "10,1,1.01,1,phone,1": ("propensity: outside (0, 1]", "1.01"),
@@ -36,7 +38,8 @@ BAD = {
 
 def test_every_refused_row_is_counted_and_listed(shop, tmp_path):
     rows = [row for bad in BAD for row in (shop.GOOD[0], bad)]
-    dataset = shop.load(shop.write(tmp_path / "log.csv", rows))
+    strict = replace(shop.COLUMNS, missing="refuse")
+    dataset = shop.load(shop.write(tmp_path / "log.csv", rows), strict)
     expected = [(str(2 * k + 2), *what) for k, what in enumerate(BAD.values())]
     assert sorted(shop.rejected(), key=lambda row: int(row[0])) == expected
     counts = dataset.storage.metadata["import"]

@@ -185,7 +185,7 @@ def test_a_quote_that_is_no_end_costs_its_own_row_alone(shop, tmp_path):
         "13,TV,1,0.5,7",
     ]
     path = shop.write(tmp_path / "log.csv", rows, header)
-    columns = Columns(numbers=["age"], item="sku", reward="click")
+    columns = Columns(numbers=["age"], item="sku", reward="click", transforms={"age": "none"})
     log = load_transitions(shop.load(path, columns), infos=["item_id", "propensity"]).as_batch()
     assert log.observations[:, 0].tolist() == [1, 3, 5, 7]
     assert log.infos["item_id"].tolist() == [1, 3, 1, 3]
