@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from recsim_drpo.core.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, CsvRows
 from recsim_drpo.core.table_headers import DELIMITERS, no_column
 
+_TEXT_BYTES = 2**13
+
 Malformed = tuple[int, str, str]
 """A malformed row: its number, what is wrong with it, its text."""
 
@@ -149,7 +151,9 @@ def open_table(
             # Of a pipe what is there, without waiting for a whole block.
             read = getattr(file, "read1", file.read)
             with reading(name, Table._format, unreadable):
-                rows = CsvRows(read, name, escape=escape, delimiters=delimiters)
+                rows = CsvRows(
+                    read, name, escape=escape, delimiters=delimiters, block_bytes=_TEXT_BYTES
+                )
             yield CsvTable(rows, name, unreadable)
             return
         with _text(file) as lines:
