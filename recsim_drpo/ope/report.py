@@ -16,6 +16,8 @@ from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
 
+_WORTH_A_LINE = 0.0005  # that rounds to 0.1 %
+
 Results = Mapping[str, OffPolicyEvaluation]
 """Evaluations on one log by policy, at least one."""
 
@@ -46,7 +48,7 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
             f"- {policy}, refused: {', '.join(estimators)}: {reason}."
             for reason, estimators in refused.items()
         ]
-        if evaluation.unlogged:
+        if evaluation.unlogged >= _WORTH_A_LINE:
             lines.append(f"- {policy}: {_support(evaluation)}.")
         if evaluation.nothing_shown:
             lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
