@@ -236,6 +236,16 @@ class ContextCoder:
             start += size
         return layout
 
+    @property
+    def dimensions(self) -> list[str]:
+        """What each dimension of a context says: ``age``, ``device=phone``, ``user=#7``."""
+        names = list(self.numbers)
+        for name in self._sizes:
+            known = self.categories.get(name)
+            known = [f"#{k}" for k in range(self.hashes[name])] if known is None else known
+            names += [f"{name}={value}" for value in [*known, *self.extra.get(name, ())]]
+        return names + [f"{name}={MISSING}" for name in self._indicators]
+
     def transformed(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
         """Contexts of rows in which all but the numbers is coded, float32 (n, o).
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, CsvRows
-from recsim_drpo.core.table_headers import DELIMITERS, no_column
+from recsim_drpo.core.table_headers import DELIMITERS
 
 _TEXT_BYTES = 2**13
 
@@ -78,8 +78,7 @@ class Table(ABC):
         """Blocks of at most ``size`` rows of these columns, in the file's order.
 
         Raises:
-            ValueError: the file is damaged or not of its format; of JSON lines: a line is no
-                object, or lacks a column.
+            ValueError: the file is damaged or not of its format.
         """
         blocks = self._blocks(columns, size)
         while True:
@@ -275,7 +274,10 @@ def _is_utf8(text: str) -> bool:
 
 
 class JsonLinesTable(Table):
-    """An object of cells on every line; the first one's names are the columns."""
+    """An object of cells on every line; the first one's names are the columns.
+
+    A cell that a later line does not name is ``None``; a later line that is no object is malformed.
+    """
 
     def __init__(self, text: IO[str], name: str, unreadable: Unreadable) -> None:
         super().__init__(name, unreadable)
@@ -283,30 +285,31 @@ class JsonLinesTable(Table):
         first = next(lines, None)
         if first is None:
             raise ValueError(f"{name!r} has no rows.")
-        self.columns = list(first[1])
+        line, row, fault = first
+        if row is None:
+            raise ValueError(f"{name!r}, line {line}: {fault[1]}.")
+        self.columns = list(row)
         self._lines = itertools.chain([first], lines)
 
-    def _parsed(self, text: IO[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _parsed(self, text: IO[str]) -> Iterator[tuple[int, dict[str, Any] | None, Malformed]]:
+        """The number of each line, its cells or ``None``, and what is wrong with it then."""
         for line, content in enumerate(text, start=1):
             if not content.strip():
                 continue
+            row, fault = None, "not an object of named values"
             try:
                 row = json.loads(content)
             except ValueError as error:
-                raise ValueError(f"{self._name!r}, line {line}: not JSON ({error}).") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{self._name!r}, line {line}: not an object of named values.")
-            yield line, row
+                fault = f"not JSON ({error})"
+            yield line, row if isinstance(row, dict) else None, (line, fault, content.strip())
 
     def _blocks(self, columns: Sequence[str], size: int) -> Iterator[Block]:
         while read := list(itertools.islice(self._lines, size)):
-            for line, row in read:
-                missing = [name for name in columns if name not in row]
-                if missing:
-                    raise no_column(f"{self._name}, line {line}", missing, list(row))
+            good = [(line, row) for line, row, _ in read if row is not None]
             yield Block(
-                np.array([line for line, _ in read], dtype=np.int64),
-                {name: [row[name] for _, row in read] for name in columns},
+                np.array([line for line, _ in good], dtype=np.int64),
+                {name: [row.get(name) for _, row in good] for name in columns},
+                [fault for _, row, fault in read if row is None],
             )
 
 

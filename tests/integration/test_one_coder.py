@@ -93,9 +93,11 @@ def written(table, folder):
     )
     arrow_csv.write_csv(plain, folder / "log.csv")
     with (folder / "log.jsonl").open("w") as file:
-        for row in table.to_pylist():
-            plain_row = {n: c.decode() if isinstance(c, bytes) else c for n, c in row.items()}
-            file.write(json.dumps(plain_row, default=str) + "\n")
+        for number, row in enumerate(table.to_pylist()):
+            cells = {n: c.decode() if isinstance(c, bytes) else c for n, c in row.items()}
+            if number % 2:  # what is empty need not be there
+                cells = {name: cell for name, cell in cells.items() if cell is not None}
+            file.write(json.dumps(cells, default=str) + "\n")
     parquet.write_table(table, folder / "log.parquet")
     return [folder / f"log.{suffix}" for suffix in ("csv", "jsonl", "parquet")]
 

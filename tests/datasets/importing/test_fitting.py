@@ -46,6 +46,13 @@ def test_numbers_are_standardised_and_gaps_have_dimensions(shop, tmp_path):
     dataset = shop.load(other, columns)
     np.testing.assert_allclose(contexts(dataset), [[high, 0, 1, 0, 0], [0, 0, 0, 0, 1]], rtol=1e-6)
     assert imported_context(dataset) == before
+    assert ContextCoder.of_description(before).dimensions == [
+        "age",
+        "device=phone",
+        "device=tablet",
+        "device=missing",
+        "age=missing",
+    ]
 
 
 def test_rows_with_gaps_are_refused_on_demand(shop, tmp_path):
