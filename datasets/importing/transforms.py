@@ -67,7 +67,8 @@ class NumberCoding:
             values = np.interp(values, self.knots, self.levels)
         elif self.transform != "none":
             values = (values - self.center) / self.scale
-        return np.where(np.isnan(values), self.fill, values)
+        empty = np.isnan(values)
+        return np.where(empty, self.fill, values) if empty.any() else values
 
 
 def symmetric_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,15 +87,19 @@ class _Moments:
 
     def add(self, values: NDArray[np.float64]) -> None:
         """Add rows (n, width), NaN where there is no number."""
-        there = ~np.isnan(values)
-        count = there.sum(axis=0)
-        filled = np.where(there, values, 0.0)
+        empty = np.isnan(values)
+        count = len(values) - empty.sum(axis=0)
+        some_empty = bool(empty.any())
+        filled = np.where(empty, 0.0, values) if some_empty else values
         mean = filled.sum(axis=0) / np.maximum(count, 1)
-        squares = (np.where(there, filled - mean, 0.0) ** 2).sum(axis=0)
+        apart = filled - mean
+        if some_empty:
+            apart[empty] = 0.0
+        squares = np.einsum("ij,ij->j", apart, apart)
         total = np.maximum(self.count + count, 1)
-        apart = np.where(count > 0, mean - self.mean, 0.0)
-        self._squares += squares + apart**2 * self.count * count / total
-        self.mean += apart * count / total
+        moved = np.where(count > 0, mean - self.mean, 0.0)
+        self._squares += squares + moved**2 * self.count * count / total
+        self.mean += moved * count / total
         self.count += count
 
     @property
