@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.tables import Block
+from recsim_drpo.core.tables import Block, Malformed
 from recsim_drpo.datasets.importing.cells import NO_NUMBER, number_values
 from recsim_drpo.datasets.importing.coding import CategoryCodes, Fault
 from recsim_drpo.datasets.importing.columns import Columns
@@ -86,6 +86,11 @@ class RejectedRows:
         if len(rewards):
             low, high = self.rewards
             self.rewards = min(low, float(rewards.min())), max(high, float(rewards.max()))
+
+    def add_all(self, rows: Sequence[Malformed]) -> None:
+        """Reject rows: number, reason and value of each."""
+        for row in rows:
+            self.add(*row)
 
     def add(self, row: int, reason: str, value: str, file: str = "") -> None:
         """Reject a row of a file, numbered from 1 after the header."""

@@ -70,6 +70,16 @@ class NumberCoding:
         empty = np.isnan(values)
         return np.where(empty, self.fill, values) if empty.any() else values
 
+    def invert(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The numbers (n,) that :meth:`apply` makes these of, within the knots; float64 (n,)."""
+        if self.transform == "quantile":
+            return np.interp(values, self.levels, self.knots)
+        if self.transform != "none":
+            values = values * self.scale + self.center
+        if self.transform == "log":
+            values = np.sign(values) * np.expm1(np.abs(values))
+        return values
+
 
 def symmetric_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
     r"""sign(x) · log(1 + \|x\|) of each number, of any shape."""

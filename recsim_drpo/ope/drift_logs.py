@@ -9,7 +9,8 @@ import numpy as np
 from minari import MinariDataset
 from numpy.typing import NDArray
 
-from recsim_drpo.datasets.imported import imported_context, is_imported
+from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import load_transitions, open_dataset
 
@@ -25,15 +26,15 @@ class ComparedLog:
 
     Attributes:
         names: of the columns of the context.
-        contexts: (n, o), columns in that order.
+        contexts: (n, o), columns in that order; numbers as they were before they were coded.
         items: ids of the items shown, as text (n,); ``None`` where the log has none.
-        rewards: (n,).
+        rewards: (n,), in the log's own unit.
         propensities: (n,), or ``None``.
         requests: numbers of the requests that rows are of, (n,), or ``None``: each of its own.
     """
 
     names: list[str]
-    contexts: NDArray[np.float32]
+    contexts: NDArray[np.float64]
     items: NDArray[np.str_] | None
     rewards: NDArray[np.float64]
     propensities: NDArray[np.float64] | None = None
@@ -74,6 +75,7 @@ def read_compared_log(dataset: str | MinariDataset) -> ComparedLog:
     log = load_transitions(dataset, infos=_known_infos(dataset))
     if len(log) < 2:
         raise ValueError(f"Dataset {dataset.id!r} has one row; two at least can be compared.")
+    names, contexts = _contexts(dataset, log.observations().numpy().astype(np.float64))
     infos = {name: column.numpy() for name, column in log.infos.items()}
     ends = log.episode_ends.numpy()
     requests = None
@@ -83,10 +85,10 @@ def read_compared_log(dataset: str | MinariDataset) -> ComparedLog:
         requests = np.cumsum(np.concatenate([[False], ends[:-1]]))
     propensities = infos.get("propensity")
     return ComparedLog(
-        _names(dataset, log.observation_dim),
-        log.observations().numpy(),
+        names,
+        contexts,
         None if "item_id" not in infos else _ids(dataset, infos["item_id"]),
-        log.rewards.numpy().astype(np.float64),
+        reward_unit(dataset).to_tell(log.rewards.numpy().astype(np.float64)),
         None if propensities is None else propensities.astype(np.float64),
         requests,
     )
@@ -99,16 +101,20 @@ def _known_infos(dataset: MinariDataset) -> list[str]:
     return [name for name in _INFOS if isinstance(infos.get(name), np.ndarray)]
 
 
-def _names(dataset: MinariDataset, width: int) -> list[str]:
-    """Names of the columns of the context: of an import its own, else their numbers."""
-    if is_imported(dataset):
-        context = imported_context(dataset)
-        named = [*context["numbers"]]
-        for column, values in dict(context["categories"]).items():
-            named += [f"{column}={value}" for value in values]
-        if len(named) == width:
-            return named
-    return [f"context_{number}" for number in range(width)]
+def _contexts(
+    dataset: MinariDataset, contexts: NDArray[np.float64]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and values (n, o) of the columns of the context.
+
+    Those of an import have its names, and its numbers as they were in the log: logs that are
+    standardised each by itself would look alike.
+    """
+    if not is_imported(dataset):
+        return [f"context_{number}" for number in range(contexts.shape[1])], contexts
+    coder = ContextCoder.of_description(imported_context(dataset))
+    for column, coding in enumerate(coder.numbers.values()):
+        contexts[:, column] = coding.invert(contexts[:, column])
+    return coder.dimensions, contexts
 
 
 def _ids(dataset: MinariDataset, items: NDArray[np.int64]) -> NDArray[np.str_]:

@@ -84,7 +84,7 @@ def _check_same(
 
 
 def _coding(context: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The columns of a context in their order, with their categories."""
+    """The columns of a context in their order, with what codes them."""
     if context is None:
         return None
-    return {name: context[name] for name in ("numbers", "categories")}
+    return {name: context.get(name) for name in ("numbers", "categories", "hashes", "coding")}

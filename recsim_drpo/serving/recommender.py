@@ -236,8 +236,7 @@ class Recommender:
             reported_refusals(target) as refusals,
         ):
             for piece in table.pieces:
-                for row in piece.refused:
-                    refusals.add(*row)
+                refusals.add_all(piece.refused)
                 bar.update(len(piece.refused))
                 if not piece.ids:
                     continue

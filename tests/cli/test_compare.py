@@ -26,14 +26,14 @@ def imported(run, minari_root, tmp_path):
         ages = generator.normal(mean, 1.0, requests)[numbers]
         lines = ["item_id,reward,propensity,age,country,request"]
         lines += [
-            f"{generator.choice(ids)},{int(k < clicks)},0.5,{ages[k]:.4f},"
+            f"{generator.choice(ids)},{int(1 <= k <= clicks)},0.5,{ages[k]:.4f},"
             f"{('de', 'fr')[number % 2]},{number}"
             for k, number in enumerate(numbers)
         ]
         (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
         np.savez(tmp_path / f"{name}.npz", embeddings=np.eye(len(ids)), item_ids=np.array(ids))
         command = ["import", f"shop/{name}-v0", tmp_path / f"{name}.csv", "--numbers", "age"]
-        command += ["--categories", "country", "--keep", "request"]
+        command += ["--categories", "country", "--request", "request"]
         assert run(*command, "--items", tmp_path / f"{name}.npz") == 0
 
     write("may", ["shoe", "hat"], 0.0, 100, 400, 100, seed=0)

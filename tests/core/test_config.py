@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given, settings, strategies as st
 
 import recsim_drpo.agents.registry
+import recsim_drpo.serving.online
 import recsim_drpo.training.loop  # noqa: F401
 from recsim_drpo.core.config import (
     Config,
@@ -22,6 +23,7 @@ from recsim_drpo.core.config import (
     build_config,
     field_rules,
 )
+from recsim_drpo.serving.exploration import Exploration
 from recsim_drpo.simulator.config import LoggingConfig, SessionConfig, WorldConfig
 from recsim_drpo.training.config import TrainingConfig
 
@@ -85,6 +87,17 @@ def inside(rule: FieldRule) -> list[object]:
     return ends
 
 
+def beside(config: type, name: str, value: object) -> dict[str, object]:
+    """Other fields that a value of a field needs beside it."""
+    if name == "initial_kappa":
+        return {"min_kappa": value}
+    if config is Exploration:  # by epsilon or by temperature
+        if name == "temperature":
+            return {"epsilon": 0.5} if value is None else {}
+        return {"temperature": 1.0} if name == "top" or value is None else {"epsilon": 0.5}
+    return {"min_kappa": {"adaptive": False}, "max_k": {"k": 1}}.get(name, {})
+
+
 def test_every_configuration_is_here():
     names = {config.__name__ for config in CONFIGS}
     assert {"WorldConfig", "SessionConfig", "LoggingConfig", "TrainingConfig"} <= names
@@ -105,15 +118,12 @@ def test_values_outside_are_refused_by_the_fields_name(config, name, rule, data)
 @pytest.mark.parametrize(("config", "name", "rule"), FIELDS)
 def test_the_ends_of_what_is_allowed_are_allowed(config, name, rule):
     for value in [*inside(rule), *([None] if rule.optional else [])]:
-        together = {"adaptive": False} if name == "min_kappa" else {}
-        if name == "initial_kappa":
-            together = {"min_kappa": value}
-        assert getattr(config(**{name: value, **together}), name) == value
+        assert getattr(config(**{**beside(config, name, value), name: value}), name) == value
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_defaults_are_allowed_and_stay_frozen(config):
-    made = config()
+    made = config(**beside(config, "seed", 0) if config is Exploration else {})
     name = dataclasses.fields(config)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(made, name, None)

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsim_drpo.datasets.importing.transforms import QUANTILES, NumberCoding, NumberMeasures
+from recsim_drpo.datasets.importing.transforms import (
+    QUANTILES,
+    TRANSFORMS,
+    NumberCoding,
+    NumberMeasures,
+)
 
 
 def measured(values, transform, *, single=False, block=7):
@@ -89,3 +94,13 @@ def test_a_column_without_a_number():
     assert "has no number" in measures.note(0, "x", coding)
     np.testing.assert_array_equal(coding.apply(np.array([np.nan])), [0.0])
     assert NumberCoding().apply(np.array([2.0])) == 2.0
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_numbers_come_back_from_what_they_became(transform):
+    values = np.random.default_rng(0).lognormal(3.0, 1.0, size=500)
+    measures = NumberMeasures([transform])
+    measures.add(values[:, None])
+    coding = measures.coding(0, single=False)
+    back = coding.invert(coding.apply(values))
+    np.testing.assert_allclose(back, values, rtol=1e-9)
