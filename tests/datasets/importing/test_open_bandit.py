@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import csv
 import os
+import shlex
+import shutil
 from pathlib import Path
 
 import minari
@@ -134,3 +137,26 @@ def test_the_study_of_real_logs_runs():
     # The most clicked item of the Thompson log is 13, shown 273 times by chance.
     assert (rows[5].matches, rows[5].clicks, rows[5].effective) == (273, 1, pytest.approx(273))
     assert "undecidable" in as_markdown(rows)
+
+
+@needs_data
+def test_the_readmes_five_commands_make_the_whole_chain(minari_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("men_random.csv", "men_bts.csv", "men_item_context.csv"):
+        shutil.copy(OBD / name, name)
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("### Logs of your own")
+    commands = section.split("```")[1].strip().splitlines()
+    assert len(commands) == 5
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, command
+    printed = capsys.readouterr().out
+    assert "8 of 1,000" in printed  # clicks of the rounds held out
+    assert printed.count("refused |") == 5
+    with Path("shown.csv").open(newline="") as file:
+        shown = list(csv.DictReader(file))
+    assert len(shown) == 10_000
+    greedy, explored = 1 - 0.1 + 0.1 / 34, 0.1 / 34
+    propensities = np.array([float(row["propensity"]) for row in shown])
+    assert np.minimum(abs(propensities - greedy), abs(propensities - explored)).max() < 1e-7
+    assert (tmp_path / "exported" / "policy.onnx").exists()
