@@ -141,6 +141,7 @@ class OffPolicyEvaluator:
         self._fit_models(folds)
         self._observed = host(log.rewards)
         self._requests = None if log.requests is None else log.requests.cpu().numpy()
+        self._choices = log.choices
         self.estimated = estimate_propensities(log, seed=seed, folds=folds) if estimate else None
         propensities = self.estimated.values if self.estimated else log.propensities
         self._propensities = None if propensities is None else host(propensities)
@@ -280,7 +281,7 @@ class OffPolicyEvaluator:
         num_draws = items.shape[1]
         chances = self.estimated.models.predict(
             rounds.repeat_interleave(num_draws),
-            self.log.contexts[rows].repeat_interleave(num_draws, dim=0),
+            self._choices[rows].repeat_interleave(num_draws, dim=0),
             items.flatten(),
         )
         return (chances * len(self.log) < 1.0).view(items.shape) & self._logged_items[items]

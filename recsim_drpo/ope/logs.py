@@ -45,6 +45,8 @@ class ItemLog:
         unit: what rewards of 0 and 1 stand for, in which values are told.
         requests: int64 (n,), from 0, alike for rounds that came together, as the places of one page
             do; ``None`` where each round is independent.
+        positions: float64 (n,), the place of a round's item among those shown with it, NaN where it
+            is not known; ``None`` where no place is.
 
     Raises:
         ValueError: no rounds; columns of different length; items beyond the embeddings; a number
@@ -62,6 +64,7 @@ class ItemLog:
     num_gone: int = 0
     unit: RewardUnit = field(default_factory=RewardUnit)
     requests: Tensor | None = None
+    positions: Tensor | None = None
 
     def __post_init__(self) -> None:
         num_rounds = len(self.items)
@@ -72,6 +75,8 @@ class ItemLog:
             columns["propensities"] = self.propensities
         if self.requests is not None:
             columns["requests"] = self.requests
+        if self.positions is not None:
+            columns["positions"] = self.positions.nan_to_num()
         for name, column in columns.items():
             if len(column) != num_rounds:
                 raise ValueError(f"{len(column)} {name} for {num_rounds} items.")
@@ -109,6 +114,15 @@ class ItemLog:
         seen = float(self.rewards.min()), float(self.rewards.max())
         return seen if self.reward_range is None else self.reward_range
 
+    @property
+    def choices(self) -> Tensor:
+        """What a logger chose an item by, float32 (n, ·): the context, and the place, one-hot."""
+        if self.positions is None:
+            return self.contexts
+        places = self.positions.nan_to_num(-1.0)
+        one_hot = (places.unsqueeze(1) == torch.unique(places)).to(self.contexts.dtype)
+        return torch.cat([self.contexts, one_hot], dim=1)
+
     def _check_ranges(self) -> None:
         """Raise ``ValueError`` for a propensity or a reward outside its range."""
         if self.propensities is not None:
@@ -138,7 +152,8 @@ def read_item_log(
 ) -> ItemLog:
     """Read a Minari dataset with the info column ``item_id``, and ``propensity`` if it has one.
 
-    An info column ``request`` of integers, if there is one, tells which rounds came together.
+    An info column ``request`` of integers, if there is one, tells which rounds came together, and
+    one of numbers, ``position``, in which place.
     Episode by episode: in memory remain contexts, items, rewards and propensities, not actions.
 
     Args:
@@ -197,6 +212,7 @@ def read_item_log(
         num_gone,
         reward_unit(dataset),
         tensors.get("requests"),
+        tensors.get("positions"),
     )
 
 
@@ -246,6 +262,8 @@ def _rounds_of(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
     }
     if "request" in infos and infos["request"].dtype.kind in "iu":
         rounds["requests"] = infos["request"].astype(np.int64, copy=False)
+    if "position" in infos and infos["position"].dtype.kind in "iuf":
+        rounds["positions"] = infos["position"].astype(np.float64, copy=False)
     if "propensity" in infos:
         rounds["propensities"] = infos["propensity"].astype(np.float64, copy=False)
     return rounds

@@ -233,7 +233,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     """Estimate a log's propensities, whether it has its own or not.
 
     Args:
-        log: with the contexts that its logger saw.
+        log: with the contexts that its logger saw, and the places that it chose for.
         seed: of the models.
         folds: ≥ 2 of the cross-fitting.
 
@@ -242,11 +242,13 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     """
     groups = Groups.of(log, seed)
 
+    seen = log.choices
+
     def fit(rounds: Tensor) -> PropensityModel:
-        return PropensityModel(log.contexts[rounds], log.items[rounds], groups, seed)
+        return PropensityModel(seen[rounds], log.items[rounds], groups, seed)
 
     models = CrossFitted(fit, len(log), folds, log.requests)
-    values = models.predict(torch.arange(len(log)), log.contexts, log.items)
+    values = models.predict(torch.arange(len(log)), seen, log.items)
     uniform = 1.0 / int((groups.of_item >= 0).sum()) / host(values)
     apart = None
     if log.propensities is not None:
@@ -254,7 +256,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     return EstimatedPropensities(
         values,
         models,
-        _calibration(log, models, groups),
+        _calibration(log, seen, models, groups),
         mean_interval(uniform, None if log.requests is None else log.requests.cpu()),
         effective_sample_size(uniform),
         apart,
@@ -262,7 +264,7 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
 
 
 def _calibration(
-    log: ItemLog, models: CrossFitted[PropensityModel], groups: Groups
+    log: ItemLog, seen: Tensor, models: CrossFitted[PropensityModel], groups: Groups
 ) -> tuple[Bin, ...]:
     """What is expected and what is shown, by range of the propensity, on unseen rounds."""
     edges = torch.tensor(_EDGES[1:-1], device=log.items.device)
@@ -273,7 +275,7 @@ def _calibration(
         rounds = torch.arange(chunk.start, chunk.stop)
         for number, model in enumerate(models.models):
             fold = rounds[models.fold[rounds] == number]
-            shares = model.shares(log.contexts[fold])
+            shares = model.shares(seen[fold])
             of = torch.bucketize(shares, edges, right=True)
             taken = of.gather(1, groups.of_item[log.items[fold]].unsqueeze(1))
             size = len(pairs)

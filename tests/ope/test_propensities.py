@@ -155,3 +155,27 @@ def test_large_catalogues_are_told_apart_by_clusters(monkeypatch):
         ours = found.models.predict(rounds, log.contexts, torch.full_like(log.items, item))
         assert float(ours.mean()) == pytest.approx(float(chances[:, item].mean()), rel=0.15)
     assert found.apart < 0.15
+
+
+def test_a_logger_that_chooses_by_the_place_is_known_by_the_place():
+    """Of three places, each has items of its own that are shown there four times as often."""
+    generator = np.random.default_rng(0)
+    places = generator.integers(1, 4, size=6_000).astype(np.float64)
+    logits = np.where((np.arange(NUM_ITEMS) % 3 + 1) == places[:, None], np.log(4.0), 0.0)
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    items = (generator.random(6_000)[:, None] > chances.cumsum(axis=1)).sum(axis=1)
+    true = chances[np.arange(6_000), items]
+    places[::100] = np.nan  # unknown of some
+    log = ItemLog(
+        torch.from_numpy(generator.normal(size=(6_000, 2))).float(),
+        torch.from_numpy(items),
+        torch.zeros(6_000),
+        torch.from_numpy(true),
+        torch.eye(NUM_ITEMS),
+        np.arange(NUM_ITEMS),
+        positions=torch.from_numpy(places),
+    )
+    assert log.choices.shape == (6_000, 2 + 4)  # three places, and none
+    by_place = estimate_propensities(log)
+    without = estimate_propensities(dataclasses.replace(log, positions=None))
+    assert by_place.apart < 0.15 < 0.4 < without.apart
