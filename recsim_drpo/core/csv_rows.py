@@ -122,7 +122,9 @@ class CsvRows:
         self.faults: dict[str, Fault] = {}
         self.done, self.num_lines, self.ended = 0, 0, True
         start = b""
-        while not re.search(rb"[\r\n].", start, re.DOTALL) and (more := self._more()):
+        while not re.search(rb"[\r\n].", start, re.DOTALL) and (
+            more := self._more(len(start))  # twice as much each time, as below
+        ):
             start += more
             self._check_length(start, 1)
         found = re.search(rb"\r\n?|\n", start)

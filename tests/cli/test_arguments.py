@@ -219,7 +219,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
         "--transform age=log 'x_*=none' --missing refuse",
         {
             "dataset_id": "shop/clicks-v0",
-            "log": Path("log.csv"),
+            "log": ["log.csv"],
             "--items": Path("v.npz"),
             "--hash": ["user=64", "ip=8"],
             "--transform": ["age=log", "x_*=none"],
