@@ -8,6 +8,7 @@ for package in ("starlette", "uvicorn", "prometheus_client"):
     pytest.importorskip(package)
 
 
+@pytest.mark.slow
 def test_what_is_measured_adds_up(tmp_path):
     sizes = Sizes(items=(300,), requests=(40,), connections=2, batch=4, repetitions=2)
     lines = {line.what: line for line in serving(sizes, tmp_path)}

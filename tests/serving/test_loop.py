@@ -46,7 +46,10 @@ def true_value(shop, folder):
 
 
 # As documented, and by the other policy; its scores are within a few hundredths at the top.
-@pytest.mark.parametrize("explore", ["epsilon=0.2", "temperature=0.1 top=10"])
+@pytest.mark.parametrize(
+    "explore",
+    ["epsilon=0.2", pytest.param("temperature=0.1 top=10", marks=pytest.mark.slow)],
+)
 def test_the_documented_loop_closes_and_finds_the_truth(
     minari_root, tmp_path, monkeypatch, explore, capsys
 ):
@@ -79,7 +82,10 @@ def test_the_documented_loop_closes_and_finds_the_truth(
     assert not found.logged.low <= truth <= found.logged.high
 
 
-@pytest.mark.parametrize("exploration", [{"epsilon": 0.2}, {"temperature": 0.1, "top": 10}])
+@pytest.mark.parametrize(
+    "exploration",
+    [{"epsilon": 0.2}, pytest.param({"temperature": 0.1, "top": 10}, marks=pytest.mark.slow)],
+)
 def test_intervals_of_what_was_explored_contain_the_truth(exploration):
     """In 200 logs of other visitors and draws: 95 of 100 intervals, without bias."""
     shop = make_world(num_items=30, embedding_dim=8, num_topics=4, context_dim=3)
