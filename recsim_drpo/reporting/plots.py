@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LONGEST_LABEL = 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
@@ -129,10 +130,16 @@ def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
             ha="center",
             fontsize=8,
         )
-    axes.set(yticks=range(len(rows)), yticklabels=list(rows), xlabel=xlabel)
+    labels = [_shortened(name) for name in rows]
+    axes.set(yticks=range(len(rows)), yticklabels=labels, xlabel=xlabel)
     axes.set_ylim(len(rows) - 0.5, -0.7)
     axes.set_xlim(left=0)
     figure.savefig(path, dpi=120)
+
+
+def _shortened(name: str) -> str:
+    """The end of a name that would leave no room for the picture, as a run folder's path may."""
+    return name if len(name) <= _LONGEST_LABEL else "…" + name[1 - _LONGEST_LABEL :]
 
 
 def interval_bars(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsim_drpo.reporting.comparison import performance_profile
-from recsim_drpo.reporting.plots import COLOURS, heatmap, interval_bars, profiles, sweep
+from recsim_drpo.reporting.plots import COLOURS, estimates, heatmap, interval_bars, profiles, sweep
 from recsim_drpo.reporting.statistics import Estimate
 
 AGENTS = ("bc", "drpo", "iql")
@@ -146,3 +146,9 @@ def test_the_map_is_white_at_zero_and_grey_where_nothing_was_measured(tmp_path):
     # Differences of one sign leave the centre where it is.
     draw_heatmap(tmp_path / "positive.png", np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]))
     assert pixels_of(tmp_path / "positive.png", "#f6f6f7") > 50_000
+
+
+def test_a_long_name_leaves_room_for_its_interval(tmp_path):
+    name = "/a/folder/far/below/the/root/of/the/disk" * 4 + "/runs/drpo/seed-0"
+    estimates(tmp_path / "a.png", {name: Estimate(1.0, 0.9, 1.1)}, "eCPM")  # warns of no room
+    assert (tmp_path / "a.png").stat().st_size > 1_000
