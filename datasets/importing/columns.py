@@ -14,6 +14,7 @@ import numpy as np
 from recsim_drpo.core.config import build_config
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.validation import check_integer, check_number, unknown_name
+from recsim_drpo.datasets.importing.limits import MISSING_POLICIES
 from recsim_drpo.datasets.importing.table import LogTable
 from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
@@ -23,8 +24,6 @@ COLUMNS = "columns.json"
 OUTSIDE = ("refuse", "clip")
 """Known ways to treat a row whose reward is out of range."""
 
-MISSING_POLICIES = ("code", "refuse")
-"""Known ways to treat a row with an empty cell in its context, or another category."""
 
 _MAX_BUCKETS = 16_384
 CONTEXT_FIELDS = frozenset({"numbers", "categories", "hashes", "transforms", "missing"})

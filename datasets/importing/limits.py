@@ -2,3 +2,6 @@
 
 MAX_REFUSED = 0.2
 """Largest share of a log's rows that may be refused."""
+
+MISSING_POLICIES = ("code", "refuse")
+"""Known ways to treat a row with an empty cell in its context, or another category."""

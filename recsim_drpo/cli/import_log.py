@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from recsim_drpo.cli.arguments import Escape, Normalize, number, one_of
-from recsim_drpo.datasets.importing.limits import MAX_REFUSED
+from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
+from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
 PRESETS = ("open-bandit", "movielens", "kuairand", "mind", "vw", "dsjson", "criteo")
 LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
 _BESIDE_PRESET = ("time", "request")
-TRANSFORMS = ("standardise", "log", "quantile", "none")
-MISSING_POLICIES = ("code", "refuse")
 _OPTIONS = {"hashes": "hash", "transforms": "transform", "outside": "clip-rewards"}
 
 DatasetId = Annotated[

@@ -64,9 +64,8 @@ def snips(
 ) -> Estimate:
     r"""Self-normalised inverse propensity scoring, :math:`\sum_n w_n r_n / \sum_n w_n`.
 
-    With weights of clusters of items it is the marginalised kind. Arguments and
-    errors as of :func:`ips`;
-    NaN where all weights are 0. Source: Swaminathan and Joachims, 2015.
+    With weights of clusters of items it is the marginalised kind. Arguments and errors are
+    those of :func:`ips`; NaN where all weights are 0. Source: Swaminathan and Joachims, 2015.
     """
     r, w = _checked(rewards=rewards, weights=weights)
     mean = w.mean()

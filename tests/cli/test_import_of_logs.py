@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsim_drpo.cli import import_log
 from recsim_drpo.cli.app import main
-from recsim_drpo.datasets.importing import columns, transforms
 from recsim_drpo.datasets.importing.columns import read_columns
 
 pytest.importorskip("pyarrow")
@@ -61,11 +59,6 @@ def test_bad_input_of_import_is_one_line(minari_root, log, capsys, arguments, me
     assert line.startswith("recsim-drpo: error: ")
     assert message in line
     assert not (minari_root / "own").exists()
-
-
-def test_the_options_name_what_there_is():
-    assert import_log.TRANSFORMS == transforms.TRANSFORMS
-    assert import_log.MISSING_POLICIES == columns.MISSING_POLICIES
 
 
 def test_the_options_about_the_context_measure_anew(minari_root, log, tmp_path):
