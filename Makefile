@@ -50,7 +50,7 @@ $(VENV)/installed: $(VENV)/created $(RECIPE)
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP_INSTALL) \
-		--editable ".[plots,parquet,tensorboard,report,onnx,serve,d3rlpy,sb3,torchrl,dev]"
+		--editable ".[plots,parquet,tensorboard,report,onnx,faiss,serve,d3rlpy,sb3,torchrl,dev]"
 	touch $@
 
 $(PEERS)/installed: $(RECIPE)
