@@ -1,0 +1,43 @@
+"""How a value and another library's error are said in one line of an error of ours."""
+
+from __future__ import annotations
+
+VALUE_WIDTH = 80
+"""The characters of a value that an error shows at most."""
+
+REASON_WIDTH = 200
+"""The characters of another library's error that an error of ours repeats at most."""
+
+_PREVIEW = 10_000
+"""The characters that are looked at, so that a text of gigabytes is not copied to be cut."""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: its repr on one line, at most 80 characters long.
+
+    Args:
+        value: anything. Of text and bytes only the beginning is looked at; a value whose ``repr``
+            raises is shown by its type.
+    """
+    if isinstance(value, str | bytes | bytearray):
+        value = value[:_PREVIEW]
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return _cut(text, VALUE_WIDTH)
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return another library's error on one line, at most 200 characters, or else its type.
+
+    Args:
+        error: the error, or its text.
+    """
+    text = _cut(str(error), REASON_WIDTH)
+    return text or type(error).__name__
+
+
+def _cut(text: str, width: int) -> str:
+    line = " ".join(text[:_PREVIEW].split())
+    return line if len(line) <= width else line[: width - 1] + "…"

@@ -1,0 +1,45 @@
+"""Values and other libraries' errors on one line."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, strategies as st
+
+from recsim_drpo.core.messages import one_line, shown
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_a_short_value_is_its_repr() -> None:
+    assert shown("tau") == "'tau'"
+    assert shown(0.25) == "0.25"
+
+
+def test_a_long_value_is_cut_to_80_characters() -> None:
+    assert shown("x" * 3000) == "'" + "x" * 78 + "…"
+    assert shown(list(range(1000))) == repr(list(range(1000)))[:79] + "…"
+
+
+def test_a_value_of_several_lines_is_one_line() -> None:
+    assert shown(np.zeros((2, 2), dtype=np.float32)) == (
+        "array([[0., 0.], [0., 0.]], dtype=float32)"
+    )
+
+
+def test_a_value_without_a_repr_is_its_type() -> None:
+    assert shown(Unprintable()) == "<Unprintable>"
+
+
+def test_an_error_is_one_line_and_never_empty() -> None:
+    assert one_line(ValueError("a\n  b\n")) == "a b"
+    assert one_line(EOFError()) == "EOFError"
+
+
+@given(st.text())
+def test_whatever_is_said_stays_on_one_short_line(text: str) -> None:
+    for line, width in ((shown(text), 80), (one_line(OSError(text)), 200)):
+        assert len(line) <= width
+        assert len(line.splitlines()) == 1
