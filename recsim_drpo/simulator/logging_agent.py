@@ -12,11 +12,10 @@ from recsim_drpo.core import rng
 from recsim_drpo.core.random_policies import RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_number, check_seed, unknown_name
+from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.config import POLICIES, SCENARIOS, LoggingConfig
 from recsim_drpo.simulator.decoder import row_max
 from recsim_drpo.simulator.world import World
-
-_COLDEST = 1e-30  # a smaller temperature would be zero in float32, and 0 / 0 no number
 
 
 def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, float]:
@@ -103,6 +102,9 @@ class LoggingAgent(RandomPolicy):
         self._random = organic / organic.sum()
         self._random_cdf = self._random.cumsum(0)
         self._log_bias = self.config.popularity_bias * popularity.log()
+        self._popularity = tiles.Softmax(
+            self.config.popularity_temperature, self._log_bias.to(torch.float32)
+        )
 
     def choose(self, tastes: Tensor, seed: int, rounds: Tensor) -> LoggedChoices:
         """Items for users of these tastes; a pure function of the arguments.
@@ -115,11 +117,11 @@ class LoggingAgent(RandomPolicy):
         keys = torch.tensor(seed, dtype=torch.int64, device=self.world.device)
         words = rng.philox_4x32(keys, Stream.LOGGING_POLICY, rounds.to(self.world.device), 3)
         uniforms = rng.uniforms(words[:, 0]), rng.uniform_52bit(words[:, 1], words[:, 2])
-        blocks = zip(
-            *(torch.split(column, self.world.rows_at_a_time) for column in (tastes, *uniforms)),
-            strict=True,
-        )
-        parts = [self._choose(*block) for block in blocks]
+        large = self.world.num_items > tiles.LARGE
+        users = tiles.users_at_a_time(tastes.device) if large else self.world.rows_at_a_time
+        choose = self._choose_in_tiles if large else self._choose
+        blocks = zip(*(torch.split(column, users) for column in (tastes, *uniforms)), strict=True)
+        parts = [choose(*block) for block in blocks]
         return LoggedChoices(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def act(self, observations: Tensor, rounds: Tensor | None = None) -> Tensor:
@@ -152,6 +154,8 @@ class LoggingAgent(RandomPolicy):
 
     def expected_item_shares(self, tastes: Tensor) -> Tensor:
         """Mean of :meth:`probabilities` over users of tastes (B, K): float64 (N,), summing to 1."""
+        if self.world.num_items > tiles.LARGE:
+            return self._expected_item_shares_in_tiles(tastes)
         pieces = torch.split(tastes, self.world.rows_at_a_time)
         total = torch.stack([self.probabilities(piece).sum(dim=0) for piece in pieces]).sum(dim=0)
         return total / len(tastes)
@@ -163,12 +167,7 @@ class LoggingAgent(RandomPolicy):
         w_random, w_popularity, w_expert = self.weights
         cosines = self.world.cosines(tastes)
         best, oracle_items = row_max(cosines)
-        past_random = component_uniforms >= w_random
-        past_popularity = component_uniforms >= w_random + w_popularity
-        policies = past_random.to(torch.int8) + past_popularity.to(torch.int8)
-        quantiles = item_uniforms * self._random_cdf[-1]
-        items = torch.searchsorted(self._random_cdf, quantiles, right=True)
-        items.clamp_(max=self.world.num_items - 1)
+        policies, items = self._components(component_uniforms, item_uniforms)
         matches = cosines.sub_(best.unsqueeze(1))  # ≤ 0: exponentials cannot overflow
         propensities = torch.zeros(len(tastes), dtype=torch.float64, device=tastes.device)
         components: list[tuple[float, Tensor]] = []
@@ -188,13 +187,72 @@ class LoggingAgent(RandomPolicy):
         propensities += w_random * self._random[items]
         return LoggedChoices(items, policies, propensities, oracle_items)
 
+    def _choose_in_tiles(
+        self, tastes: Tensor, component_uniforms: Tensor, item_uniforms: Tensor
+    ) -> LoggedChoices:
+        """As :meth:`_choose`, for a catalogue that is too large for whole rows of scores."""
+        components = self._softmaxes()
+        policies, items = self._components(component_uniforms, item_uniforms)
+        scan = self.world.scan(tastes, tuple(softmax for *_, softmax in components))
+        tile, rest = items // tiles.items_at_a_time(tastes.device), item_uniforms
+        for (code, *_), shares in zip(components, scan.shares, strict=True):
+            drawn, left = tiles.draw_tile(shares, item_uniforms)
+            tile = torch.where(policies == code, drawn, tile)
+            rest = torch.where(policies == code, left, rest)
+        near = self.world.tile_of_each(tastes, tile)
+        weights = [near.weights(softmax) for *_, softmax in components]
+        for (code, *_), in_tile in zip(components, weights, strict=True):
+            drawn = near.starts + rng.categorical(in_tile, rest)
+            items = torch.where(policies == code, drawn, items)
+        propensities = self.weights[0] * self._random[items]
+        column = (items - near.starts).unsqueeze(1)
+        for (_, weight, _), shares, in_tile in zip(components, scan.shares, weights, strict=True):
+            of_tile = shares.gather(1, tile.unsqueeze(1))
+            within = in_tile.gather(1, column) / in_tile.sum(
+                dim=1, keepdim=True, dtype=torch.float64
+            )
+            propensities += weight * (of_tile * within).squeeze(1)
+        return LoggedChoices(items, policies, propensities, scan.best_items)
+
+    def _expected_item_shares_in_tiles(self, tastes: Tensor) -> Tensor:
+        """As :meth:`expected_item_shares`: the softmaxes' sums first, then each item's part."""
+        total = self.weights[0] * len(tastes) * self._random
+        softmaxes = self._softmaxes()
+        for part in torch.split(tastes, tiles.users_at_a_time(tastes.device)):
+            scan = self.world.scan(part, tuple(softmax for *_, softmax in softmaxes))
+            for columns, cosines in self.world.cosine_tiles(part):
+                matches = cosines.sub_(scan.best)
+                for (_, weight, softmax), log_total in zip(softmaxes, scan.log_totals, strict=True):
+                    logs = softmax.logs(matches, columns) - log_total
+                    total[columns] += weight * torch.exp2(logs).sum(dim=0)
+        return total / len(tastes)
+
+    def _softmaxes(self) -> list[tuple[int, float, tiles.Softmax]]:
+        """Code in :data:`POLICIES`, weight and softmax of the components that have a weight."""
+        _, w_popularity, w_expert = self.weights
+        expert = tiles.Softmax(self.config.expert_temperature)
+        components = ((1, w_popularity, self._popularity), (2, w_expert, expert))
+        return [component for component in components if component[1] > 0.0]
+
+    def _components(
+        self, component_uniforms: Tensor, item_uniforms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The component of each user, int8 (B,), and the random component's item, int64 (B,)."""
+        w_random, w_popularity, _ = self.weights
+        past_random = component_uniforms >= w_random
+        past_popularity = component_uniforms >= w_random + w_popularity
+        policies = past_random.to(torch.int8) + past_popularity.to(torch.int8)
+        quantiles = item_uniforms * self._random_cdf[-1]
+        items = torch.searchsorted(self._random_cdf, quantiles, right=True)
+        return policies, items.clamp_(max=self.world.num_items - 1)
+
     def _expert_logits(self, matches: Tensor) -> Tensor:
         """Logits of π_expert, of cosines (B, N) less a constant for each user."""
-        return matches / max(self.config.expert_temperature, _COLDEST)
+        return matches / max(self.config.expert_temperature, tiles.COLDEST)
 
     def _popularity_logits(self, matches: Tensor) -> Tensor:
         """Logits of π_popularity, of cosines (B, N) less a constant for each user."""
-        logits = matches / max(self.config.popularity_temperature, _COLDEST)
+        logits = matches / max(self.config.popularity_temperature, tiles.COLDEST)
         logits += self._log_bias.to(logits.dtype)
         # The largest becomes 0: no row of exponentials can vanish, however strong the bias.
         return logits.sub_(logits.amax(dim=1, keepdim=True))

@@ -24,6 +24,7 @@ from torch import Tensor
 from recsim_drpo.core import rng
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.config import MAX_STEPS, SessionConfig, WorldConfig
 from recsim_drpo.simulator.decoder import row_max
 from recsim_drpo.simulator.world import World, make_world, stream_of
@@ -79,6 +80,12 @@ class Sessions:
         self.topics = torch.unique(world.topics)
         """int64 (K',), the topics that have items, rising."""
         self._members = [(world.topics == topic).nonzero().squeeze(1) for topic in self.topics]
+        self._large = world.num_items > tiles.LARGE
+        if self._large:
+            # A topic's items side by side, so that tiles of a topic are tiles of memory.
+            self._cosines = [
+                world.topic_cosines(members).T.contiguous() for members in self._members
+            ]
 
     @property
     def observation_dim(self) -> int:
@@ -202,9 +209,11 @@ class Sessions:
             rewards: float32 (B, K'), of the topics in :attr:`topics`.
             items: int64 (B, K').
         """
+        users = self.world.rows_at_a_time
+        if self._large:
+            users = tiles.users_at_a_time(observations.device)
         parts = [
-            self._best_of_topics(self.tastes(part))
-            for part in torch.split(observations, self.world.rows_at_a_time)
+            self._best_of_topics(self.tastes(part)) for part in torch.split(observations, users)
         ]
         cosines, items = (torch.cat(column) for column in zip(*parts, strict=True))
         topic_exposure = self.parts(observations)[1][:, self.topics]
@@ -224,8 +233,12 @@ class Sessions:
 
     def _best_of_topics(self, tastes: Tensor) -> tuple[Tensor, Tensor]:
         """Largest cosine within each topic, float32 (B, K'), and its item, int64 (B, K')."""
-        cosines = self.world.cosines(tastes)
-        maxima = [row_max(cosines[:, members]) for members in self._members]
+        if self._large:
+            scans = [tiles.scan(tastes, cosines, ()) for cosines in self._cosines]
+            maxima = [(scan.best.squeeze(1), scan.best_items) for scan in scans]
+        else:
+            cosines = self.world.cosines(tastes)
+            maxima = [row_max(cosines[:, members]) for members in self._members]
         items = [
             members[column] for members, (_, column) in zip(self._members, maxima, strict=True)
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from recsim_drpo.core.config import build_config
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
 from recsim_drpo.simulator.config import DRAWN_DIM, DRAWN_NUM_ITEMS, SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
@@ -216,6 +217,9 @@ class World:
         Args:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
+        if self.num_items > tiles.LARGE:
+            parts = torch.split(tastes, tiles.users_at_a_time(self.device))
+            return torch.cat([self.scan(part).best_items for part in parts])
         parts = torch.split(tastes, self.rows_at_a_time)
         return torch.cat([row_max(self.cosines(part))[1] for part in parts])
 
@@ -225,8 +229,29 @@ class World:
         Args:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
+        if self.num_items > tiles.LARGE:
+            parts = torch.split(tastes, tiles.users_at_a_time(self.device))
+            return torch.cat([self._mean_reward_in_tiles(part) for part in parts])
         parts = torch.split(tastes, self.rows_at_a_time)
         return torch.cat([self.latent_reward(self.cosines(part)).mean(dim=1) for part in parts])
+
+    def _mean_reward_in_tiles(self, tastes: Tensor) -> Tensor:
+        total = torch.zeros(len(tastes), dtype=torch.float64, device=self.device)
+        for _, cosines in self.cosine_tiles(tastes):
+            total += self.latent_reward(cosines).sum(dim=1)
+        return (total / self.num_items).to(torch.float32)
+
+    def cosine_tiles(self, tastes: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the columns of :meth:`cosines` in tiles, see :func:`.tiles.cosine_tiles`."""
+        return tiles.cosine_tiles(tastes, self._topic_cosines)
+
+    def scan(self, tastes: Tensor, softmaxes: tuple[tiles.Softmax, ...] = ()) -> tiles.Scan:
+        """One pass over all items for a few users, see :func:`.tiles.scan`."""
+        return tiles.scan(tastes, self._topic_cosines, softmaxes)
+
+    def tile_of_each(self, tastes: Tensor, tile: Tensor) -> tiles.TileOfEach:
+        """One tile of items for each user, see :func:`.tiles.tile_of_each`."""
+        return tiles.tile_of_each(tastes, self._topic_cosines, tile)
 
     @property
     def rows_at_a_time(self) -> int:
