@@ -137,12 +137,16 @@ def zipf_exponent(counts_by_rank: ArrayLike) -> float:
     if counts.sum() <= 0 or counts.size < 2:
         return math.nan
     log_ranks = np.log(np.arange(1, counts.size + 1))
-    target = float(counts @ log_ranks / counts.sum())
+    return _exponent_of_mean(float(counts @ log_ranks / counts.sum()), log_ranks)
+
+
+def _exponent_of_mean(mean_log_rank: float, log_ranks: NDArray[np.float64]) -> float:
+    """The s with E_s[log r] = ``mean_log_rank``; it falls as the mean grows."""
 
     def excess(exponent: float) -> float:
         logits = -exponent * log_ranks
         weights = np.exp(logits - logits.max())
-        return float(weights @ log_ranks / weights.sum() - target)
+        return float(weights @ log_ranks / weights.sum() - mean_log_rank)
 
     return monotone_root(excess, -5.0, 20.0)
 
@@ -177,11 +181,22 @@ def zipf_interval(
     total = int(counts.sum())
     if total == 0:
         return Estimate(math.nan, math.nan, math.nan)
+    if counts.size < 2:
+        return Estimate(math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
-    draws = generator.multinomial(total, counts / total, size=num_resamples)
-    exponents = [zipf_exponent(draw) for draw in draws]
-    low, high = np.percentile(exponents, [2.5, 97.5])
-    return Estimate(zipf_exponent(counts), float(low), float(high))
+    shares, log_ranks = counts / total, np.log(np.arange(1, counts.size + 1))
+    # One resample at a time: together they would fill gigabytes for a million items.
+    means = [generator.multinomial(total, shares) @ log_ranks / total for _ in range(num_resamples)]
+    falling = np.sort(means)[::-1]
+
+    def percentile(share: float) -> float:
+        """Of the exponents, which rise as the means fall: only two of them need be solved for."""
+        lower, rest = divmod(share * (num_resamples - 1), 1.0)
+        around = falling[int(lower) : int(lower) + 2]
+        exponents = [_exponent_of_mean(float(mean), log_ranks) for mean in around]
+        return float(np.quantile(exponents, rest)) if len(exponents) > 1 else exponents[0]
+
+    return Estimate(zipf_exponent(counts), percentile(0.025), percentile(0.975))
 
 
 def counts_by_rank(counts: ArrayLike, popularity: ArrayLike) -> NDArray[np.float64]:
