@@ -59,7 +59,7 @@ class LogTable(ABC):
 
 
 def damaged(name: str, format: str, error: Exception) -> ValueError:
-    """The error for a log that its reader cannot read."""
+    """The error for a log, or contexts, that its reader cannot read."""
     text = " ".join(str(error).split())
     what = f"{Path(name).suffix.lower()} file of one table".strip()
-    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was imported.")
+    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was written.")

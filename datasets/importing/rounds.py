@@ -87,10 +87,10 @@ class RejectedRows:
             low, high = self.rewards
             self.rewards = min(low, float(rewards.min())), max(high, float(rewards.max()))
 
-    def add_all(self, rows: Sequence[Malformed]) -> None:
-        """Reject rows: number, reason and value of each."""
+    def add_all(self, rows: Sequence[Malformed], file: str = "") -> None:
+        """Reject rows of a file: number, reason and value of each."""
         for row in rows:
-            self.add(*row)
+            self.add(*row, file)
 
     def add(self, row: int, reason: str, value: str, file: str = "") -> None:
         """Reject a row of a file, numbered from 1 after the header."""
