@@ -26,9 +26,11 @@ class LogTable(ABC):
         done: how much of ``size`` has been read.
         notes: warnings about the file, complete when all of it has been read.
         several: whether rows are of several files, and their numbers within each.
+        typed: whether each column has one type in all blocks.
     """
 
     several = False
+    typed = False
 
     def __init__(self, name: str, columns: list[str], size: int, unit: str, num_rows: int) -> None:
         check_unique(name, columns)

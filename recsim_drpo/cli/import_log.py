@@ -162,7 +162,7 @@ Keep = Annotated[
     typer.Option(
         "--keep",
         metavar="COLUMN...",
-        help="Columns of numbers to keep beside the rounds.",
+        help="Columns to keep beside the rounds: numbers, or texts as codes.",
         show_default="none",
     ),
 ]
