@@ -422,6 +422,13 @@ def test_named_values_of_an_imported_log(minari_root, tmp_path, monkeypatch):
     assert main(train) == 0
     app = make_app(service_of(tmp_path / "runs", ServiceLimits(k=2)))
     named = [{"age": 0.5, "device": "phone"}, {"age": -1, "device": "desk", "more": 1}]
+    seen, others = ({"contexts": [[0.5, 0, 0]] * 2}, [{"age": 0.5, "device": "tv"}])
+    others.append({"age": 0.5, "device": None})  # the log had neither: no dimension is 1
+    zeros, novel = ask(
+        app, ("POST", "/recommend", seen), ("POST", "/recommend", {"contexts": others})
+    )
+    assert novel.status_code == 200
+    assert novel.json()["recommendations"] == zeros.json()["recommendations"]
     good, coded, missing, unknown = ask(
         app,
         ("POST", "/recommend", {"contexts": named}),
