@@ -16,8 +16,11 @@ import pytest
 
 from recsim_drpo import load_transitions
 from recsim_drpo.cli import main
+from recsim_drpo.datasets.imported import imported_context, kept_texts
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.table import open_log_table
+from recsim_drpo.serving.readers import open_contexts
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import ipc, parquet  # noqa: E402
@@ -251,29 +254,17 @@ class Query:
         return reader.__arrow_c_stream__(requested_schema)
 
 
-def of_pandas(table):
-    pytest.importorskip("pandas")
-    return table.to_pandas()
-
-
-def of_polars(table):
-    return pytest.importorskip("polars").from_arrow(table)
-
-
-def of_duckdb(table):
-    duckdb = pytest.importorskip("duckdb")
-    return duckdb.connect().from_arrow(table)
-
-
 IN_MEMORY = {
     "table": lambda table: table,
     "batch": lambda table: table.to_batches()[0],
     "reader": lambda table: table.to_reader(2),
     "coded": lambda table: table.set_column(4, "device", table["device"].dictionary_encode()),
     "query": Query,
-    "pandas": of_pandas,
-    "polars": of_polars,
-    "duckdb": of_duckdb,
+}
+FRAMES = {
+    "pandas": lambda pandas, table: pandas.DataFrame(table.to_pydict()),
+    "polars": lambda polars, table: polars.from_arrow(table),
+    "duckdb": lambda duckdb, table: duckdb.connect().from_arrow(table),
 }
 
 
@@ -281,6 +272,27 @@ IN_MEMORY = {
 def test_objects_that_speak_arrow(shop, name):
     dataset = shop.load(IN_MEMORY[name](shop.as_table()))
     assert rounds(dataset) == EXPECTED
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("library", FRAMES)
+def test_frames_of_other_libraries_are_logs_and_contexts(shop, tmp_path, library, import_peer):
+    module = import_peer(library)
+    table = FRAMES[library](module, shop.as_table())
+    dataset = shop.load(table)
+    assert rounds(dataset) == EXPECTED
+    coder = ContextCoder.of_description(imported_context(dataset))
+    (piece,) = open_contexts(table, coder.dim, coding=coder, id_column="sku").pieces
+    assert piece.ids == [11, 13, 10]
+    assert piece.contexts.tolist() == EXPECTED[0]
+    minari.delete_dataset("own/log-v0")
+    # A cell that is empty there is empty here, and texts are texts.
+    gaps = shop.as_table().to_pydict() | {"device": ["tv", None, "7"], "day": [1, None, 3]}
+    columns = replace(shop.COLUMNS, categories=(), keep=["device", "day"])
+    dataset = shop.load(FRAMES[library](module, pa.table(gaps)), columns)
+    kept = load_transitions(dataset, infos=["device", "day"]).infos
+    assert kept_texts(dataset, "device", kept["device"].numpy()).tolist() == ["tv", None, "7"]
+    np.testing.assert_array_equal(kept["day"], [1, np.nan, 3])
 
 
 def test_objects_and_files_are_one_log(shop, tmp_path):
