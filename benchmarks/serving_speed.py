@@ -2,8 +2,10 @@
 
 A server (``recsim-drpo serve``) runs on one core, with one thread of torch; this process asks it on
 loopback, from another core where there is one, over connections that each wait for their answer
-before they ask again. Beside a request's time stands what it is made of: the policy's own time for
-one context and the index's for one search of the ten best items, measured in the same run.
+before they ask again. Of several at once, those that wait are calculated together, and one by one
+(``--max-batch 1``) for comparison. Beside a request's time stands what it is made of: the policy's
+own time for one context and the index's for one search of the ten best items, measured in the same
+run.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -80,33 +82,54 @@ def serving(sizes: Sizes, folder: Path) -> list[Line]:
                 in_fresh_process(_own_job, str(run), str(vectors), min(requests, 500))
                 for _ in range(sizes.repetitions)
             ]
+            what, many = f"{num_items:,} items", sizes.connections
+            policy, index = (
+                [seconds * _MS for seconds in column] for column in zip(*own, strict=True)
+            )
+            lines.append(Line(f"{what}: policy, one context", "ms", policy))
+            lines.append(Line(f"{what}: index, one search", "ms", index))
+            alone = [one + other for one, other in zip(policy, index, strict=True)]
             with _server(run, vectors) as port:
-                lines += _lines(sizes, f"{num_items:,} items", port, requests, own)
+                loads = ((1, 1), (many, 1), (1, sizes.batch))
+                lines += _lines(sizes, what, "", port, requests, loads, alone)
+            with _server(run, vectors, "--max-batch", "1") as port:
+                lines += _lines(sizes, what, ", one by one", port, requests, ((many, 1),), alone)
     return lines
 
 
 def _lines(
-    sizes: Sizes, what: str, port: int, requests: int, own: list[tuple[float, float]]
+    sizes: Sizes,
+    what: str,
+    how: str,
+    port: int,
+    requests: int,
+    loads: Sequence[tuple[int, int]],
+    alone: list[float],
 ) -> list[Line]:
-    """Lines on a server that listens at a port, beside the own times of policy and index."""
-    policy, index = ([seconds * _MS for seconds in column] for column in zip(*own, strict=True))
-    together = [one + other for one, other in zip(policy, index, strict=True)]
-    lines = [
-        Line(f"{what}: policy, one context", "ms", policy),
-        Line(f"{what}: index, one search", "ms", index),
-    ]
-    for connections, batch in ((1, 1), (sizes.connections, 1), (1, sizes.batch)):
+    """Lines on a server that listens at a port, beside the own time of policy and index.
+
+    Args:
+        sizes: of what is measured.
+        what: the catalogue, in words.
+        how: the server answers, in words.
+        port: of the server.
+        requests: of a turn.
+        loads: connections, and contexts of a request.
+        alone: milliseconds of policy and index for one context, by repetition.
+    """
+    lines = []
+    for connections, batch in loads:
         count = max(2 * connections, requests // (batch if batch > 1 else 1))
         asyncio.run(_asked(port, min(count, 20), connections, batch))  # warm
         turns = [
             asyncio.run(_asked(port, count, connections, batch)) for _ in range(sizes.repetitions)
         ]
         title = f"{what}, {connections} connection{'s' if connections > 1 else ''}"
-        title += f", {batch} contexts a request" if batch > 1 else ""
+        title += f", {batch} contexts a request" if batch > 1 else how
         lines.append(Line(f"{title}: requests", "1/s", [len(t) / s for s, t in turns]))
         for share in (50, 99):
             times = [float(np.percentile(t, share)) * _MS for _, t in turns]
-            peer = ("policy and index alone", tuple(together)) if batch == 1 else ()
+            peer = ("policy and index alone", tuple(alone)) if batch == 1 else ()
             lines.append(Line(f"{title}: p{share}", "ms", times, *peer))
     return lines
 
@@ -129,10 +152,10 @@ def _own_job(run: str, vectors: str, calls: int) -> tuple[float, float]:
 
 
 @contextmanager
-def _server(run: Path, vectors: Path) -> Iterator[int]:
+def _server(run: Path, vectors: Path, *options: str) -> Iterator[int]:
     """The port of a server on one core of its own, which ends with the block."""
     command = [sys.executable, "-m", "recsim_drpo.cli", "serve", str(run), "--port", "0"]
-    command += ["--embeddings", str(vectors), "--timeout", "60"]
+    command += ["--embeddings", str(vectors), "--timeout", "60", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         port = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def append_log(
         def open_writer(coder: ContextCoder) -> PackWriter:
             return PackWriter(staging / "data", coder, catalogue.embeddings.shape[1])
 
-        options = ImportOptions(max_refused, progress)
+        options = ImportOptions(max_refused, progress, number)
         refused = staging / f"refused-{number}.csv"
         added = add_rounds(table, columns, catalogue, open_writer, refused, stats, options)
         rejected, storage = added.rejected, added.storage
@@ -111,6 +112,7 @@ def _of_dataset(dataset: MinariDataset) -> tuple[Columns, Catalogue]:
     if not is_imported(dataset):
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
     columns = Columns(**read_columns(Path(dataset.spec.data_path).parent / COLUMNS))
+    columns = replace(columns, texts=columns.texts or [])  # all numbers where nothing is said
     if reward_unit(dataset) != RewardUnit(*map(float, columns.reward_range)):
         raise ValueError(
             f"Dataset {dataset.id!r} is from before --reward-range was the unit of rewards: import "

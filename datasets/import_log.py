@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns, expanded
 from recsim_drpo.datasets.importing.counts import ImportStats, check_refused
 from recsim_drpo.datasets.importing.fitting import coded_rounds
+from recsim_drpo.datasets.importing.kept import KeptColumns
 from recsim_drpo.datasets.importing.leaks import LeakCheck
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED
 from recsim_drpo.datasets.importing.requests import SlateCheck
@@ -102,7 +104,8 @@ def import_log(
         the dataset. Contexts are float32; rewards are too, 0 to 1 over their range (see
         :func:`.imported.reward_unit`); infos are ``item_id`` (int64, row of ``items.npz``),
         ``propensity``, ``time``, ``position`` (float64) and ``request`` (int64) where they are
-        known, and the columns kept. Its metadata has the counts under ``"import"``.
+        known, and the columns kept, of text as codes (:func:`.imported.kept_texts` gives the
+        texts). Its metadata has the counts under ``"import"``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -136,7 +139,7 @@ def import_log(
         metadata = _metadata(dataset_id, about, stats)
         storage.update_metadata(metadata | {"catalogue_checksum": catalogue.checksum})
         np.savez(staging / ITEMS_FILE, embeddings=vectors, item_ids=ids)
-        columns = with_coding(columns, coder)
+        columns = with_coding(columns, coder, added.texts)
         text = json.dumps(asdict(columns), indent=1, ensure_ascii=False) + "\n"
         (staging / COLUMNS).write_text(text, encoding="utf-8")
         write_card(staging, storage.metadata, columns, coder, ids, stats, added.rejected)
@@ -144,18 +147,26 @@ def import_log(
 
 
 class ImportOptions(NamedTuple):
-    """How rows are read: the largest share that may be refused, and whether progress is shown."""
+    """How rows are read.
+
+    Attributes:
+        max_refused: largest share that may be refused.
+        progress: whether it is shown.
+        log: number of the log in the dataset, from 1.
+    """
 
     max_refused: float = MAX_REFUSED
     progress: bool = True
+    log: int = 1
 
 
 class AddedRounds(NamedTuple):
-    """The rows that were refused, the coder of the contexts, and where the rounds are."""
+    """Rows that were refused, the coder of contexts, where the rounds are, kept columns of text."""
 
     rejected: RejectedRows
     coder: ContextCoder
     storage: MinariStorage
+    texts: list[str]
 
 
 def add_rounds(
@@ -184,11 +195,11 @@ def add_rounds(
     """
     before, name, ids = stats.num_rounds, table.path.name, catalogue.item_ids
     leaks = LeakCheck(columns.context, len(columns.numbers), columns.time is not None)
-    slates = SlateCheck()
+    slates, kept = SlateCheck(), KeptColumns(columns, table, refused.parent, options.log)
     with refused.open("w", newline="", encoding="utf-8") as file:
         rejected = RejectedRows(file, table.several)
-        options_of = rejected, refused.parent, leaks, options.progress
-        with coded_rounds(table, columns, ids, *options_of) as coded:
+        options_of = kept, rejected, refused.parent, leaks, options.progress
+        with closing(kept), coded_rounds(table, columns, ids, *options_of) as coded:
             coder, rounds, column_notes = coded
             if coder.dim == 0:
                 check_refused(name, 0, rejected, ids, options.max_refused)
@@ -200,13 +211,14 @@ def add_rounds(
                     slates.add(pack["request"], pack["reward"])
     check_refused(name, stats.num_rounds - before, rejected, ids, options.max_refused)
     slates.check(stats.rewards[0] < stats.rewards[1])
-    stats.notes += [*table.notes, *column_notes, *leaks.notes, *_untimed(table, columns)]
-    return AddedRounds(rejected, coder, writer.storage)
+    stats.notes += [*table.notes, *column_notes, *kept.notes, *leaks.notes]
+    stats.notes += _untimed(table, columns)
+    return AddedRounds(rejected, coder, writer.storage, kept.texts)
 
 
-def with_coding(columns: Columns, coder: ContextCoder) -> Columns:
-    """The columns, with the categories and the measures of a coder."""
-    return replace(columns, categories=coder.categories, coding=coder.coding)
+def with_coding(columns: Columns, coder: ContextCoder, texts: Sequence[str]) -> Columns:
+    """The columns, with the categories and the measures of a coder, and the kept ones of text."""
+    return replace(columns, categories=coder.categories, coding=coder.coding, texts=tuple(texts))
 
 
 def _untimed(table: LogTable, columns: Columns) -> list[str]:

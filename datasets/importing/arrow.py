@@ -21,6 +21,8 @@ _IN_MEMORY = ("pyarrow", "pandas", "polars")
 class ParquetTable(LogTable):
     """Parquet, a batch at a time."""
 
+    typed = True
+
     def __init__(self, source: Source) -> None:
         self._source = source
         with self._opened() as table:
@@ -43,6 +45,8 @@ class ParquetTable(LogTable):
 
 class ArrowTable(LogTable):
     """An Arrow file, or an Arrow stream, mapped into memory."""
+
+    typed = True
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -92,6 +96,8 @@ class MemoryTable(LogTable):
     Args:
         table: it has the method ``__arrow_c_stream__``.
     """
+
+    typed = True
 
     def __init__(self, table: Any) -> None:
         import pyarrow

@@ -26,9 +26,11 @@ class LogTable(ABC):
         done: how much of ``size`` has been read.
         notes: warnings about the file, complete when all of it has been read.
         several: whether rows are of several files, and their numbers within each.
+        typed: whether each column has one type in all blocks.
     """
 
     several = False
+    typed = False
 
     def __init__(self, name: str, columns: list[str], size: int, unit: str, num_rows: int) -> None:
         check_unique(name, columns)
@@ -59,7 +61,7 @@ class LogTable(ABC):
 
 
 def damaged(name: str, format: str, error: Exception) -> ValueError:
-    """The error for a log that its reader cannot read."""
+    """The error for a log, or contexts, that its reader cannot read."""
     text = " ".join(str(error).split())
     what = f"{Path(name).suffix.lower()} file of one table".strip()
-    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was imported.")
+    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was written.")

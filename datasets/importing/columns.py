@@ -57,7 +57,10 @@ class Columns:
         reward: the observed reward, such as a click.
         propensity: probability with which the item was shown, given the context; ``None`` where it
             is not known.
-        keep: columns of numbers to keep as info columns, float64.
+        keep: columns to keep as info columns: of numbers, float64, NaN where a cell is empty; of
+            text, int64 codes, -1 where one is (:func:`.imported.kept_texts` gives the texts).
+        texts: which of those are text; ``None`` finds it in the log: one that has anything but
+            numbers and empty cells.
         time: when a round was, a number or a timestamp: rounds are sorted by it, and it is kept as
             the info column ``time``, float64 in seconds; ``None`` leaves rows in their order.
         request: by which rows belong together, such as those of one page; kept as the info column
@@ -87,9 +90,10 @@ class Columns:
     transforms: Mapping[str, str] = field(default_factory=dict)
     missing: str = "code"
     coding: Mapping[str, Any] | None = None
+    texts: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("numbers", "keep"):
+        for name in ("numbers", "keep", "texts"):
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r} is text; give a list of columns.")
         categories: Any = self.categories

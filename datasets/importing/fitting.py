@@ -24,6 +24,7 @@ from recsim_drpo.datasets.importing.coding import (
     faults_of,
 )
 from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.datasets.importing.kept import KeptColumns
 from recsim_drpo.datasets.importing.leaks import LeakCheck
 from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds, read_rounds
 from recsim_drpo.datasets.importing.sorting import sorted_rounds
@@ -171,6 +172,7 @@ def coded_rounds(
     table: LogTable,
     columns: Columns,
     ids: NDArray[Any],
+    kept: KeptColumns,
     rejected: RejectedRows,
     folder: Path,
     leaks: LeakCheck,
@@ -179,23 +181,24 @@ def coded_rounds(
     """The coder of the log's contexts, its rounds with them, and warnings about columns.
 
     Where the coder is not given the log is measured as it is read, and its rounds wait in a file
-    in the folder: a table is read once. Where columns have a time, they wait to be sorted by it.
+    in the folder: a table is read once. So do they where it is not known which columns to keep are
+    text. Where columns have a time, they wait to be sorted by it.
     The values of contexts are shown to ``leaks`` in that order.
     """
 
     def coded(block: Rounds, values: NDArray[np.float64]) -> Rounds:
-        return Rounds({**block, "context": coder.contexts(values)})
+        return Rounds({**kept.kept(block), "context": coder.contexts(values)})
 
     if columns.coding is not None:
         coder = ContextCoder.of_description(asdict(columns))
-        read = read_rounds(table, columns, coder, ids, rejected, progress)
-        with _in_order(read, columns, folder, wait=False) as waiting:
+        read = read_rounds(table, columns, coder, ids, kept, rejected, progress)
+        with _in_order(read, columns, folder, wait=kept.undecided) as waiting:
             yield coder, (coded(one, one["context"]) for one in _watched(waiting, leaks)), []
         return
     fitter = ContextFitter(columns, table.path.name)
 
     def measured() -> Iterator[Rounds]:
-        for block in read_rounds(table, columns, fitter, ids, rejected, progress):
+        for block in read_rounds(table, columns, fitter, ids, kept, rejected, progress):
             fitter.add(block["context"])
             yield block
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,17 @@ def request_codes(cells: Any, rows: NDArray[np.integer], file: str) -> NDArray[n
         file: its name.
     """
     encoded = texts(cells).dictionary_encode()
-    known = [_code(text) for text in encoded.dictionary.to_pylist()]
+    known = text_codes(encoded.dictionary.to_pylist())
     codes = np.empty(len(rows), dtype=np.int64)
     empty = missing(cells)
     codes[~empty] = np.array(known, dtype=np.int64)[host(encoded.indices.drop_null())]
-    codes[empty] = [_code(f"{file}\0{row}") for row in rows[empty]]
+    codes[empty] = text_codes([f"{file}\0{row}" for row in rows[empty]])
     return codes
+
+
+def text_codes(texts: Sequence[str]) -> list[int]:
+    """63 bits of a hash of each text: one code for one text, in every log."""
+    return [_code(text) for text in texts]
 
 
 def _code(text: str) -> int:

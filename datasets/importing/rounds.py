@@ -45,6 +45,13 @@ class ContextReader(Protocol):
         """Cells that cannot be coded."""
 
 
+class KeptReader(Protocol):
+    """What reads the columns to keep."""
+
+    def read(self, cells: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Arrays of columns of cells, by name."""
+
+
 class RejectedRows:
     """Rejected rows of a log: listed in a CSV file, counted by reason, with examples of each.
 
@@ -87,10 +94,10 @@ class RejectedRows:
             low, high = self.rewards
             self.rewards = min(low, float(rewards.min())), max(high, float(rewards.max()))
 
-    def add_all(self, rows: Sequence[Malformed]) -> None:
-        """Reject rows: number, reason and value of each."""
+    def add_all(self, rows: Sequence[Malformed], file: str = "") -> None:
+        """Reject rows of a file: number, reason and value of each."""
         for row in rows:
-            self.add(*row)
+            self.add(*row, file)
 
     def add(self, row: int, reason: str, value: str, file: str = "") -> None:
         """Reject a row of a file, numbered from 1 after the header."""
@@ -153,29 +160,12 @@ class _RowFilter:
             infos["position"] = np.where(np.isfinite(values), values, np.nan)
         return infos
 
-    def kept_numbers(self, column: str, numeric: set[str]) -> NDArray[np.float64]:
-        """A column to keep, NaN where a cell is empty; rows with another are rejected.
+    def used_cells(self, columns: Sequence[str]) -> dict[str, Any]:
+        """The cells of columns of the rows that pass, as pyarrow arrays."""
+        import pyarrow
 
-        Args:
-            column: its name.
-            numeric: columns that had a number before, to which this one is added if it has one.
-
-        Raises:
-            ValueError: the column had no number before and has none here, but something else.
-        """
-        values = number_values(self._block.cells[column])
-        others = values == NO_NUMBER
-        if np.isfinite(values).any():
-            numeric.add(column)
-        if others.any() and column not in numeric:
-            cell = self._block.cells[column][int(others.argmax())].as_py()
-            raise ValueError(
-                f"Column {column!r} cannot be kept: it holds no numbers, but such as {cell!r}. "
-                f"Number them, or make them part of the context: --categories {column}, or "
-                f"--hash {column}=SIZE."
-            )
-        self.reject(others, column, "no finite number")
-        return values
+        mask = pyarrow.array(self.kept)
+        return {name: self._block.cells[name].filter(mask) for name in columns}
 
     def positions(self, column: str, known: CategoryCodes, why: str) -> NDArray[np.int64]:
         """Positions of the cells among ``known`` texts; rows without one are rejected, with -1."""
@@ -202,6 +192,7 @@ def read_rounds(
     columns: Columns,
     reader: ContextReader,
     ids: NDArray[Any],
+    kept: KeptReader,
     rejected: RejectedRows,
     progress: bool,
 ) -> Iterator[Rounds]:
@@ -212,6 +203,7 @@ def read_rounds(
         columns: resolved.
         reader: of their context.
         ids: (N,) the items' ids.
+        kept: of the columns to keep.
         rejected: receives every other row.
         progress: show rate and time left on a terminal.
 
@@ -219,7 +211,6 @@ def read_rounds(
         ValueError: the file is damaged, or a column can be none of what it is said to be.
     """
     known_ids = CategoryCodes([str(item_id) for item_id in ids.tolist()])
-    numeric: set[str] = set()
     with progress_bar(table, "import", progress) as bar:
         for block in table.blocks(columns.used):
             check_one_item(block.cells[columns.item], columns.item)
@@ -232,10 +223,11 @@ def read_rounds(
                 rounds["propensity"] = _propensities(row_filter, columns.propensity)
             rounds["context"] = row_filter.context(reader)
             rounds |= row_filter.infos(columns, table.path.name)
-            rounds |= {name: row_filter.kept_numbers(name, numeric) for name in columns.keep}
             row_filter.report(rejected)
             rejected.num_clipped += int(outside[row_filter.kept].sum())
-            yield Rounds({name: values[row_filter.kept] for name, values in rounds.items()})
+            used = Rounds({name: values[row_filter.kept] for name, values in rounds.items()})
+            used.update(kept.read(row_filter.used_cells(columns.keep)))
+            yield used
             bar.update(table.done - bar.n)
 
 

@@ -22,7 +22,7 @@ class PartitionTable(LogTable):
         self._values = {name: v for name, v in partition.items() if name not in table.columns}
         columns = [*table.columns, *self._values]
         super().__init__(table.path.name, columns, table.size, table.unit, table.num_rows)
-        self.path = table.path
+        self.path, self.typed = table.path, table.typed
 
     def _blocks(self, columns: list[str]) -> Iterator[Block]:
         import pyarrow

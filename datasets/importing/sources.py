@@ -150,8 +150,8 @@ def spooled(stream: IO[bytes], name: str, format: str) -> Spooled:
     return source
 
 
-def files_of(logs: Sequence[str | Path], format: str | None) -> list[Source]:
-    """The files that names stand for, with names that tell them apart.
+def files_of(logs: Sequence[str | Path], format: str | None) -> list[list[Source]]:
+    """The files that each of some names stands for, with names that tell them apart.
 
     Args:
         logs: of files; of folders, which stand for all logs in them and below, in the order of
@@ -162,7 +162,8 @@ def files_of(logs: Sequence[str | Path], format: str | None) -> list[Source]:
         FileNotFoundError: there is no such file, or none in a folder, or that fits a pattern.
         ValueError: a file is named twice; its suffix says no format.
     """
-    sources = [source for log in logs for source in _expanded(str(log), format)]
+    expanded = [list(_expanded(str(log), format)) for log in logs]
+    sources = [source for files in expanded for source in files]
     paths = [str(source.path) for source in sources if source.path is not None]
     twice = repeated_values(paths)
     if len(twice):
@@ -174,7 +175,7 @@ def files_of(logs: Sequence[str | Path], format: str | None) -> list[Source]:
         for source in sources:
             if source.path is not None:
                 source.name = source.path.absolute().relative_to(above).as_posix()
-    return sources
+    return expanded
 
 
 def _expanded(log: str, format: str | None) -> Iterator[Source]:
@@ -194,7 +195,7 @@ def _expanded(log: str, format: str | None) -> Iterator[Source]:
         root = Path(*fixed) if fixed else Path()
     files = [file for one in found for file in ([one] if one.is_file() else _below(one, format))]
     if not files:
-        what = "log in the folder" if path.is_dir() else "log at"
+        what = "table in the folder" if path.is_dir() else "file at"
         raise FileNotFoundError(f"There is no {what} {log!r}.")
     for file in files:
         yield Source(file, format, _partition(file.relative_to(root).parts[:-1]))
@@ -243,7 +244,7 @@ def _format_of(path: Path, named: str | None) -> tuple[str, str | None]:
     format = named or SUFFIXES.get(suffix)
     if format is None:
         raise ValueError(
-            f"Log {path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}, and of text "
+            f"{path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}, and of text "
             f"{' and '.join(COMPRESSIONS)} after it. Or name its format by --input-format: "
             f"{', '.join(FORMATS)}."
         )

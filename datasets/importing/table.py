@@ -1,6 +1,6 @@
-"""Read a table of logged interactions block by block, of any length and in many formats.
+"""Read a table of logged interactions, or of contexts, block by block, in many formats.
 
-Memory holds one block.
+Of whatever length it is, memory holds one block.
 """
 
 from __future__ import annotations
@@ -77,39 +77,44 @@ def open_log_table(
     """
     if format is not None and format not in FORMATS:
         raise unknown_name("--input-format", format, FORMATS)
+    logs = log if isinstance(log, (list, tuple)) else [log]
+    if not logs:
+        raise ValueError("No log is named.")
+    require_pyarrow("Reading tables needs")
+    files = iter(_sources([one for one in logs if isinstance(one, (str, Path))], format))
     tables: list[LogTable] = []
-    paths: list[str | Path] = []
-    for one in log if isinstance(log, (list, tuple)) else [log]:
+    for one in logs:
         if isinstance(one, (str, Path)):
-            paths.append(one)
+            tables += [_table(source, escape, block_bytes, max_malformed) for source in next(files)]
         elif hasattr(one, "__arrow_c_stream__"):
-            require_pyarrow("Reading logs needs")
             tables.append(table_of_stream(one))
         else:
             raise TypeError(
-                f"A log of type {type(one).__name__} is neither a path nor an object with "
+                f"A table of type {type(one).__name__} is neither a path nor an object with "
                 "__arrow_c_stream__, as tables of pyarrow, pandas 2.2, polars and DuckDB have."
             )
-    for source in _sources(paths, format):
-        require_pyarrow("Reading logs needs")
-        table = _table(source, escape, block_bytes, max_malformed)
-        tables.append(PartitionTable(table, source.partition) if source.partition else table)
-    if not tables:
-        raise ValueError("No log is named.")
     return tables[0] if len(tables) == 1 else SeveralTables(tables)
 
 
-def _sources(logs: Sequence[str | Path], format: str | None) -> list[Source]:
-    streams = [log for log in logs if str(log) == STREAM]
+def _sources(logs: Sequence[str | Path], format: str | None) -> list[list[Source]]:
+    """The files that each log stands for."""
+    streams = [place for place, log in enumerate(logs) if str(log) == STREAM]
     if len(streams) > 1:
         raise ValueError(f"{STREAM!r} is named more than once; there is one standard input.")
     sources = files_of([log for log in logs if str(log) != STREAM], format)
-    if streams:
-        sources.append(spooled(sys.stdin.buffer, _STANDARD_INPUT, format or "csv"))
+    for place in streams:
+        sources.insert(place, [spooled(sys.stdin.buffer, _STANDARD_INPUT, format or "csv")])
     return sources
 
 
 def _table(source: Source, escape: str | None, block_bytes: int, max_malformed: int) -> LogTable:
+    table = _whole_table(source, escape, block_bytes, max_malformed)
+    return PartitionTable(table, source.partition) if source.partition else table
+
+
+def _whole_table(
+    source: Source, escape: str | None, block_bytes: int, max_malformed: int
+) -> LogTable:
     if source.size == 0:
         raise ValueError(f"{source.name!r} is empty.")
     if source.format == "parquet":

@@ -10,10 +10,10 @@ import typer
 
 from recsim_drpo.cli.arguments import Escape, Normalize, number, one_of
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
+from recsim_drpo.datasets.importing.sources import FORMATS
 from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
 PRESETS = ("open-bandit", "movielens", "kuairand", "mind", "vw", "dsjson", "criteo")
-LOG_FORMATS = ("csv", "jsonl", "parquet", "arrow")
 _BESIDE_PRESET = ("time", "request")
 _OPTIONS = {"hashes": "hash", "transforms": "transform", "outside": "clip-rewards"}
 
@@ -32,9 +32,9 @@ InputFormat = Annotated[
     str | None,
     typer.Option(
         "--input-format",
-        help=f"Of the log: {', '.join(LOG_FORMATS)}.",
+        help=f"Of the log: {', '.join(FORMATS)}.",
         show_default="by the suffix; csv of standard input",
-        autocompletion=one_of(LOG_FORMATS),
+        autocompletion=one_of(FORMATS),
     ),
 ]
 Items = Annotated[
@@ -162,7 +162,7 @@ Keep = Annotated[
     typer.Option(
         "--keep",
         metavar="COLUMN...",
-        help="Columns of numbers to keep beside the rounds.",
+        help="Columns to keep beside the rounds: numbers, or texts as codes.",
         show_default="none",
     ),
 ]

@@ -20,12 +20,17 @@ from recsim_drpo.cli.arguments import (
     one_of,
     run_folder,
 )
+from recsim_drpo.datasets.importing.sources import FORMATS as INPUT_FORMATS, STREAM
 from recsim_drpo.serving.formats import FORMATS, SUFFIXES
 
 Contexts = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
-        "--contexts", metavar="FILE", help=f"{', '.join(SUFFIXES)}, or - for standard input."
+        "--contexts",
+        metavar="FILE...",
+        help="Whatever import reads: CSV, JSON lines, Parquet or Arrow; files, folders, patterns, "
+        "or - for standard input.",
+        show_default="-",
     ),
 ]
 Out = Annotated[
@@ -33,7 +38,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="Likewise, must not be there; or - for standard output.",
+        help=f"{', '.join(SUFFIXES)}; must not be there. Or - for standard output.",
     ),
 ]
 K = Annotated[int, typer.Option("-k", parser=integer, help="Items a context.")]
@@ -59,9 +64,9 @@ InputFormat = Annotated[
     str | None,
     typer.Option(
         "--input-format",
-        help=f"{', '.join(FORMATS)}.",
+        help=f"{', '.join(INPUT_FORMATS)}.",
         show_default="by the suffix",
-        autocompletion=one_of(FORMATS),
+        autocompletion=one_of(INPUT_FORMATS),
     ),
 ]
 OutputFormat = Annotated[
@@ -137,7 +142,7 @@ MaxPer = Annotated[
 
 def recommend(
     run: RunFolder,
-    contexts: Contexts = "-",
+    contexts: Contexts = None,
     out: Out = "-",
     k: K = 10,
     columns: Columns = None,
@@ -173,7 +178,7 @@ def recommend(
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("default", UserWarning)
         recommender.recommend(
-            contexts,
+            contexts or [STREAM],
             out,
             k=k,
             columns=columns or None,

@@ -35,6 +35,22 @@ MaxWaiting = Annotated[
     int,
     typer.Option("--max-waiting", parser=integer, help="Requests that wait; others are refused."),
 ]
+MaxBatch = Annotated[
+    int,
+    typer.Option(
+        "--max-batch",
+        parser=integer,
+        help="Contexts of requests that wait together and are calculated together; 1: none are.",
+    ),
+]
+BatchWindow = Annotated[
+    float,
+    typer.Option(
+        "--batch-window",
+        parser=number,
+        help="Seconds to wait for more of them, while requests come together.",
+    ),
+]
 Timeout = Annotated[
     float,
     typer.Option(
@@ -62,6 +78,8 @@ def serve(
     max_contexts: MaxContexts = 1024,
     max_bytes: MaxBytes = 1048576,
     max_waiting: MaxWaiting = 64,
+    max_batch: MaxBatch = 64,
+    batch_window: BatchWindow = 0.001,
     timeout: Timeout = 5.0,
     grace: Grace = 10.0,
     explore: Explore = None,
@@ -85,7 +103,9 @@ def serve(
         raise ValueError("--seed is about the draws of --explore.")
     drawn_by = secrets.randbits(62) if seed is None else seed
     exploration = Exploration.of(assignments(explore), drawn_by) if explore else None
-    limits = ServiceLimits(k, max_k, max_contexts, max_bytes, timeout, max_waiting)
+    limits = ServiceLimits(
+        k, max_k, max_contexts, max_bytes, timeout, max_waiting, max_batch, batch_window
+    )
     categories, limit = category_limit(max_per)
     rules = Rules(allow=allow, deny=deny, categories=categories, max_per=limit)
 

@@ -1,4 +1,4 @@
-"""Read tables from outside in blocks of rows: CSV, JSON lines and Parquet.
+"""Read tables from outside in blocks of rows: CSV and Parquet.
 
 Memory holds one block, however long the table is. Parquet needs pyarrow (the extra ``parquet``);
 text is read by the standard library, of CSV what :mod:`recsim_drpo.core.csv_rows` lets through.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,7 +34,8 @@ class Block(NamedTuple):
     """Rows that were read together.
 
     Attributes:
-        rows: int64 (n,), their numbers in the file.
+        rows: int64 (n,), their numbers in the file: of text the lines on which they end, from 1,
+            of other formats from 0; see also :class:`recsim_drpo.datasets.importing.base.LogTable`.
         cells: by column, n of them: a list of a text table's, else a pyarrow array.
         malformed: further rows, which have no cells.
         file: which of several files they are in.
@@ -60,15 +60,10 @@ class Table(ABC):
     Attributes:
         columns: names of its columns.
         num_rows: how many rows there are; ``None`` where the format does not say beforehand.
-        place: what a block's ``rows`` are: ``"line"`` numbers, from 1 for the first line of a text,
-            or ``"row"`` numbers, from 0.
-        number_types: types of the cells that may be numbers.
     """
 
     columns: list[str]
     num_rows: int | None = None
-    place = "line"
-    number_types: frozenset[type] = frozenset({int, float})
     _format = "text table"
 
     def __init__(self, name: str, unreadable: Unreadable) -> None:
@@ -125,8 +120,7 @@ def open_table(
 
     Args:
         source: a file, or of text a stream, which stays open.
-        format: ``"csv"`` (text with a header line, quoted by double quotes), ``"jsonl"`` or
-            ``"parquet"``.
+        format: ``"csv"`` (text with a header line, quoted by double quotes) or ``"parquet"``.
         name: of the file, for messages.
         delimiters: of CSV, those that it can have.
         escape: of CSV, what goes before a quote inside a quoted cell; see
@@ -135,7 +129,7 @@ def open_table(
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is not of its format, of JSON lines it has no row, or pyarrow is missing.
+        ValueError: it is not of its format, or pyarrow is missing.
     """
     if format == "parquet":
         pyarrow = require_pyarrow("Parquet needs")
@@ -146,19 +140,11 @@ def open_table(
             yield ParquetTable(file, name, unreadable)
         return
     with _opened(source) as file:
-        if format == "csv":
-            # Of a pipe what is there, without waiting for a whole block.
-            read = getattr(file, "read1", file.read)
-            with reading(name, Table._format, unreadable):
-                rows = CsvRows(
-                    read, name, escape=escape, delimiters=delimiters, block_bytes=_TEXT_BYTES
-                )
-            yield CsvTable(rows, name, unreadable)
-            return
-        with _text(file) as lines:
-            with reading(name, Table._format, unreadable):
-                table = JsonLinesTable(lines, name, unreadable)
-            yield table
+        with reading(name, Table._format, unreadable):
+            rows = CsvRows(
+                file.read, name, escape=escape, delimiters=delimiters, block_bytes=_TEXT_BYTES
+            )
+        yield CsvTable(rows, name, unreadable)
 
 
 def require_pyarrow(what: str) -> Any:
@@ -179,23 +165,11 @@ def _opened(source: Path | IO[bytes]) -> Iterator[IO[bytes]]:
         yield source
 
 
-@contextmanager
-def _text(file: IO[bytes]) -> Iterator[IO[str]]:
-    # utf-8-sig: a byte order mark is no part of the first cell.
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    try:
-        yield text
-    finally:
-        text.detach()  # else the file is closed with the wrapper
-
-
 class CsvTable(Table):
     """Delimited text with a header line; without one it has no columns. All cells are text.
 
     A cell need not be UTF-8 unless its column is read.
     """
-
-    number_types = frozenset({str})
 
     def __init__(self, rows: CsvRows, name: str, unreadable: Unreadable) -> None:
         super().__init__(name, unreadable)
@@ -273,51 +247,10 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-class JsonLinesTable(Table):
-    """An object of cells on every line; the first one's names are the columns.
-
-    A cell that a later line does not name is ``None``; a later line that is no object is malformed.
-    """
-
-    def __init__(self, text: IO[str], name: str, unreadable: Unreadable) -> None:
-        super().__init__(name, unreadable)
-        lines = self._parsed(text)
-        first = next(lines, None)
-        if first is None:
-            raise ValueError(f"{name!r} has no rows.")
-        line, row, fault = first
-        if row is None:
-            raise ValueError(f"{name!r}, line {line}: {fault[1]}.")
-        self.columns = list(row)
-        self._lines = itertools.chain([first], lines)
-
-    def _parsed(self, text: IO[str]) -> Iterator[tuple[int, dict[str, Any] | None, Malformed]]:
-        """The number of each line, its cells or ``None``, and what is wrong with it then."""
-        for line, content in enumerate(text, start=1):
-            if not content.strip():
-                continue
-            row, fault = None, "not an object of named values"
-            try:
-                row = json.loads(content)
-            except ValueError as error:
-                fault = f"not JSON ({error})"
-            yield line, row if isinstance(row, dict) else None, (line, fault, content.strip())
-
-    def _blocks(self, columns: Sequence[str], size: int) -> Iterator[Block]:
-        while read := list(itertools.islice(self._lines, size)):
-            good = [(line, row) for line, row, _ in read if row is not None]
-            yield Block(
-                np.array([line for line, _ in good], dtype=np.int64),
-                {name: [row.get(name) for _, row in good] for name in columns},
-                [fault for _, row, fault in read if row is None],
-            )
-
-
 class ParquetTable(Table):
     """Parquet, a batch at a time; cells are pyarrow arrays, dictionaries decoded."""
 
     _format = "Parquet file"
-    place = "row"
 
     def __init__(self, file: Any, name: str, unreadable: Unreadable) -> None:
         super().__init__(name, unreadable)

@@ -1,4 +1,4 @@
-"""Formats of tables of contexts and of recommendations, and the suffixes that name them."""
+"""Formats of tables of recommendations, and the suffixes that name them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SUFFIXES = {
 }
 
 STREAM = Path("-")
-"""The path that stands for standard input or standard output."""
+"""The path that stands for standard output."""
 
 
 def format_of(path: Path, named: str | None, option: str) -> str:

@@ -11,12 +11,13 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from recsim_drpo.core.provenance import versions
-from recsim_drpo.serving.online import Service
+from recsim_drpo.serving.batching import Batches
+from recsim_drpo.serving.online import Request, Service
 
 _BACKLOG = 2_048
 _MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError)
@@ -37,6 +38,7 @@ class _Metrics(NamedTuple):
     requests: Any
     seconds: Any
     contexts: Any
+    together: Any
     waiting: Any
     loaded: Any
 
@@ -56,6 +58,12 @@ class _Metrics(NamedTuple):
                 registry=registry,
             ),
             prometheus.Counter("recsim_contexts", "Contexts answered.", registry=registry),
+            prometheus.Histogram(
+                "recsim_batch_contexts",
+                "Contexts that were calculated together.",
+                buckets=tuple(2**power for power in range(11)),
+                registry=registry,
+            ),
             prometheus.Gauge("recsim_waiting", "Requests in progress.", registry=registry),
             prometheus.Gauge(
                 "recsim_run_loaded_timestamp_seconds", "When the run was loaded.", registry=registry
@@ -69,7 +77,14 @@ class _Handlers:
     def __init__(self, service: Service, prometheus: ModuleType) -> None:
         self._service, self._prometheus = service, prometheus
         self.metrics = _Metrics.make(prometheus)
-        self._turn, self._waiting = asyncio.Lock(), 0
+        self._waiting = 0
+        limits = service.limits
+        self._batches: Batches[Request, dict[str, Any]] = Batches(
+            self._calculated,
+            lambda request: len(request.contexts),
+            limits.max_batch,
+            limits.batch_window,
+        )
         self.stopping = False
 
     async def health(self, request: Any) -> tuple[int, Any]:
@@ -101,9 +116,12 @@ class _Handlers:
         try:
             async with asyncio.timeout(limits.timeout) as clock:
                 parsed = self._service.parse(await self._body(request))
-                await self._turn.acquire()
+                turn = self._batches.enter(parsed)
+                await turn.begun
                 clock.reschedule(None)  # a calculation that has begun is ended; it is bounded
-            answer = await asyncio.shield(self._calculation(parsed))
+            answer = await turn.ended
+            if isinstance(answer, Exception):
+                raise answer
         except TimeoutError as error:
             if parsed is None:
                 raise _Refused(408, f"The request took above {limits.timeout:g} s.") from error
@@ -116,12 +134,10 @@ class _Handlers:
         self.metrics.contexts.inc(len(parsed.contexts))
         return 200, answer
 
-    async def _calculation(self, parsed: Any) -> dict[str, Any]:
-        """The answer, while it is this request's turn, which it gives back even if nobody waits."""
-        try:
-            return await asyncio.to_thread(self._service.answer, parsed)
-        finally:
-            self._turn.release()
+    def _calculated(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+        """The answers to requests that wait together."""
+        self.metrics.together.observe(sum(len(request.contexts) for request in requests))
+        return self._service.answers(requests)
 
     async def _body(self, request: Any) -> bytes:
         most = self._service.limits.max_bytes

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from recsim_drpo.core.config import Config, Count, Positive
+from recsim_drpo.core.config import Config, Count, NonNegative, Positive
 from recsim_drpo.core.validation import check_integer, unknown_name
-from recsim_drpo.serving.exploration import Exploration
+from recsim_drpo.serving.exploration import Exploration, Shown
 from recsim_drpo.serving.readers import contexts_of
 from recsim_drpo.serving.recommender import Recommender
 from recsim_drpo.serving.rules import ItemRules, Rules
@@ -38,6 +39,9 @@ class ServiceLimits(Config):
         max_bytes: at most so long a request's body.
         timeout: seconds in which a request is read and its turn comes.
         max_waiting: at most so many requests that wait for their turn; others are sent away.
+        max_batch: at most so many contexts of several requests that are calculated together; 1:
+            each request by itself.
+        batch_window: seconds that are waited, while requests come together, for more of them.
     """
 
     k: Count = 10
@@ -46,6 +50,8 @@ class ServiceLimits(Config):
     max_bytes: Count = 2**20
     timeout: Positive = 5.0
     max_waiting: Count = 64
+    max_batch: Count = 64
+    batch_window: NonNegative = 0.001
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +72,14 @@ class Request(NamedTuple):
     k: int
     candidates: list[Any] | None
     exclude: list[Any] | None
+
+
+class _Coded(NamedTuple):
+    """A request among others, with its contexts, float32 (B, o)."""
+
+    place: int
+    request: Request
+    contexts: NDArray[np.float32]
 
 
 class Model(NamedTuple):
@@ -175,35 +189,86 @@ class Service:
         Raises:
             ValueError: contexts are not what the policy takes, or a candidate is no item.
         """
+        (answer,) = self.answers([request])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def answers(self, requests: Sequence[Request]) -> list[dict[str, Any] | Exception]:
+        """What :meth:`answer` gives or raises of each of some requests, calculated together.
+
+        Those that ask for as many items, and alike for candidates, are one pass of the policy and
+        one search. An answer is that of its request alone, but for the last bits of the network's
+        sums, which depend on how many contexts go through it at once.
+        """
         model = self._model  # the same throughout, whatever is loaded meanwhile
-        contexts = _coded(model.recommender, request.contexts)
-        allowed = model.items.allowed((), request.candidates, request.exclude)
-        cap = model.items.cap
-        answer: dict[str, Any] = {"run": model.about["run"]}
-        if self.exploration is None:
-            scores, rows = model.recommender.top(contexts, request.k, allowed=allowed, cap=cap)
-            propensities = np.ones(rows.shape)
-        else:
-            with self._lock:  # numbers that no other request has
-                first = self._next
-                self._next += len(contexts)
-            shown = model.recommender.show(
-                contexts, request.k, self.exploration, first=first, allowed=allowed, cap=cap
-            )
-            scores, rows, propensities = shown.scores, shown.rows, shown.propensities.cpu().numpy()
-            answer["first_draw"] = first
-        ids = model.recommender.items.item_ids[rows.cpu().numpy()].tolist()
-        columns = (ids, rows.tolist(), scores.cpu().numpy(), propensities.tolist())
-        answer["recommendations"] = [
+        answers: list[dict[str, Any] | Exception] = []
+        groups: dict[tuple[int, bool, bool], list[_Coded]] = {}
+        for place, request in enumerate(requests):
+            answers.append({})
+            try:
+                coded = _Coded(place, request, _coded(model.recommender, request.contexts))
+            except ValueError as error:
+                answers[place] = error
+                continue
+            lists = request.candidates is None, request.exclude is None
+            groups.setdefault((request.k, *lists), []).append(coded)
+        for group in groups.values():
+            found = self._ranked(model, group)
+            for coded, answer in zip(group, found, strict=True):
+                answers[coded.place] = answer
+        return answers
+
+    def _ranked(self, model: Model, group: Sequence[_Coded]) -> list[dict[str, Any] | Exception]:
+        """The answers to requests of one kind; an error is told to the one whose it is."""
+        try:
+            shown, first = self._shown(model, group)
+        except ValueError as error:
+            if len(group) == 1:
+                return [error]
+            return [answer for one in group for answer in self._ranked(model, [one])]
+        ids = model.recommender.items.item_ids[shown.rows.cpu().numpy()].tolist()
+        scores, propensities = shown.scores.cpu().numpy(), shown.propensities.tolist()
+        lists = [
             [
                 # Of a float32 the shortest decimal.
                 {"item_id": item, "score": float(str(score)), "propensity": propensity}
-                for item, row, score, propensity in zip(*lists, strict=True)
+                for item, row, score, propensity in zip(*columns, strict=True)
                 if row != NO_ITEM
             ]
-            for lists in zip(*columns, strict=True)
+            for columns in zip(ids, shown.rows.tolist(), scores, propensities, strict=True)
         ]
-        return answer
+        answers: list[dict[str, Any] | Exception] = []
+        start = 0
+        for one in group:
+            end = start + len(one.contexts)
+            draw = {} if first is None else {"first_draw": first + start}
+            answers.append({"run": model.about["run"], **draw, "recommendations": lists[start:end]})
+            start = end
+        return answers
+
+    def _shown(self, model: Model, group: Sequence[_Coded]) -> tuple[Shown, int | None]:
+        """Items for all contexts of requests, and the number of the first where they are drawn."""
+        contexts = np.concatenate([one.contexts for one in group])
+        candidates = _joined([one.request.candidates for one in group])
+        exclude = _joined([one.request.exclude for one in group])
+        allowed, cap = model.items.allowed((), candidates, exclude), model.items.cap
+        k = group[0].request.k
+        if self.exploration is None:
+            scores, rows = model.recommender.top(contexts, k, allowed=allowed, cap=cap)
+            return Shown(scores, rows, torch.ones(rows.shape, dtype=torch.float64)), None
+        with self._lock:  # numbers that no other request has
+            first = self._next
+            self._next += len(contexts)
+        shown = model.recommender.show(
+            contexts, k, self.exploration, first=first, allowed=allowed, cap=cap
+        )
+        return shown, first
+
+
+def _joined(lists: Sequence[list[Any] | None]) -> list[Any] | None:
+    """Lists one after another; either all are there or none is."""
+    return None if lists[0] is None else [entry for one in lists for entry in one or ()]
 
 
 def _checked_lists(name: str, value: Any, length: int) -> list[Any] | None:

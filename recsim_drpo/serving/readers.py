@@ -1,4 +1,4 @@
-"""Read contexts piece by piece: CSV, Parquet and JSON lines.
+"""Read contexts piece by piece, from all that a log can be imported from and by the same reader.
 
 A table of contexts has a row a context: in one column a dimension, or in one list column.
 """
@@ -6,19 +6,17 @@ A table of contexts has a row a context: in one column a dimension, or in one li
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.table_headers import check_unique, listed, no_column
-from recsim_drpo.core.tables import Block, Malformed, Table, open_table
-from recsim_drpo.datasets.importing.coding import ContextCoder
-from recsim_drpo.serving.formats import STREAM, format_of
+from recsim_drpo.core.table_headers import listed, no_column
+from recsim_drpo.core.tables import Block, Malformed
+from recsim_drpo.datasets.importing.cells import number_values
+from recsim_drpo.datasets.importing.coding import ContextCoder, Fault, faults_of
+from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.simulator.embeddings import parse_vector
 
 ROW = "row"
@@ -28,7 +26,6 @@ RESULT_COLUMNS = ("rank", "item_id", "score")
 """Columns of a table of recommendations, after the ids."""
 
 Ids = list[int] | list[str]
-_NO_NUMBER = "no finite number"
 
 
 class Piece(NamedTuple):
@@ -38,27 +35,30 @@ class Piece(NamedTuple):
         ids: (n,), all integers or all text.
         contexts: float32 (n, o), finite.
         candidates: (n,), the cells of the column of candidates, if one is read.
-        refused: the rows among them that are no context: number, why, and the faulty cell.
+        refused: the rows among them that are no context: number, from 1 within its file, why, and
+            the faulty cell.
+        file: the one that they are in, of several.
     """
 
     ids: Ids
     contexts: NDArray[np.float32]
     candidates: list[Any] | None = None
     refused: Sequence[Malformed] = ()
+    file: str = ""
 
 
 class ContextTable(NamedTuple):
     """A table of contexts that is being read.
 
     Attributes:
-        id_name: the column that the ids are of.
         num_rows: how many there are, or ``None`` where the format does not say beforehand.
+        several: whether they are of several files.
         pieces: the table's rows, in its order; raises ``ValueError`` in the end if not one of
             them is a context.
     """
 
-    id_name: str
     num_rows: int | None
+    several: bool
     pieces: Iterator[Piece]
 
 
@@ -86,9 +86,8 @@ class _Layout(NamedTuple):
         return list(dict.fromkeys([*others, *self.context]))
 
 
-@contextmanager
 def open_contexts(
-    path: Path,
+    contexts: Log | Sequence[Log],
     dim: int,
     *,
     format: str | None = None,
@@ -98,54 +97,48 @@ def open_contexts(
     coding: ContextCoder | None = None,
     candidates: str | None = None,
     escape: str | None = None,
-) -> Iterator[ContextTable]:
+) -> ContextTable:
     """Open a table of contexts, to be read in pieces, of which memory holds one.
 
     Args:
-        path: a file, or :data:`.formats.STREAM`.
+        contexts: files, folders, patterns, ``"-"`` or objects that speak Arrow, as of
+            :func:`recsim_drpo.datasets.importing.table.open_log_table`.
         dim: dimension o of a context.
-        format: one of :data:`.formats.FORMATS`; ``None``: by the suffix, CSV of a stream.
+        format: likewise; ``None``: by the suffix, CSV of a stream.
         columns: names or shell patterns of the o columns, or of the one list column, in the order
             of the policy's input; a pattern stands for its columns in the table's order. ``None``:
             those of ``coding``; without it, or where the table has none of them, the list column
             ``context`` if there is one, else ``context_0`` … ``context_{o-1}``.
         id_column: the column of ids, integers or text; ``None`` numbers the rows.
-        rows: of a piece, ≥ 1.
+        rows: of a piece at most, ≥ 1.
         coding: codes columns as those of the log that the policy learnt from.
         candidates: a column to be read beside the context, of whatever cells.
-        escape: of CSV, see :func:`recsim_drpo.core.tables.open_table`.
+        escape: of CSV, see :class:`recsim_drpo.core.csv_rows.CsvRows`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the format is unknown or the file is not of it, is empty or is cut off; columns
-            are missing (the nearest is named) or not as many as the policy takes.
+        FileNotFoundError, TypeError: as :func:`open_log_table`.
+        ValueError: likewise; columns are missing (the nearest is named) or not as many as the
+            policy takes.
     """
-    kind = format_of(path, format, "--input-format")
-    file = "standard input" if path == STREAM else path.name
-    if path != STREAM and not path.is_file():
-        raise FileNotFoundError(f"There is no file of contexts at {str(path)!r}.")
-    source = sys.stdin.buffer if path == STREAM else path
-    with open_table(source, kind, file, escape=escape) as table:
-        if kind == "csv" and not table.columns:
-            raise ValueError(f"{file!r} has no header line; its first line names the columns.")
-        check_unique(file, table.columns)
-        for name in (id_column, candidates):
-            if name is not None and name not in table.columns:
-                raise no_column(file, [name], table.columns)
-        if id_column in RESULT_COLUMNS:
-            raise ValueError(f"The ids cannot be called {id_column!r}: results have that column.")
-        if columns is None and coding is not None and _has_coded(table.columns, coding):
-            context = coding.names
-            missing = [name for name in context if name not in table.columns]
-            if missing:
-                mend = " The policy learnt from that column."
-                raise no_column(file, missing, table.columns, mend)
-            layout = _Layout(context, coding, dim, id_column, candidates)
-        else:
-            names = [name for name in table.columns if name != candidates]
-            context = _context_columns(file, names, dim, columns, id_column)
-            layout = _Layout(context, None, dim, id_column, candidates)
-        yield ContextTable(id_column or ROW, table.num_rows, _pieces(file, table, layout, rows))
+    table = open_log_table(contexts, format=format, escape=escape)
+    file = str(table.path)
+    for name in (id_column, candidates):
+        if name is not None and name not in table.columns:
+            raise no_column(file, [name], table.columns)
+    if columns is None and coding is not None and _has_coded(table.columns, coding):
+        context = coding.names
+        missing = [name for name in context if name not in table.columns]
+        if missing:
+            mend = " The policy learnt from that column."
+            raise no_column(file, missing, table.columns, mend)
+        layout = _Layout(context, coding, dim, id_column, candidates)
+    else:
+        names = [name for name in table.columns if name != candidates]
+        context = _context_columns(file, names, dim, columns, id_column)
+        layout = _Layout(context, None, dim, id_column, candidates)
+    num_rows = table.num_rows if table.unit == "row" else None
+    pieces = _pieces(file, table, layout, rows)
+    return ContextTable(num_rows, table.several, pieces)
 
 
 def contexts_of(
@@ -206,14 +199,16 @@ def _context_columns(
     return wanted
 
 
-def _pieces(file: str, table: Table, layout: _Layout, size: int) -> Iterator[Piece]:
+def _pieces(file: str, table: LogTable, layout: _Layout, size: int) -> Iterator[Piece]:
     done, num_contexts, id_type = 0, 0, None
     first = ""
-    for block in table.blocks(layout.used, size):
-        contexts, faults = _contexts(block, layout, table.number_types)
-        known = _known_ids(file, table.place, block, layout.ids, id_type)
-        if known is not None:
-            id_type = next((type(value) for value in known if value is not None), id_type)
+    blocks = (part for block in table.blocks(layout.used) for part in _parts(block, size))
+    for block in blocks:
+        contexts, faults = _contexts(block, layout)
+        known = None
+        if layout.ids is not None:
+            known = block.cells[layout.ids].to_pylist()
+            id_type = _check_ids(block.file or file, block, layout.ids, known, id_type)
             faults = [
                 (f"{layout.ids}: missing", "") if value is None else fault
                 for value, fault in zip(known, faults, strict=True)
@@ -232,12 +227,12 @@ def _pieces(file: str, table: Table, layout: _Layout, size: int) -> Iterator[Pie
             ids = [value for value, good in zip(known, kept, strict=True) if good]
         if refused and not first:
             row, why, value = refused[0]
-            first = f"{file!r}, {table.place} {row}: {why}" + (f" ({value})" if value else "")
+            first = f"{block.file or file!r}, row {row}: {why}" + (f" ({value!r})" if value else "")
         wanted = None
         if layout.candidates is not None:
-            cells = block.lists()[layout.candidates]
+            cells = block.cells[layout.candidates].to_pylist()
             wanted = [cell for cell, good in zip(cells, kept, strict=True) if good]
-        yield Piece(ids, contexts[kept], wanted, refused)
+        yield Piece(ids, contexts[kept], wanted, refused, block.file)
         done += len(block.rows) + len(block.malformed)
         num_contexts += len(ids)
     if done == 0:
@@ -246,32 +241,48 @@ def _pieces(file: str, table: Table, layout: _Layout, size: int) -> Iterator[Pie
         raise ValueError(f"Not one of {done:,} rows is a context; the first: {first}.")
 
 
-def _contexts(
-    block: Block, layout: _Layout, types: frozenset[type]
-) -> tuple[NDArray[np.float32], list[tuple[str, str]]]:
+def _parts(block: Block, size: int) -> Iterator[Block]:
+    """A block as blocks of at most ``size`` rows, each with what is malformed between them."""
+    malformed = sorted(block.malformed)
+    for start in range(0, max(1, len(block.rows)), size):
+        rows = block.rows[start : start + size]
+        last = start + size >= len(block.rows)
+        here = [fault for fault in malformed if last or fault[0] < rows[-1]]
+        malformed = malformed[len(here) :]
+        cells = {name: array.slice(start, size) for name, array in block.cells.items()}
+        yield Block(rows, cells, here, block.file)
+
+
+def _contexts(block: Block, layout: _Layout) -> tuple[NDArray[np.float32], list[tuple[str, str]]]:
     """The contexts of a block, float32 (n, dim), and of each row what is wrong, or nothing."""
-    faults = [("", "")] * len(block.rows)
-    if layout.coder is not None:
+    names = layout.context
+    if layout.coder is None and len(names) == 1 and layout.dim > 1:
+        return _listed_contexts(block.cells[names[0]].to_pylist(), names[0], layout.dim)
+    if layout.coder is None:
+        values = np.stack([number_values(block.cells[name]) for name in names], axis=1)
+        found = faults_of(values, names, len(names), strict=True)
+    else:
         values = layout.coder.values(block.cells)
-        for name, why, wrong in reversed(layout.coder.faults(values)):
-            cells = block.cells[name]
-            for row in np.flatnonzero(wrong).tolist():
-                cell = cells[row] if isinstance(cells, list) else cells[row].as_py()
-                faults[row] = (f"{name}: {why}", repr(cell))
-        good = [not why for why, _ in faults]
-        contexts = np.zeros((len(faults), layout.dim), dtype=np.float32)
-        contexts[good] = layout.coder.contexts(values[good])
-        return contexts, faults
-    columns, names = block.lists(), layout.context
-    if len(names) == 1 and layout.dim > 1:
-        return _listed_contexts(columns[names[0]], names[0], layout.dim)
-    with np.errstate(over="ignore"):
-        numbers = [_numbers(columns[name], types).astype(np.float32) for name in names]
-    contexts = np.stack(numbers, axis=1)
-    for row, column in reversed(np.argwhere(~np.isfinite(contexts)).tolist()):
-        cell = columns[names[column]][row]
-        faults[row] = (f"{names[column]}: {_NO_NUMBER}", repr(cell))
+        found = layout.coder.faults(values)
+    faults = _by_row(block, found)
+    good = [not why for why, _ in faults]
+    contexts = np.zeros((len(faults), layout.dim), dtype=np.float32)
+    coder, values = layout.coder, values[good]
+    contexts[good] = values.astype(np.float32) if coder is None else coder.contexts(values)
     return contexts, faults
+
+
+def _by_row(block: Block, found: Sequence[Fault]) -> list[tuple[str, str]]:
+    """What is wrong with each row, its first column's fault and cell, or nothing."""
+    faults = [("", "")] * len(block.rows)
+    for name, why, wrong in reversed(found):
+        for row in np.flatnonzero(wrong).tolist():
+            faults[row] = (f"{name}: {why}", _shown(block.cells[name][row].as_py()))
+    return faults
+
+
+def _shown(cell: Any) -> str:
+    return "" if cell is None else str(cell)
 
 
 def _listed_contexts(
@@ -289,46 +300,26 @@ def _listed_contexts(
             with np.errstate(over="ignore"):
                 contexts[row] = vector
             if not np.isfinite(contexts[row]).all():
-                why = f"{name}: {_NO_NUMBER}"
-        faults.append((why, repr(cell) if why else ""))
+                why = f"{name}: no finite number"
+        faults.append((why, _shown(cell) if why else ""))
     return contexts, faults
 
 
-def _known_ids(
-    file: str, place: str, block: Block, name: str | None, expected: type | None
-) -> list[Any] | None:
-    """The ids of a block's rows; ``None`` where rows are numbered.
+def _check_ids(
+    file: str, block: Block, name: str, ids: Sequence[Any], expected: type | None
+) -> type | None:
+    """The type of ids, integers or text; ``expected`` is that of those before.
 
     Raises:
-        ValueError: they are not all integers or all text, or not as those before, ``expected``.
+        ValueError: they are neither, or not as those before.
     """
-    if name is None:
-        return None
-    ids = block.cells[name] if isinstance(block.cells[name], list) else block.lists()[name]
     for row, value in zip(block.rows, ids, strict=True):
         expected = type(value) if expected is None and value is not None else expected
         if value is None or (type(value) is expected and expected in (int, str)):
             continue
         first = f", and the first is of type {expected.__name__}" if expected in (int, str) else ""
         raise ValueError(
-            f"{file!r}, {place} {row}: the id {name}={value!r} is of type {type(value).__name__}"
+            f"{file!r}, row {row}: the id {name}={value!r} is of type {type(value).__name__}"
             f"{first}; ids are all integers or all text."
         )
-    return ids
-
-
-def _numbers(cells: list[Any], types: frozenset[type]) -> NDArray[np.float64]:
-    """Cells as float64 (n,), NaN where a cell is no number."""
-    if set(map(type, cells)) <= types:
-        try:
-            return np.asarray(cells, dtype=np.float64)
-        except (ValueError, OverflowError):
-            pass
-    return np.asarray([_number(cell, types) for cell in cells], dtype=np.float64)
-
-
-def _number(cell: Any, types: frozenset[type]) -> float:
-    try:
-        return float(cell) if type(cell) in types else np.nan
-    except (ValueError, OverflowError):
-        return np.nan
+    return expected

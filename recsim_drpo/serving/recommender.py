@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from recsim_drpo.core.policy import as_observations, checked_actions
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.coding import ContextCoder
+from recsim_drpo.datasets.importing.table import Log
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.exploration import Exploration, Shown, explore
 from recsim_drpo.serving.formats import STREAM
 from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
-from recsim_drpo.serving.readers import Piece, open_contexts
+from recsim_drpo.serving.readers import ROW, ContextTable, Piece, open_contexts
 from recsim_drpo.serving.refusals import reported_refusals
 from recsim_drpo.serving.rules import ItemRules, Rules
 from recsim_drpo.serving.writers import Recommendations, open_recommendations
@@ -165,7 +167,7 @@ class Recommender:
 
     def recommend(
         self,
-        contexts: str | Path,
+        contexts: Log | Sequence[Log],
         out: str | Path,
         *,
         k: int = 10,
@@ -180,7 +182,8 @@ class Recommender:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
         Args:
-            contexts: a file, or ``"-"``, standard input.
+            contexts: files, folders, patterns, ``"-"``, which is standard input, or objects that
+                speak Arrow, see :func:`recsim_drpo.datasets.importing.table.open_log_table`.
             out: a file that is not there yet, and appears whole or not at all; or ``"-"``,
                 standard output.
             k: from 1 to N.
@@ -191,7 +194,7 @@ class Recommender:
             exploration: draw items, and write their propensities; ``None``: the best items.
             rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
                 counted in a ``UserWarning``.
-            escape: of contexts as CSV, see :func:`recsim_drpo.core.tables.open_table`.
+            escape: of contexts as CSV, see :class:`recsim_drpo.core.csv_rows.CsvRows`.
 
         A row that is no context is left out, listed in ``OUT.refused.csv`` and counted on standard
         error; of a stream it is counted.
@@ -203,15 +206,20 @@ class Recommender:
             FileNotFoundError, FileExistsError, OSError: about the files.
             ValueError: as said there, and as for :meth:`top`.
         """
-        source, target = Path(contexts), Path(out)
+        target = Path(out)
         check_integer("k", k, 1, self.items.num_items)
         depth = k if exploration is None else exploration.check_depth(k, self.items.num_items)
         rows = max(1, min(_ROWS, _CELLS // depth))
         count, short, rules = 0, 0, rules or Rules()
         items = ItemRules(rules, self.items.item_ids, id_column=id_column, device=self.device)
-        with (
-            open_contexts(
-                source,
+        with open_recommendations(
+            target,
+            id_column or ROW,
+            format=output_format,
+            propensities=exploration is not None,
+        ) as write:
+            table = open_contexts(
+                contexts,
                 self.observation_dim,
                 format=input_format,
                 columns=columns,
@@ -220,31 +228,13 @@ class Recommender:
                 coding=self.coding,
                 candidates=rules.candidates,
                 escape=escape,
-            ) as table,
-            open_recommendations(
-                target,
-                table.id_name,
-                format=output_format,
-                propensities=exploration is not None,
-            ) as write,
-            tqdm(
-                total=table.num_rows,
-                desc="recommend",
-                unit="context",
-                disable=True if target == STREAM else None,
-            ) as bar,
-            reported_refusals(target) as refusals,
-        ):
-            for piece in table.pieces:
-                refusals.add_all(piece.refused)
-                bar.update(len(piece.refused))
-                if not piece.ids:
-                    continue
-                found = self._recommendations(piece, k, exploration, items, count)
-                write(found)
-                count += len(piece.ids)
-                short += 0 if found.counts is None else int((found.counts < k).sum())
-                bar.update(len(piece.ids))
+            )
+            with closing(_reported(table, target)) as pieces:
+                for piece in pieces:
+                    found = self._recommendations(piece, k, exploration, items, count)
+                    write(found)
+                    count += len(piece.ids)
+                    short += 0 if found.counts is None else int((found.counts < k).sum())
         if short:
             few = f"fewer than {k} items that may be shown, and fewer rows"
             warnings.warn(f"{short} of {count} contexts have {few}.", stacklevel=2)
@@ -275,6 +265,24 @@ class Recommender:
         names = self.items.item_ids[rows.cpu().numpy()]
         counts = (rows != NO_ITEM).sum(dim=1).cpu().numpy()
         return Recommendations(piece.ids, names, scores.cpu().numpy(), propensities, counts)
+
+
+def _reported(table: ContextTable, out: Path) -> Generator[Piece, None, None]:
+    """The pieces of a table that have contexts; progress is shown, and what is refused listed."""
+    with (
+        tqdm(
+            total=table.num_rows,
+            desc="recommend",
+            unit="context",
+            disable=True if out == STREAM else None,
+        ) as bar,
+        reported_refusals(out, table.several) as refusals,
+    ):
+        for piece in table.pieces:
+            refusals.add_all(piece.refused, piece.file)
+            if piece.ids:
+                yield piece
+            bar.update(len(piece.ids) + len(piece.refused))
 
 
 def load_recommender(

@@ -14,16 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.table_headers import check_unique, no_column
-from recsim_drpo.core.tables import open_table
+from recsim_drpo.core.table_headers import no_column
 from recsim_drpo.core.validation import check_integer
-from recsim_drpo.serving.formats import format_of
+from recsim_drpo.datasets.importing.table import open_log_table
 from recsim_drpo.serving.ranking import Cap
 from recsim_drpo.simulator.embeddings import load_item_ids
 
 ITEM_ID = "item_id"
 
-_ROWS = 65_536
 _SHOWN = 5
 
 
@@ -34,8 +32,9 @@ class Rules:
     Attributes:
         allow: file of the item ids that may be shown, ``.npy`` or one on a line.
         deny: likewise of those that may not.
-        seen: table (CSV, JSON lines, Parquet) with the column of the contexts' ids and ``item_id``:
-            these pairs are not shown. Items that the catalogue no longer has are passed over.
+        seen: table, of whatever format logs have, with the column of the contexts' ids and
+            ``item_id``: these pairs are not shown. Items that the catalogue no longer has are
+            passed over.
         candidates: column of the contexts with a list of item ids each: no others are shown.
         categories: table with ``item_id`` and one more column, the item's category; an item that is
             not in it is limited by nothing.
@@ -253,20 +252,17 @@ class ItemRules:
 
 def _pairs(path: Path, other: Callable[[list[str]], str]) -> Iterator[tuple[list[Any], list[str]]]:
     """A table's column besides ``item_id``, and the item ids as text, in blocks."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file at {str(path)!r}.")
-    with open_table(path, format_of(path, None, "its suffix"), path.name) as table:
-        check_unique(path.name, table.columns)
-        first = other(table.columns)
-        missing = [name for name in (first, ITEM_ID) if name not in table.columns]
-        if missing:
-            raise no_column(path.name, missing, table.columns)
-        for block in table.blocks([first, ITEM_ID], _ROWS):
-            if block.malformed:
-                line, fault, _ = block.malformed[0]
-                raise ValueError(f"{path.name!r}, {table.place} {line}: {fault}.")
-            cells = block.lists()
-            yield cells[first], [str(name).strip() for name in cells[ITEM_ID]]
+    table = open_log_table(path)
+    first = other(table.columns)
+    missing = [name for name in (first, ITEM_ID) if name not in table.columns]
+    if missing:
+        raise no_column(str(table.path), missing, table.columns)
+    for block in table.blocks([first, ITEM_ID]):
+        if block.malformed:
+            row, fault, _ = block.malformed[0]
+            raise ValueError(f"{block.file or str(table.path)!r}, row {row}: {fault}.")
+        cells = block.lists()
+        yield cells[first], [str(name).strip() for name in cells[ITEM_ID]]
 
 
 def _parsed(cell: Any) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import tracemalloc
 
@@ -20,10 +19,6 @@ def write(path, rows):
     if path.suffix == ".parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
         parquet.write_table(sys.modules["pyarrow"].table(columns), path, row_group_size=4)
-    elif path.suffix == ".jsonl":
-        path.write_text(
-            "".join(json.dumps(dict(zip(NAMES, row, strict=True))) + "\n" for row in rows)
-        )
     else:
         path.write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
     return path
@@ -35,17 +30,12 @@ def read(source, format, columns=("b",), size=3, **options):
     return table, blocks
 
 
-@pytest.mark.parametrize(
-    ("format", "place", "first", "cell"),
-    [("csv", "line", 2, str), ("jsonl", "line", 1, int), ("parquet", "row", 0, int)],
-)
-def test_blocks_are_the_rows_in_order_with_their_places(tmp_path, format, place, first, cell):
+@pytest.mark.parametrize(("format", "first", "cell"), [("csv", 2, str), ("parquet", 0, int)])
+def test_blocks_are_the_rows_in_order_with_their_places(tmp_path, format, first, cell):
     path = write(tmp_path / f"t.{format}", [(i, 10 * i) for i in range(10)])
     table, blocks = read(path, format)
     assert table.columns == NAMES
-    assert table.place == place
     assert table.num_rows == (10 if format == "parquet" else None)
-    assert cell in table.number_types
     assert all(0 < len(block.rows) <= 3 and not block.malformed for block, _ in blocks)
     assert [number for block, _ in blocks for number in block.rows] == list(
         range(first, first + 10)
@@ -64,18 +54,6 @@ def test_rows_of_another_length_are_told_and_left_out():
     assert block.rows.tolist() == [2, 6]  # a row stands where it ends
     assert block.malformed == [(3, "1 cells; the header has 2", "3")]
     assert blocks[1][0].malformed == [(7, "3 cells; the header has 2", "7,8,9")]
-
-
-def test_lines_of_json_may_lack_cells_and_spoil_only_themselves():
-    text = b'{"a": 1, "b": 2}\n{"b": 3, "c": 4}\n{"a": \n\n[1]\n{"a": 5, "b": null}\n'
-    _, blocks = read(io.BytesIO(text), "jsonl", NAMES)
-    assert [cell for _, lists in blocks for cell in lists["a"]] == [1, None, 5]
-    assert [cell for _, lists in blocks for cell in lists["b"]] == [2, 3, None]
-    assert [row for block, _ in blocks for row in block.rows.tolist()] == [1, 2, 6]
-    (first, why, content), second = [fault for block, _ in blocks for fault in block.malformed]
-    assert (first, content) == (3, '{"a":')
-    assert why.startswith("not JSON (")
-    assert second == (5, "not an object of named values", "[1]")
 
 
 def test_a_stream_stays_open_and_a_table_without_a_header_has_no_columns():
@@ -100,9 +78,6 @@ def test_dictionaries_are_decoded(tmp_path):
         ("csv", b"a,b\n1,2\n1,\xff\n", "'t', line 3: column 'b' is not UTF-8 text.* iconv -f"),
         ("csv", b"a,b\n1," + b"2" * 2**24, "'t', line 2: it has more than 16 MiB"),
         ("csv", b"2" * 2**24, "'t', line 1: it has more than 16 MiB"),
-        ("jsonl", b"", "'t' has no rows"),
-        ("jsonl", b'{"b": \n{"b": 1}\n', "'t', line 1: not JSON"),
-        ("jsonl", b"\n[1]\n", "'t', line 2: not an object of named values"),
         ("parquet", b"PAR1 cut off", "'t' is not a readable Parquet file"),
     ],
 )
@@ -128,12 +103,11 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
         read(tmp_path / "t", "parquet")
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl"])
-def test_memory_does_not_grow_with_the_table(tmp_path, format):
+def test_memory_does_not_grow_with_the_table(tmp_path):
     peaks = []
     for count in (2_000, 12_000):
-        path = write(tmp_path / f"{count}.{format}", np.arange(2 * count).reshape(-1, 2).tolist())
-        with open_table(path, format, "t") as table:
+        path = write(tmp_path / f"{count}.csv", np.arange(2 * count).reshape(-1, 2).tolist())
+        with open_table(path, "csv", "t") as table:
             tracemalloc.start()
             assert sum(len(block.rows) for block in table.blocks(NAMES, 500)) == count
             peaks.append(tracemalloc.get_traced_memory()[1])

@@ -88,7 +88,7 @@ def test_recommend_codes_contexts_and_finds_items_as_the_import_did(chain, tmp_p
     [
         (
             "age,device\nold,phone\n",
-            "the first: 'users.csv', line 2: age: no finite number ('old')",
+            "the first: 'users.csv', row 1: age: no finite number ('old')",
         ),
         ("age,devise\n0.5,phone\n", "has no column 'device'. Did you mean 'devise'?"),
     ],
@@ -119,9 +119,9 @@ def test_rows_that_are_no_context_are_reported_and_the_rest_goes_on(chain, tmp_p
     assert "3 rows refused, listed in top.csv.refused.csv: 2 × age: no finite number" in error
     assert out.with_name("top.csv.refused.csv").read_text().splitlines() == [
         "row,reason,value",
-        "3,age: no finite number,'old'",
-        '6,2 cells; the header has 3,"e,1"',
-        "7,age: no finite number,'inf'",
+        "2,age: no finite number,old",
+        '5,2 cells where 3 are due,"e,1"',
+        "6,age: no finite number,inf",
     ]
     with out.open() as file:
         chosen = {row["user"]: row["item_id"] for row in csv.DictReader(file)}
@@ -174,8 +174,8 @@ def test_a_parquet_log_is_coded_alike_whatever_its_types(minari_root, tmp_path):
         "device": ["a", "b"],
         "new": ["false", "true"],
     }
-    with open_contexts(path, coding.dim, coding=coding) as opened:
-        contexts = np.concatenate([piece.contexts for piece in opened.pieces])
+    opened = open_contexts(path, coding.dim, coding=coding)
+    contexts = np.concatenate([piece.contexts for piece in opened.pieces])
     np.testing.assert_array_equal(contexts, load_transitions(dataset).observations())
 
 

@@ -141,8 +141,7 @@ def test_every_type_in_every_format_is_coded_alike(numbers, categories, hashed, 
         assert len(expected) == 6
         coder = ContextCoder.of_description(json.loads(json.dumps(imported_context(dataset))))
         for path in paths:
-            with open_contexts(path, coder.dim, coding=coder) as opened:
-                pieces = list(opened.pieces)
+            pieces = list(open_contexts(path, coder.dim, coding=coder).pieces)
             assert [piece.refused for piece in pieces] == [[]]
             np.testing.assert_array_equal(pieces[0].contexts, expected, err_msg=path.name)
 
@@ -158,6 +157,5 @@ def test_booleans_and_whole_numbers_of_a_csv_are_those_of_json(tmp_path):
     rows = [{"member": True, "plus": False, "room": 101}, {"member": 0, "plus": True, "room": 1.0}]
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for name in ("c.csv", "c.jsonl"):
-        with open_contexts(tmp_path / name, coder.dim, coding=coder) as opened:
-            (piece,) = opened.pieces
+        (piece,) = open_contexts(tmp_path / name, coder.dim, coding=coder).pieces
         assert piece.contexts.tolist() == [[1, 1, 0, 0, 1], [0, 0, 1, 1, 0]]

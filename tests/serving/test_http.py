@@ -168,15 +168,15 @@ def test_a_long_request_of_unknown_length_is_cut_off(run):
 
 
 def test_time_and_turns_are_bounded(run):
-    limits = ServiceLimits(timeout=0.3, max_waiting=2)
+    limits = ServiceLimits(timeout=0.3, max_waiting=2, max_batch=1)
     service = service_of(run, limits)
-    answer, go = service.answer, threading.Event()
+    answers, go = service.answers, threading.Event()
 
-    def slow(request):
+    def slow(requests):
         go.wait(10)
-        return answer(request)
+        return answers(requests)
 
-    service.answer = slow
+    service.answers = slow
     body = ("POST", "/recommend", {"context": [0, 0, 0, 1]})
 
     async def later(client):
@@ -205,6 +205,130 @@ def test_time_and_turns_are_bounded(run):
     assert fine.status_code == 200
     (again,) = ask(make_app(service), body)
     assert again.status_code == 200
+
+
+def watched(service):
+    """How many requests each calculation of a service had; the first waits until it is let go.
+
+    The others are to be sent by :func:`behind`, so that the first is alone.
+    """
+    sizes, answers, go = [], service.answers, threading.Event()
+
+    def calculate(requests):
+        sizes.append(len(requests))
+        if len(sizes) == 1:
+            go.wait(30)
+        return answers(requests)
+
+    service.answers = calculate
+
+    async def let_go(client):
+        await asyncio.sleep(0.3)
+        go.set()
+
+    return sizes, let_go
+
+
+def behind(body, place=0):
+    """What sends a request a little later; of several those with smaller places first."""
+
+    async def send(client):
+        await asyncio.sleep(0.1 + 0.02 * place)
+        return await client.post("/recommend", content=json.dumps(body))
+
+    return send
+
+
+@pytest.mark.parametrize("exploration", [None, Exploration(epsilon=0.5, seed=3)])
+def test_requests_that_wait_are_calculated_together_and_answered_as_alone(
+    run, contexts, exploration
+):
+    bodies = [{"context": context, "k": 3} for context in contexts[:12].tolist()]
+    bodies[3] |= {"k": 5}
+    bodies[4] |= {"candidates": [4, 5, 6, 7]}
+    bodies[5] |= {"exclude": [1, 2, 3], "k": 5}
+    bodies[6] = {"contexts": contexts[12:20].tolist(), "k": 3}
+    wrong = [
+        {"context": [0, 0, 0, "1"]},
+        {"context": contexts[0].tolist(), "candidates": [77], "k": 3},
+        {"contexts": [[0, 0, 0, 1e39]] * 2},
+    ]
+    service = service_of(run, exploration=exploration)
+    sizes, let_go = watched(service)
+    app = make_app(service)
+    first, *others = [*bodies, *wrong]
+    *answers, _ = ask(app, ("POST", "/recommend", first), *map(behind, others), let_go)
+    assert sizes == [1, len(bodies) + len(wrong) - 1]  # one that is alone does not wait
+    assert [answer.status_code for answer in answers] == [200] * 12 + [400] * 3
+    for answer, told in zip(
+        answers[12:], ("no number", "no item '77'", "Context 0 is"), strict=True
+    ):
+        assert told in answer.json()["error"]
+    numbers = []
+    for body, answer in zip(bodies, answers, strict=False):
+        alone = service_of(run, exploration=exploration)
+        if exploration is not None:  # the draws of the numbers that it had
+            alone._next = answer.json()["first_draw"]
+            numbers += range(alone._next, alone._next + len(answer.json()["recommendations"]))
+        expected = alone.answer(alone.parse(json.dumps(body).encode()))
+        found = answer.json()
+        for lists in zip(found["recommendations"], expected["recommendations"], strict=True):
+            for one, other in zip(*lists, strict=True):
+                assert (one["item_id"], one["propensity"]) == (
+                    other["item_id"],
+                    other["propensity"],
+                )
+                assert one["score"] == pytest.approx(other["score"], abs=1e-6)
+    assert len(set(numbers)) == len(numbers)  # no number twice
+
+
+def test_what_is_calculated_together_is_bounded_and_in_order(run):
+    body, long = {"contexts": [[0, 0, 0, 1]] * 3}, {"contexts": [[0, 0, 0, 1]] * 9}
+    row = [behind(one, place) for place, one in enumerate([body, body, long, body, body, body])]
+    for most, expected in ((1, [1] * 7), (6, [1, 2, 1, 2, 1]), (12, [1, 2, 2, 2])):
+        service = service_of(run, ServiceLimits(max_batch=most), Exploration(epsilon=0.5))
+        sizes, let_go = watched(service)
+        *answers, _ = ask(make_app(service), ("POST", "/recommend", body), *row, let_go)
+        assert sizes == expected
+        assert [answer.status_code for answer in answers] == [200] * 7
+        firsts = [answer.json()["first_draw"] for answer in answers]
+        assert firsts == [0, 3, 6, 9, 18, 21, 24]
+
+
+def test_a_request_that_waited_too_long_is_left_out_of_the_next_calculation(run):
+    service = service_of(run, ServiceLimits(timeout=1.0))
+    sizes, let_go = watched(service)
+    body = ("POST", "/recommend", {"context": [0, 0, 0, 1]})
+
+    async def later(client):
+        await asyncio.sleep(0.8)
+        last = asyncio.create_task(client.post("/recommend", content=json.dumps(body[2])))
+        await asyncio.sleep(0.1)
+        await let_go(client)  # the second has waited for above a second
+        return await last
+
+    first, second, last = ask(make_app(service), body, behind(body[2]), later)
+    assert [first.status_code, second.status_code, last.status_code] == [200, 503, 200]
+    assert "no turn within 1 s" in second.json()["error"]
+    assert sizes == [1, 1]
+
+
+def test_those_who_come_together_are_waited_for(run):
+    """Each asks again when it has its answer: they stay together, in place of taking turns."""
+    service = service_of(run, ServiceLimits(batch_window=0.2))
+    sizes, let_go = watched(service)
+
+    def again_and_again(place):
+        async def send(client):
+            await asyncio.sleep(0.1 * (place > 0))
+            for _ in range(4):
+                answer = await client.post("/recommend", content=b'{"context": [0, 0, 0, 1]}')
+                assert answer.status_code == 200
+
+        return send
+
+    ask(make_app(service), *map(again_and_again, range(5)), let_go)
+    assert sizes == [1, 4, 5, 5, 5]
 
 
 def test_health_version_metrics_and_other_paths(service, run):
@@ -239,7 +363,7 @@ def test_health_version_metrics_and_other_paths(service, run):
 
 def test_what_fails_within_is_an_answer_too(run):
     service = service_of(run)
-    service.answer = lambda request: 1 / 0
+    service.answers = lambda requests: 1 / 0
     app, body = make_app(service), ("POST", "/recommend", {"context": [0, 0, 0, 1]})
     for _ in range(2):  # and gives its turn back
         (failed,) = ask(app, body)
@@ -298,6 +422,13 @@ def test_named_values_of_an_imported_log(minari_root, tmp_path, monkeypatch):
     assert main(train) == 0
     app = make_app(service_of(tmp_path / "runs", ServiceLimits(k=2)))
     named = [{"age": 0.5, "device": "phone"}, {"age": -1, "device": "desk", "more": 1}]
+    seen, others = ({"contexts": [[0.5, 0, 0]] * 2}, [{"age": 0.5, "device": "tv"}])
+    others.append({"age": 0.5, "device": None})  # the log had neither: no dimension is 1
+    zeros, novel = ask(
+        app, ("POST", "/recommend", seen), ("POST", "/recommend", {"contexts": others})
+    )
+    assert novel.status_code == 200
+    assert novel.json()["recommendations"] == zeros.json()["recommendations"]
     good, coded, missing, unknown = ask(
         app,
         ("POST", "/recommend", {"contexts": named}),

@@ -217,7 +217,7 @@ def test_formats_of_seen_and_candidates_agree(service, run, tmp_path, suffix):
         ({}, ["--candidates", "bad"], "the column 'bad', the catalogue has no item 'shoe'"),
         ({"s.csv": "user,item_id\nu1,99\n"}, ["--exclude-seen", "s.csv"], "none of its items"),
         ({"s.csv": "usr,item_id\nu1,9\n"}, ["--exclude-seen", "s.csv"], "Did you mean 'usr'"),
-        ({"s.csv": "user,item_id\nu1\n"}, ["--exclude-seen", "s.csv"], "line 2: 1 cells"),
+        ({"s.csv": "user,item_id\nu1\n"}, ["--exclude-seen", "s.csv"], "'s.csv', row 1: 1 cells"),
         ({}, ["--exclude-seen", "s.csv"], "no file at"),
         ({"c.csv": "item_id,kind\n1,a\n99,a\n"}, ["--max-per", "c.csv=2"], "no item '99'"),
         ({"c.csv": "item_id,kind\n1,a\n1,b\n"}, ["--max-per", "c.csv=2"], "names an item twice"),

@@ -16,8 +16,11 @@ import pytest
 
 from recsim_drpo import load_transitions
 from recsim_drpo.cli import main
+from recsim_drpo.datasets.imported import imported_context, kept_texts
+from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.table import open_log_table
+from recsim_drpo.serving.readers import open_contexts
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import ipc, parquet  # noqa: E402
@@ -153,9 +156,9 @@ def test_a_file_without_a_column_of_the_others_is_named_before_anything_is_read(
     [
         (["a.csv", "a.csv"], ValueError, "'.*a.csv' is named more than once"),
         (["a.csv", "*.csv"], ValueError, "'.*a.csv' is named more than once"),
-        (["b*.csv"], FileNotFoundError, r"no log at '.*b\*.csv'"),
-        (["empty"], FileNotFoundError, "no log in the folder '.*empty'"),
-        (["a.csv", "nowhere.csv"], FileNotFoundError, "no log at '.*nowhere.csv'"),
+        (["b*.csv"], FileNotFoundError, r"no file at '.*b\*.csv'"),
+        (["empty"], FileNotFoundError, "no table in the folder '.*empty'"),
+        (["a.csv", "nowhere.csv"], FileNotFoundError, "no file at '.*nowhere.csv'"),
         (["log.parquet.gz"], ValueError, "'log.parquet.gz' is packed; unpack it"),
         (["log.xlsx.gz"], ValueError, "suffix '.xlsx'; known: .csv"),
         (["list.json"], ValueError, r"no JSON lines.* jq -c '\.\[\]'"),
@@ -251,29 +254,17 @@ class Query:
         return reader.__arrow_c_stream__(requested_schema)
 
 
-def of_pandas(table):
-    pytest.importorskip("pandas")
-    return table.to_pandas()
-
-
-def of_polars(table):
-    return pytest.importorskip("polars").from_arrow(table)
-
-
-def of_duckdb(table):
-    duckdb = pytest.importorskip("duckdb")
-    return duckdb.connect().from_arrow(table)
-
-
 IN_MEMORY = {
     "table": lambda table: table,
     "batch": lambda table: table.to_batches()[0],
     "reader": lambda table: table.to_reader(2),
     "coded": lambda table: table.set_column(4, "device", table["device"].dictionary_encode()),
     "query": Query,
-    "pandas": of_pandas,
-    "polars": of_polars,
-    "duckdb": of_duckdb,
+}
+FRAMES = {
+    "pandas": lambda pandas, table: pandas.DataFrame(table.to_pydict()),
+    "polars": lambda polars, table: polars.from_arrow(table),
+    "duckdb": lambda duckdb, table: duckdb.connect().from_arrow(table),
 }
 
 
@@ -283,8 +274,31 @@ def test_objects_that_speak_arrow(shop, name):
     assert rounds(dataset) == EXPECTED
 
 
+@pytest.mark.peer
+@pytest.mark.parametrize("library", FRAMES)
+def test_frames_of_other_libraries_are_logs_and_contexts(shop, tmp_path, library, import_peer):
+    module = import_peer(library)
+    table = FRAMES[library](module, shop.as_table())
+    dataset = shop.load(table)
+    assert rounds(dataset) == EXPECTED
+    coder = ContextCoder.of_description(imported_context(dataset))
+    (piece,) = open_contexts(table, coder.dim, coding=coder, id_column="sku").pieces
+    assert piece.ids == [11, 13, 10]
+    assert piece.contexts.tolist() == EXPECTED[0]
+    minari.delete_dataset("own/log-v0")
+    # A cell that is empty there is empty here, and texts are texts.
+    gaps = shop.as_table().to_pydict() | {"device": ["tv", None, "7"], "day": [1, None, 3]}
+    columns = replace(shop.COLUMNS, categories=(), keep=["device", "day"])
+    dataset = shop.load(FRAMES[library](module, pa.table(gaps)), columns)
+    kept = load_transitions(dataset, infos=["device", "day"]).infos
+    assert kept_texts(dataset, "device", kept["device"].numpy()).tolist() == ["tv", None, "7"]
+    np.testing.assert_array_equal(kept["day"], [1, np.nan, 3])
+
+
 def test_objects_and_files_are_one_log(shop, tmp_path):
     table = shop.as_table(["99,1,0.5,1,phone,1"])
-    shop.write(tmp_path / "log.csv", shop.GOOD)
-    assert rounds(shop.load([table, table.to_reader(), tmp_path / "log.csv"])) == EXPECTED
+    shop.write(tmp_path / "log.csv", shop.GOOD[:1])
+    last = shop.as_table(shop.GOOD[1:])  # in the order in which they are named
+    log = [table, tmp_path / "log.csv", table.to_reader(), last]
+    assert rounds(shop.load(log)) == EXPECTED
     assert [row[:2] for row in shop.rejected()] == [("Table", "1"), ("RecordBatchReader", "1")]

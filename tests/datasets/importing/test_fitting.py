@@ -122,7 +122,6 @@ def test_a_coding_of_other_columns_is_refused():
         ({"hashes": {"sku2": 5}}, "Did you mean 'sku'"),
         ({"hashes": {"device": 0}}, "number of buckets of 'device'=0 is not an integer from 1 to"),
         ({"missing": "cod"}, "Did you mean 'code'"),
-        ({"keep": ["device"]}, "'device' cannot be kept: it holds no numbers, but such as 'phone'"),
     ],
 )
 def test_wrong_codings_are_one_clear_error(shop, nothing_is_left, tmp_path, fields, message):
@@ -141,14 +140,6 @@ def test_patterns_of_transforms(shop, tmp_path):
         "day": "quantile",
     }
     assert contexts(dataset)[:, 1].tolist() == [-1, 0, 1]
-
-
-def test_a_late_text_in_a_kept_column_costs_its_row_alone(shop, tmp_path):
-    """Also where the last block of a long log has nothing else in that column."""
-    rows = [f"10,1,0.5,{k},phone,{k if k < 10_000 else ''}" for k in range(60_000)]
-    dataset = shop.load(shop.write(tmp_path / "log.csv", [*rows, "10,1,0.5,1,phone,late"]))
-    assert dataset.total_steps == 60_000
-    assert shop.rejected() == [("60001", "day: no finite number", "late")]
 
 
 def test_numbers_that_cannot_be_told_apart_are_noted_on_the_card(shop, tmp_path):

@@ -131,7 +131,7 @@ def test_damaged_files_are_one_clear_error_and_leave_nothing(shop, nothing_is_le
         with pytest.raises(ValueError, match=message):
             shop.load(path)
         assert nothing_is_left(), path
-    with pytest.raises(FileNotFoundError, match="no log at"):
+    with pytest.raises(FileNotFoundError, match="no file at"):
         shop.load(tmp_path / "nowhere.csv")
 
 
