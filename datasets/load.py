@@ -31,6 +31,27 @@ def open_dataset(dataset_id: str) -> MinariDataset:
         ) from error
 
 
+def check_combined(dataset: MinariDataset) -> None:
+    """Raise ``ValueError`` for a dataset that Minari combined of logs that were imported.
+
+    It keeps neither their items nor how their contexts are coded nor the unit of their rewards, and
+    each of the logs may have its own. Logs that are no longer there cannot be asked.
+    """
+    if dataset.spec.env_spec is not None:
+        return
+    for part in dataset.storage.metadata.get("combined_datasets", ()):
+        try:
+            is_imported = "import" in minari.load_dataset(part).storage.metadata
+        except (FileNotFoundError, ValueError):
+            continue
+        if is_imported:
+            raise ValueError(
+                f"Dataset {dataset.id!r} was combined of imported logs such as {part!r}, without "
+                "their items, coding of contexts and unit of rewards: put logs together by "
+                "recsim-drpo import, of several files or with --append."
+            )
+
+
 def load_transitions(
     dataset: str | MinariDataset,
     *,
@@ -47,12 +68,14 @@ def load_transitions(
 
     Raises:
         FileNotFoundError: there is no local dataset of that id.
-        ValueError: a space is not a Box; the dataset is empty or does not hold together; an info
-            column is not there; a number is not finite (with counts); the device is not there.
+        ValueError: a space is not a Box; the dataset is empty, does not hold together or was
+            combined of imported logs; an info column is not there; a number is not finite (with
+            counts); the device is not there.
     """
     resolved = resolve_device(device)
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
+    check_combined(dataset)
     widths = {
         name: _flat_width(name, space)
         for name, space in (

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 
+import gymnasium as gym
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -114,7 +115,7 @@ def test_missing_truncated_and_foreign_checkpoints(run, tmp_path):
     ("source", "command", "other"),
     [
         (
-            {"env_spec": "{}", "weights": {}, "logging_config": {}},
+            {"env_spec": gym.spec("RecSimZipf-v0").to_json(), "weights": None},
             "recsim-drpo evaluate THIS_FOLDER",
             "recommend",
         ),
