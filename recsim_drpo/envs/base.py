@@ -97,6 +97,9 @@ class _Frames:
         self._enabled = render_mode is not None
         self._renderer: Renderer | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_renderer": None}  # made anew of the catalogue, and large
+
     def draw(self, world: World, scene: Scene | None) -> list[NDArray[np.uint8]] | None:
         """A frame of each user, uint8 (height, width, 3); without a mode ``None`` and a warning."""
         if not self._enabled:

@@ -80,6 +80,12 @@ class Sessions:
         """int64 (K',), the topics that have items, rising."""
         self._members = [(world.topics == topic).nonzero().squeeze(1) for topic in self.topics]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sessions:
+        return self  # immutable
+
+    def __reduce__(self) -> Any:
+        return Sessions, (self.world, self.config)
+
     @property
     def observation_dim(self) -> int:
         """Length of an observation: the context and the exposure to each topic."""
