@@ -18,10 +18,17 @@ from torch import Tensor
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.datasets.staging import check_root
 
 
 def open_dataset(dataset_id: str) -> MinariDataset:
-    """The local Minari dataset of that id; ``FileNotFoundError`` that says where it is missing."""
+    """The local Minari dataset of that id.
+
+    Raises:
+        FileNotFoundError: it is missing; says where.
+        ValueError: as :func:`recsim_drpo.datasets.staging.check_root`.
+    """
+    check_root()
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:
