@@ -1,8 +1,8 @@
 """Look up the pinned versions' known vulnerabilities, and pass only if all were looked up.
 
 ``python .ci/audit.py`` asks PyPI, by pip-audit; ``python .ci/audit.py REPORT`` reads what pip-audit
-wrote elsewhere. Exit status: 0; 1 for a version with a known vulnerability; 2 where it is not known of
-all of them.
+wrote elsewhere. Exit status: 0; 1 for a version with a known vulnerability; 2 where it is not known
+of all of them.
 """
 
 from __future__ import annotations
