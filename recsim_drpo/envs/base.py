@@ -190,6 +190,7 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         **WorldEnv.metadata,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+    autoreset_mode = AutoresetMode.SAME_STEP  # where TorchRL looks, as Gymnasium's own have it
     info_keys: tuple[str, ...] = ()
     world: World
 
@@ -234,7 +235,8 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._episodes += 1
         infos: dict[str, Any] = {}
         for name, filler in nothing_shown(self.info_keys).items():
-            infos[name] = np.full(self.num_envs, filler)
+            kind = np.int64 if isinstance(filler, int) else np.float32
+            infos[name] = np.full(self.num_envs, filler, dtype=kind)
             infos[f"_{name}"] = np.ones(self.num_envs, dtype=np.bool_)
         return self._begin(self._seeds), infos
 

@@ -187,7 +187,9 @@ def test_infos_have_one_shape_from_the_reset_on(make, make_native):
     _, at_reset = envs.reset(seed=0)
     infos = envs.step(directions(1, 3)[0])[4]
     assert {*at_reset} == {name for name in infos if "final_" not in name}
-    assert all(at_reset[f"_{key}"].all() and len(at_reset[key]) == 3 for key in info)
+    for key, column in at_reset.items():
+        assert (column.shape, column.dtype) == (infos[key].shape, infos[key].dtype)
+    assert all(at_reset[f"_{key}"].all() for key in info)
 
 
 PROCESSES = [
