@@ -21,13 +21,10 @@ from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import check_combined, open_dataset
 from recsim_drpo.datasets.packing import ROUNDS_PER_EPISODE
 from recsim_drpo.envs.spec import WorldSpec
-from recsim_drpo.ope.catalogues import elsewhere, joined
+from recsim_drpo.ope.catalogues import Directions, check_catalogue, joined
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
-from recsim_drpo.simulator.decoder import ExactDecoder, directions as directions_of
 
 _UNIT_RANGE = (0.0, 1.0)
-_DECODED_ALIKE = 1e-5
-"""Scores closer than this may be taken for the larger by another computation of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +179,7 @@ def read_item_log(
     catalogue, places, num_gone = _catalogue(dataset, embeddings, normalize)
     columns = _Columns(int(dataset.total_steps))
     vectors = None if catalogue is None else torch.from_numpy(np.array(catalogue.embeddings))
-    directions = _Directions(dataset.id)
+    directions = Directions(dataset.id)
     for episode in dataset.iterate_episodes():
         rounds = _rounds_of(dataset.id, episode)
         actions = np.reshape(episode.actions, (len(rounds["items"]), -1))
@@ -192,7 +189,7 @@ def read_item_log(
         else:
             rounds["items"] = _places(rounds["items"], places)
             if columns.length < ROUNDS_PER_EPISODE and places is None:
-                _check_catalogue(dataset.id, vectors, rounds["items"], actions)
+                check_catalogue(dataset.id, vectors, rounds["items"], actions)
         columns.append(rounds)
     if columns.length == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
@@ -230,38 +227,6 @@ def _known_range(
     else:
         return None
     return (low, high) if low <= rewards.min() and rewards.max() <= high else None
-
-
-class _Directions:
-    """The items that a log shows, by the directions of its actions, where no catalogue is known.
-
-    Args:
-        name: of the dataset, for errors.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._of_items: dict[int, NDArray[np.float32]] = {}
-
-    def add(self, items: NDArray[np.int64], actions: NDArray[np.float32]) -> None:
-        """Count rounds, items (n,) and actions (n, d); ``ValueError`` for an item in two places."""
-        shown, first, row_of = np.unique(items, return_index=True, return_inverse=True)
-        for item, row in zip(shown.tolist(), first.tolist(), strict=True):
-            self._of_items.setdefault(item, actions[row].copy())
-        vectors = np.stack([self._of_items[item] for item in shown.tolist()])
-        apart = elsewhere(vectors[row_of.reshape(-1)], actions)
-        if apart.any():
-            raise ValueError(
-                f"Dataset {self._name!r} shows item {items[apart][0]} by actions of different "
-                "directions, as logs of several catalogues put together do, or of a policy's own "
-                "actions; give its items' vectors by --embeddings FILE."
-            )
-
-    def catalogue(self) -> Catalogue:
-        """The items that were shown, in the order of their numbers."""
-        item_ids = np.array(sorted(self._of_items), dtype=np.int64)
-        vectors = np.stack([self._of_items[item] for item in item_ids.tolist()])
-        return Catalogue.of_vectors(vectors, item_ids, normalize=True)
 
 
 class _Columns:
@@ -349,32 +314,3 @@ def _places(items: NDArray[np.int64], places: NDArray[np.int64] | None) -> NDArr
     inside = (items >= 0) & (items < len(places))
     found: NDArray[np.int64] = np.where(inside, places[np.where(inside, items, 0)], -1)
     return found
-
-
-def _check_catalogue(
-    name: str,
-    vectors: Tensor,
-    items: NDArray[np.int64],
-    actions: NDArray[np.float32],
-) -> None:
-    """The actions of a log are its items' embeddings, up to length, or are decoded to the items."""
-    catalogue: NDArray[np.float32] = vectors.numpy()
-    if catalogue.shape[1] != actions.shape[1]:
-        raise ValueError(
-            f"The embeddings have {catalogue.shape[1]} dimensions, the actions of dataset {name!r} "
-            f"{actions.shape[1]}."
-        )
-    known = (items >= 0) & (items < len(catalogue))
-    items, actions = items[known], actions[known]
-    apart = elsewhere(catalogue[items], actions)
-    if apart.any():
-        queries = directions_of(torch.from_numpy(actions[apart])).numpy()
-        best = ExactDecoder(vectors).search(torch.from_numpy(queries))[0]
-        scores = (queries * catalogue[items[apart]]).sum(axis=1)
-        apart[apart] = scores < best[:, 0].numpy() - _DECODED_ALIKE
-    if apart.any():
-        raise ValueError(
-            f"In {int(apart.sum())} of {len(known)} rounds of dataset {name!r} the action neither "
-            "is the embedding of its item nor is decoded to it: the embeddings are of another "
-            "catalogue."
-        )
