@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
+RELEASE := .venv-release
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && { command -v $$p; break; }; done)
@@ -9,7 +10,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-peers lint format clean
+.PHONY: demo test test-slow test-peers lint format release clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
@@ -34,8 +35,17 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# In dist: sdist, wheel and a CycloneDX SBOM of the pinned versions; nothing if one is vulnerable, or
+# not known not to be. AUDIT=FILE is a report of pip-audit from where there is a network.
+release: $(RELEASE)/installed
+	$(RELEASE)/bin/python .ci/audit.py $(AUDIT)
+	rm -rf dist
+	$(RELEASE)/bin/python -m build --no-isolation
+	$(RELEASE)/bin/cyclonedx-py requirements constraints.txt --output-reproducible \
+		--output-file dist/sbom.cdx.json
+
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(RELEASE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." \
@@ -58,4 +68,13 @@ $(PEERS)/installed: $(RECIPE)
 	"$(PYTHON)" -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable ".[plots,parquet,d3rlpy,peers,dev]"
+	touch $@
+
+$(RELEASE)/installed: $(RECIPE)
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(RELEASE)
+	"$(PYTHON)" -c 'import configparser; file = configparser.ConfigParser(); file.read("setup.cfg"); \
+		print(file["options.extras_require"]["release"])' > $(RELEASE)/tools.txt
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --requirement $(RELEASE)/tools.txt
 	touch $@

@@ -75,8 +75,8 @@ def append_log(
         OSError, RuntimeError: likewise; the dataset is as it was.
     """
     check_number("max_refused", max_refused, 0.0, 1.0)
-    folder = get_dataset_path(dataset_id)
     columns, catalogue = _of_dataset(open_dataset(dataset_id))
+    folder = get_dataset_path(dataset_id)
     table = open_log_table(log, format=input_format, escape=escape)
     columns = expanded(columns, table)
     needed = estimated_bytes(table, columns, catalogue.embeddings)

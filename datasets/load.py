@@ -18,10 +18,17 @@ from torch import Tensor
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.datasets.staging import check_root
 
 
 def open_dataset(dataset_id: str) -> MinariDataset:
-    """The local Minari dataset of that id; ``FileNotFoundError`` that says where it is missing."""
+    """The local Minari dataset of that id.
+
+    Raises:
+        FileNotFoundError: it is missing; says where.
+        ValueError: as :func:`recsim_drpo.datasets.staging.check_root`.
+    """
+    check_root()
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:
@@ -29,6 +36,27 @@ def open_dataset(dataset_id: str) -> MinariDataset:
             f"There is no local dataset {dataset_id!r} under {str(get_dataset_path())!r}; make it "
             "by recsim-drpo generate, or set MINARI_DATASETS_PATH to where it is."
         ) from error
+
+
+def check_combined(dataset: MinariDataset) -> None:
+    """Raise ``ValueError`` for a dataset that Minari combined of logs that were imported.
+
+    It keeps neither their items nor how their contexts are coded nor the unit of their rewards, and
+    each of the logs may have its own. Logs that are no longer there cannot be asked.
+    """
+    if dataset.spec.env_spec is not None:
+        return
+    for part in dataset.storage.metadata.get("combined_datasets", ()):
+        try:
+            is_imported = "import" in minari.load_dataset(part).storage.metadata
+        except (FileNotFoundError, ValueError):
+            continue
+        if is_imported:
+            raise ValueError(
+                f"Dataset {dataset.id!r} was combined of imported logs such as {part!r}, without "
+                "their items, coding of contexts and unit of rewards: put logs together by "
+                "recsim-drpo import, of several files or with --append."
+            )
 
 
 def load_transitions(
@@ -47,12 +75,14 @@ def load_transitions(
 
     Raises:
         FileNotFoundError: there is no local dataset of that id.
-        ValueError: a space is not a Box; the dataset is empty or does not hold together; an info
-            column is not there; a number is not finite (with counts); the device is not there.
+        ValueError: a space is not a Box; the dataset is empty, does not hold together or was
+            combined of imported logs; an info column is not there; a number is not finite (with
+            counts); the device is not there.
     """
     resolved = resolve_device(device)
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
+    check_combined(dataset)
     widths = {
         name: _flat_width(name, space)
         for name, space in (

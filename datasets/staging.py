@@ -35,11 +35,24 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             os.environ[_ROOT] = before
 
 
+def check_root() -> None:
+    """Raise ``ValueError`` for a MINARI_DATASETS_PATH that Minari takes for what nobody means."""
+    root = os.environ.get(_ROOT)
+    if root is not None and not root.strip():
+        raise ValueError(f"{_ROOT} is empty; unset it, or let it name a folder.")
+    if root is not None and root.startswith("~"):
+        raise ValueError(
+            f"{_ROOT}={root!r} would be a folder named '~' here, as Minari reads it; write "
+            f"{str(Path(root).expanduser())!r}."
+        )
+
+
 def check_id(dataset_id: str, *, replace: bool = False) -> None:
     """Raise ``ValueError`` unless a dataset of that id can be made: well-formed, and not there.
 
     With ``replace`` it may be there, if it is a dataset.
     """
+    check_root()
     try:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
@@ -131,7 +144,11 @@ def _publish(staging: Path, target: Path, dataset_id: str) -> None:
     if namespace is not None and namespace not in list_local_namespaces():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            create_namespace(namespace)
+            try:
+                create_namespace(namespace)
+            except ValueError:  # another process was quicker
+                if namespace not in list_local_namespaces():
+                    raise
     if target.exists():
         exchange(staging, target)
     else:

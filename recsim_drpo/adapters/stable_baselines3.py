@@ -139,10 +139,11 @@ def from_sb3(model: Any) -> StableBaselines3Agent:
     """
     name = type(model).__name__
     known = _hyperparameters_of(name)
-    if model.get_vec_normalize_env() is not None:
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None and normalizer.norm_obs:  # of rewards it is done with
         raise ValueError(
             f"This {name} sees observations through a VecNormalize, which an agent does not have: "
-            "train it without; observations are in [-1, 1] already."
+            "train it with norm_obs=False; observations are in [-1, 1] already."
         )
     plain = {key: getattr(model, key) for key in known if type(getattr(model, key, 0)) in _PLAIN}
     networks = {key: value for key, value in model.policy_kwargs.items() if key != "use_sde"}

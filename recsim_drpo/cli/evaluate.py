@@ -13,6 +13,8 @@ from recsim_drpo.cli.arguments import Device, RunFolders, integer, one_of, run_f
 from recsim_drpo.simulator.config import SPLITS
 
 if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
+
     from recsim_drpo.core.policy import Policy
     from recsim_drpo.evaluation.bandit import Evaluation
     from recsim_drpo.evaluation.sessions import SessionEvaluation
@@ -64,9 +66,9 @@ def evaluate(
     spec = EnvSpec.from_json(source["env_spec"])
     evaluator = evaluator_for(spec, num_users, seed, split, device)
     if evaluator is None:
-        raise ValueError(f"The runs' logs are of {spec.id}, which is no environment of ours.")
-    logging = LoggingConfig(**source["logging_config"])
-    below, above = reference_policies_for(evaluator, source["weights"], logging)
+        raise ValueError(_why_no_evaluator(spec))
+    logging = LoggingConfig(**(source.get("logging_config") or {}))
+    below, above = reference_policies_for(evaluator, source.get("weights"), logging)
     policies = below | _agents(folders, sources, device) | above
     results: Results = {
         name: evaluator(policy)
@@ -82,16 +84,30 @@ def evaluate(
         _save_evaluation(out, table, results)
 
 
+def _why_no_evaluator(spec: EnvSpec) -> str:
+    from recsim_drpo.envs.spec import translating_wrappers
+
+    if wrappers := translating_wrappers(spec):
+        return (
+            f"The runs' logs are of {spec.id} through {', '.join(wrappers)}, which changes what a "
+            "policy sees or does: these policies cannot be measured in the world behind it."
+        )
+    return f"The runs' logs are of {spec.id}, which is no environment of ours."
+
+
 def _check_comparable(folders: Sequence[Path], sources: Sequence[dict[str, Any]]) -> None:
-    """Raise ``ValueError`` unless all runs learnt from logs of one environment and mixture."""
+    """Raise ``ValueError`` unless all runs learnt from logs of one environment and mixture.
+
+    Logs that others than our logging agent made, or that Minari combined, are of no mixture.
+    """
     for key in ("env_spec", "weights", "logging_config"):
         for folder, source in zip(folders, sources, strict=True):
-            if source.get(key) is None:
+            if key == "env_spec" and source.get(key) is None:
                 raise ValueError(
                     f"The log of {str(folder)!r} has no {key}: it is of no environment of ours. "
                     "What is known of a log from outside is in the runs' history.csv."
                 )
-            if source[key] != sources[0][key]:
+            if source.get(key) != sources[0].get(key):
                 raise ValueError(
                     f"{str(folder)!r} and {str(folders[0])!r} learnt from logs of different "
                     f"{key}; evaluate together only runs of one environment and logging agent."

@@ -16,12 +16,14 @@ def shown(value: object) -> str:
     """Return a value as an error shows it: its repr on one line, at most 80 characters long.
 
     Args:
-        value: anything. Of text and bytes only the beginning is looked at; a value whose ``repr``
-            raises is shown by its type.
+        value: anything. Of text and bytes only the beginning is looked at; NumPy's numbers are
+            shown as Python's; a value whose ``repr`` raises is shown by its type.
     """
     if isinstance(value, str | bytes | bytearray):
         value = value[:_PREVIEW]
     try:
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()  # type: ignore[attr-defined]  # 0.5, as np.float64(0.5) is new
         text = repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"

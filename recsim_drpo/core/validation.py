@@ -87,10 +87,10 @@ def check_flag(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value!r} is neither true nor false (a boolean).")
 
 
-def check_seed(seed: int, name: str = "seed") -> int:
-    """The seed as an ``int``; ``ValueError`` unless it is an integer in [0, 2**63)."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
-        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
+def check_seed(seed: int, name: str = "seed", bits: int = 63) -> int:
+    """The seed as an ``int``; ``ValueError`` unless it is an integer in [0, 2**bits)."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < 2**bits:
+        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**{bits}).")
     return int(seed)
 
 

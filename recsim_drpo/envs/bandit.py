@@ -89,7 +89,8 @@ class RecSimZipfEnv(WorldEnv):
 
     ## Information
     ``step`` returns ``item_id`` (int, the row of the catalogue), ``latent_reward`` (float, R before
-    noise) and ``oracle_reward`` (float, R of the best item).
+    noise) and ``oracle_reward`` (float, R of the best item). ``reset`` returns the same keys, with
+    -1 and NaN: nothing is shown yet.
 
     ## Arguments
     * ``render_mode``: ``"rgb_array"`` or ``None``.
@@ -111,6 +112,8 @@ class RecSimZipfEnv(WorldEnv):
     ## Version History
     * v0: first release.
     """
+
+    info_keys = INFO_KEYS
 
     def __init__(
         self,
@@ -189,6 +192,8 @@ class RecSimZipfVectorEnv(WorldVectorEnv):
         num_envs: number of environments, ≥ 1.
         render_mode, split, device, **world: as for :class:`RecSimZipfEnv`.
     """
+
+    info_keys = INFO_KEYS
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,10 @@ from recsim_drpo.envs.rendering import Renderer
 from recsim_drpo.simulator.world import World, stream_of
 
 RENDER_MODES = ("rgb_array",)
+SEED_BITS = 64
+"""Bits of environments' seeds: those of Philox's key, all of which Minari's collector draws."""
+
+_ROW_KEYS = ("item_id", "topic")
 Floats = NDArray[np.float32]
 
 
@@ -51,6 +56,24 @@ def as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
     return torch.as_tensor(np.array(floats, order="C"), device=world.device)
 
 
+def key_of(seed: Any) -> int:
+    """The seed's 64 bits as int64 has them: seeds from 2**63 on as negative numbers.
+
+    Raises:
+        ValueError: no integer in [0, 2**64).
+    """
+    bits = check_seed(seed, bits=SEED_BITS)
+    return bits if bits < SEED_LIMIT else bits - 2**SEED_BITS
+
+
+def nothing_shown(keys: Sequence[str]) -> dict[str, Any]:
+    """The info of a reset, by the keys of a step's: -1 for rows, NaN for rewards.
+
+    Whoever keeps infos, as Minari's collector does, needs the same keys of both.
+    """
+    return {key: -1 if key in _ROW_KEYS else math.nan for key in keys}
+
+
 class Scene(NamedTuple):
     """State of B environments to draw, before a step or after it.
 
@@ -74,6 +97,9 @@ class _Frames:
         self._enabled = render_mode is not None
         self._renderer: Renderer | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_renderer": None}  # made anew of the catalogue, and large
+
     def draw(self, world: World, scene: Scene | None) -> list[NDArray[np.uint8]] | None:
         """A frame of each user, uint8 (height, width, 3); without a mode ``None`` and a warning."""
         if not self._enabled:
@@ -96,14 +122,16 @@ class _Frames:
 class WorldEnv(gym.Env[Floats, Floats]):
     """Base class of the scalar environments: a seeded sequence of episodes, and rendering.
 
-    A subclass sets ``world``, ``observation_space`` and ``action_space``, begins an episode in
-    :meth:`_begin`, and keeps in ``_scene`` what :meth:`render` draws.
+    A subclass sets ``world``, ``observation_space`` and ``action_space``, names the keys of its
+    infos in ``info_keys``, begins an episode in :meth:`_begin`, and keeps in ``_scene`` what
+    :meth:`render` draws.
 
     Raises:
         ValueError: an unknown render mode or split.
     """
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 - Gymnasium declares it so
+    info_keys: tuple[str, ...] = ()
     world: World
 
     def __init__(self, render_mode: str | None, split: str) -> None:
@@ -111,7 +139,8 @@ class WorldEnv(gym.Env[Floats, Floats]):
         stream_of(split)
         self.render_mode = render_mode
         self.split = split
-        self._seed = -1
+        self._has_seed = False
+        self._seed = 0  # as key_of has it
         self._episode = -1
         self._scene: Scene | None = None
 
@@ -121,22 +150,24 @@ class WorldEnv(gym.Env[Floats, Floats]):
         """Start an episode with the next user.
 
         Args:
-            seed: integer in [0, 2**63), which starts a sequence of users; ``None`` goes on with it.
-            options: ignored.
+            seed: integer in [0, 2**64), which starts a sequence of users; ``None`` goes on with it.
+            options: ignored, whatever they are: there are none.
 
         Returns:
-            the first observation and an empty dictionary.
+            the first observation; and an info of the keys of a step's, in which nothing is shown
+            yet: -1 for an item or topic, NaN for a reward.
 
         Raises:
             ValueError: a seed out of its range.
         """
-        super().reset(seed=seed if seed is None else check_seed(seed))
+        super().reset(seed=seed if seed is None else check_seed(seed, bits=SEED_BITS))
         if seed is not None:
-            self._seed, self._episode = int(seed), -1
-        elif self._seed < 0:
+            self._seed, self._episode = key_of(seed), -1
+        elif not self._has_seed:
             self._seed = int(self.np_random.integers(SEED_LIMIT))
+        self._has_seed = True
         self._episode += 1
-        return self._begin(), {}
+        return self._begin(), nothing_shown(self.info_keys)
 
     def render(self) -> NDArray[np.uint8] | None:
         """Frame of the catalogue in two dimensions, the user's interest, the action and its item.
@@ -159,6 +190,8 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         **WorldEnv.metadata,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
+    autoreset_mode = AutoresetMode.SAME_STEP  # where TorchRL looks, as Gymnasium's own have it
+    info_keys: tuple[str, ...] = ()
     world: World
 
     def __init__(self, num_envs: int, render_mode: str | None, split: str) -> None:
@@ -183,23 +216,29 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         Args:
             seed: an integer s seeds environment i with s + i; or one seed (or ``None``, which
                 lets that environment's sequence go on) an environment.
-            options: ignored.
+            options: ignored, whatever they are: there are none.
 
         Returns:
-            the first observations, (num_envs, o), and an empty dictionary.
+            the first observations, (num_envs, o), and infos as :meth:`WorldEnv.reset` has them, in
+            Gymnasium's form for many environments.
 
         Raises:
             ValueError: a seed out of its range, or another number of them.
         """
-        seeds = self._seed_of_each(seed)
+        keys = [None if one is None else key_of(one) for one in self._seed_of_each(seed)]
         if self._seeds is None:
             random_seeds = self.np_random.integers(SEED_LIMIT, size=self.num_envs)
             self._seeds = torch.from_numpy(random_seeds)
-        for i, new_seed in enumerate(seeds):
-            if new_seed is not None:
-                self._seeds[i], self._episodes[i] = check_seed(new_seed), -1
+        for i, key in enumerate(keys):
+            if key is not None:
+                self._seeds[i], self._episodes[i] = key, -1
         self._episodes += 1
-        return self._begin(self._seeds), {}
+        infos: dict[str, Any] = {}
+        for name, filler in nothing_shown(self.info_keys).items():
+            kind = np.int64 if isinstance(filler, int) else np.float32
+            infos[name] = np.full(self.num_envs, filler, dtype=kind)
+            infos[f"_{name}"] = np.ones(self.num_envs, dtype=np.bool_)
+        return self._begin(self._seeds), infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Frames of all environments, as of :meth:`WorldEnv.render`."""
@@ -209,7 +248,8 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     def _seed_of_each(self, seed: Any) -> list[int | None]:
         """Seed of each environment, not checked for its range; seeds ``np_random`` with one."""
         if seed is None or (isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)):
-            super().reset(seed=None if seed is None else check_seed(int(seed)))
+            first = None if seed is None else check_seed(int(seed), bits=SEED_BITS)
+            super().reset(seed=first)
             return [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         if isinstance(seed, str) or not isinstance(seed, Sequence | np.ndarray):
             raise ValueError(f"seed={seed!r} is neither an integer nor one seed an environment.")

@@ -106,7 +106,8 @@ class RecSimZipfSessionEnv(WorldEnv):
 
     ## Information
     ``step`` returns ``item_id`` and ``topic`` (int), ``latent_reward`` (float, R before noise) and
-    ``oracle_reward`` (float, the largest R that was to be had in this step).
+    ``oracle_reward`` (float, the largest R that was to be had in this step). ``reset`` returns the
+    same keys, with -1 and NaN: nothing is shown yet.
 
     ## Arguments
     Those of ``RecSimZipf-v0``, and every field of :class:`.sessions.SessionConfig`.
@@ -122,6 +123,8 @@ class RecSimZipfSessionEnv(WorldEnv):
     ## Version History
     * v0: first release.
     """
+
+    info_keys = SESSION_INFO_KEYS
 
     def __init__(
         self,
@@ -196,6 +199,8 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
         num_envs: number of environments, ≥ 1.
         render_mode, split, device, **sessions: as for :class:`RecSimZipfSessionEnv`.
     """
+
+    info_keys = SESSION_INFO_KEYS
 
     def __init__(
         self,

@@ -17,6 +17,36 @@ from recsim_drpo.simulator.sessions import Sessions, make_sessions
 from recsim_drpo.simulator.world import World, make_catalogue, make_world
 
 _NOT_OF_THE_WORLD = ("render_mode", "split", "device")
+_TRANSPARENT_WRAPPERS = frozenset(
+    {
+        *(
+            "PassiveEnvChecker",
+            "OrderEnforcing",
+            "Autoreset",
+            "TimeLimit",
+            "RecordEpisodeStatistics",
+        ),
+        *("RecordVideo", "HumanRendering", "RenderCollection"),
+        *("ClipReward", "NormalizeReward", "TransformReward", "DataCollector", "Monitor"),
+    }
+)
+"""Wrappers through which a policy sees and does what it would without them."""
+
+
+def translating_wrappers(env: EnvSpec | gym.Env[Any, Any]) -> list[str]:
+    """Names of the wrappers that change what a policy sees or does, of an environment or its spec.
+
+    Behind them a world's contexts and items are not what a policy sees and does, so that it cannot
+    be measured in the world itself. Of a wrapper that is not known it is taken that it does.
+    """
+    if isinstance(env, EnvSpec):
+        names = [wrapper.name for wrapper in env.additional_wrappers]
+    else:
+        names = []
+        while isinstance(env, gym.Wrapper):
+            names.append(type(env).__name__)
+            env = env.env
+    return [name for name in names if name not in _TRANSPARENT_WRAPPERS]
 
 
 @dataclass(frozen=True)
@@ -39,11 +69,12 @@ class WorldSpec:
             spec: of a dataset, a run or a caller; or its JSON.
 
         Returns:
-            ``None`` where there is no spec, or its environment is not of this package.
+            ``None`` where there is no spec, or its environment is not of this package, or it is
+            seen through :func:`translating_wrappers`.
         """
         if isinstance(spec, str):
             spec = EnvSpec.from_json(spec)
-        if spec is None or spec.id not in ENVIRONMENTS:
+        if spec is None or spec.id not in ENVIRONMENTS or translating_wrappers(spec):
             return None
         kwargs = {k: v for k, v in spec.kwargs.items() if k not in _NOT_OF_THE_WORLD}
         return cls(spec.id, kwargs)

@@ -11,7 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.envs.registration import ENVIRONMENTS
-from recsim_drpo.envs.spec import WorldSpec
+from recsim_drpo.envs.spec import WorldSpec, translating_wrappers
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
 from recsim_drpo.simulator.sessions import Sessions
@@ -71,7 +71,8 @@ def evaluate(
         an :class:`Evaluation`, or for ``RecSimZipfSession-v0`` a :class:`SessionEvaluation`.
 
     Raises:
-        ValueError: the environment is not of this package, or the actions do not fit it.
+        ValueError: the environment is not of this package, or is seen through wrappers that change
+            observations or actions, or the actions do not fit it.
     """
     return _evaluator(world_of(env, env_kwargs), num_users, seed, split)(agent)
 
@@ -124,5 +125,10 @@ def world_of(
         raise ValueError(
             f"{env} has no simulated world to read latent rewards from; use "
             f"{' or '.join(ENVIRONMENTS)}."
+        )
+    if wrappers := translating_wrappers(env):
+        raise ValueError(
+            f"{', '.join(wrappers)} changes what a policy sees or does, and the value is measured "
+            "in the world behind it: give env.unwrapped, and a policy that acts there."
         )
     return behind

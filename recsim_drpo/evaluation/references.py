@@ -16,14 +16,15 @@ BELOW = ("random", "popularity", "logger")
 
 def reference_policies_for(
     evaluator: Evaluator | SessionEvaluator,
-    weights: Mapping[str, float],
+    weights: Mapping[str, float] | None,
     logging: LoggingConfig | None = None,
 ) -> tuple[dict[str, Policy], dict[str, Policy]]:
     """Policies below and above those that learn, for the world that an evaluator is about.
 
     Args:
         evaluator: of single rounds or of sessions.
-        weights: the mixture of the agent that logged, see :class:`recsim_drpo.LoggingAgent`.
+        weights: the mixture of the agent that logged, see :class:`recsim_drpo.LoggingAgent`;
+            ``None`` where another policy logged, which then is not among them.
         logging: its parameters.
 
     Returns:
@@ -34,17 +35,22 @@ def reference_policies_for(
     Raises:
         ValueError: no such mixture.
     """
+    below = tuple(name for name in BELOW if name != "logger" or weights is not None)
+    mixture = {"random": 1.0} if weights is None else weights  # which the others do not look at
     if isinstance(evaluator, SessionEvaluator):
         sessions = evaluator.sessions
         return _by_name(
-            lambda name: session_reference_policy(name, sessions, weights, logging),
+            lambda name: session_reference_policy(name, sessions, mixture, logging),
+            below,
             ("myopic", "far-sighted"),
         )
     world = evaluator.world
-    return _by_name(lambda name: reference_policy(name, world, weights, logging), ("oracle",))
+    return _by_name(
+        lambda name: reference_policy(name, world, mixture, logging), below, ("oracle",)
+    )
 
 
 def _by_name(
-    make: Callable[[str], Policy], best: tuple[str, ...]
+    make: Callable[[str], Policy], below: tuple[str, ...], above: tuple[str, ...]
 ) -> tuple[dict[str, Policy], dict[str, Policy]]:
-    return {name: make(name) for name in BELOW}, {name: make(name) for name in best}
+    return {name: make(name) for name in below}, {name: make(name) for name in above}

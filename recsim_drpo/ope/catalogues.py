@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.decoder import ExactDecoder, directions
 
 _SAME_DIRECTION = 0.999
 _NUM_EXAMPLES = 3
+_DECODED_ALIKE = 1e-5
+"""Scores closer than this may be taken for the larger by another computation of them."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,74 @@ def elsewhere(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     apart: NDArray[np.bool_] = (a * b).sum(axis=1) < _SAME_DIRECTION * lengths
     return apart
+
+
+class Directions:
+    """The items that a log shows, by the directions of its actions, where no catalogue is known.
+
+    Args:
+        name: of the dataset, for errors.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._of_items: dict[int, NDArray[np.float32]] = {}
+
+    def add(self, items: NDArray[np.int64], actions: NDArray[np.float32]) -> None:
+        """Count rounds, items (n,) and actions (n, d); ``ValueError`` for an item in two places."""
+        shown, first, row_of = np.unique(items, return_index=True, return_inverse=True)
+        for item, row in zip(shown.tolist(), first.tolist(), strict=True):
+            self._of_items.setdefault(item, actions[row].copy())
+        vectors = np.stack([self._of_items[item] for item in shown.tolist()])
+        apart = elsewhere(vectors[row_of.reshape(-1)], actions)
+        if apart.any():
+            raise ValueError(
+                f"Dataset {self._name!r} shows item {items[apart][0]} by actions of different "
+                "directions, as logs of several catalogues put together do, or of a policy's own "
+                "actions; give its items' vectors by --embeddings FILE."
+            )
+
+    def catalogue(self) -> Catalogue:
+        """The items that were shown, in the order of their numbers."""
+        item_ids = np.array(sorted(self._of_items), dtype=np.int64)
+        vectors = np.stack([self._of_items[item] for item in item_ids.tolist()])
+        return Catalogue.of_vectors(vectors, item_ids, normalize=True)
+
+
+def check_catalogue(
+    name: str,
+    vectors: Tensor,
+    items: NDArray[np.int64],
+    actions: NDArray[np.float32],
+) -> None:
+    """Raise ``ValueError`` unless a log's actions are its items, up to length, or decoded to them.
+
+    Args:
+        name: of the dataset, for the message.
+        vectors: float32 (N, d), the catalogue, on the CPU.
+        items: (n,), rows of it; those outside of it are not looked at.
+        actions: float32 (n, d).
+    """
+    catalogue: NDArray[np.float32] = vectors.numpy()
+    if catalogue.shape[1] != actions.shape[1]:
+        raise ValueError(
+            f"The embeddings have {catalogue.shape[1]} dimensions, the actions of dataset {name!r} "
+            f"{actions.shape[1]}."
+        )
+    known = (items >= 0) & (items < len(catalogue))
+    items, actions = items[known], actions[known]
+    apart = elsewhere(catalogue[items], actions)
+    if apart.any():
+        queries = directions(torch.from_numpy(actions[apart])).numpy()
+        best = ExactDecoder(vectors).search(torch.from_numpy(queries))[0]
+        scores = (queries * catalogue[items[apart]]).sum(axis=1)
+        apart[apart] = scores < best[:, 0].numpy() - _DECODED_ALIKE
+    if apart.any():
+        raise ValueError(
+            f"In {int(apart.sum())} of {len(known)} rounds of dataset {name!r} the action neither "
+            "is the embedding of its item nor is decoded to it: the embeddings are of another "
+            "catalogue."
+        )
 
 
 def _numbered(catalogue: Catalogue) -> bool:

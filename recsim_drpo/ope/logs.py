@@ -18,9 +18,10 @@ from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.imported import is_imported, reward_unit, stored_range
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
-from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.load import check_combined, open_dataset
+from recsim_drpo.datasets.packing import ROUNDS_PER_EPISODE
 from recsim_drpo.envs.spec import WorldSpec
-from recsim_drpo.ope.catalogues import elsewhere, joined
+from recsim_drpo.ope.catalogues import Directions, check_catalogue, joined
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
 
 _UNIT_RANGE = (0.0, 1.0)
@@ -174,30 +175,29 @@ def read_item_log(
     resolved = resolve_device(device)
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
+    check_combined(dataset)
     catalogue, places, num_gone = _catalogue(dataset, embeddings, normalize)
     columns = _Columns(int(dataset.total_steps))
-    directions: dict[int, NDArray[np.float32]] = {}  # of the items shown, without a catalogue
+    vectors = None if catalogue is None else torch.from_numpy(np.array(catalogue.embeddings))
+    directions = Directions(dataset.id)
     for episode in dataset.iterate_episodes():
         rounds = _rounds_of(dataset.id, episode)
         actions = np.reshape(episode.actions, (len(rounds["items"]), -1))
         actions = actions.astype(np.float32, copy=False)
-        if catalogue is None:
-            shown, first = np.unique(rounds["items"], return_index=True)
-            for item, row in zip(shown.tolist(), first.tolist(), strict=True):
-                directions.setdefault(item, actions[row].copy())
+        if vectors is None:
+            directions.add(rounds["items"], actions)
         else:
             rounds["items"] = _places(rounds["items"], places)
-            if columns.length == 0 and places is None:
-                _check_catalogue(dataset.id, catalogue.embeddings, rounds["items"], actions)
+            if columns.length < ROUNDS_PER_EPISODE and places is None:
+                check_catalogue(dataset.id, vectors, rounds["items"], actions)
         columns.append(rounds)
     if columns.length == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no rounds.")
     arrays = columns.arrays
-    if catalogue is None:
-        item_ids = np.array(sorted(directions), dtype=np.int64)
-        vectors = np.stack([directions[item] for item in item_ids.tolist()])
-        catalogue = Catalogue.of_vectors(vectors, item_ids, normalize=True)
-        arrays["items"] = np.searchsorted(item_ids, arrays["items"])
+    if catalogue is None or vectors is None:
+        catalogue = directions.catalogue()
+        vectors = torch.from_numpy(catalogue.embeddings)
+        arrays["items"] = np.searchsorted(catalogue.item_ids, arrays["items"])
     if "requests" in arrays:
         arrays["requests"] = np.unique(arrays["requests"], return_inverse=True)[1]
     tensors = {name: torch.from_numpy(array).to(resolved) for name, array in arrays.items()}
@@ -206,7 +206,7 @@ def read_item_log(
         tensors["items"],
         tensors["rewards"],
         tensors.get("propensities"),
-        torch.from_numpy(np.array(catalogue.embeddings)).to(resolved),
+        vectors.to(resolved),
         catalogue.item_ids,
         _known_range(dataset, arrays["rewards"]),
         num_gone,
@@ -278,6 +278,11 @@ def _info_columns(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
         )
     infos = episode.infos or {}
     columns = {key: values[1:] for key, values in infos.items() if isinstance(values, np.ndarray)}
+    if not columns:
+        raise ValueError(
+            f"Dataset {name!r} has no infos, and off-policy evaluation needs its item_id: record "
+            "them, by minari.DataCollector(env, record_infos=True) for example."
+        )
     if "item_id" not in columns:
         raise unknown_name(f"info column of dataset {name!r}", "item_id", columns)
     return columns
@@ -309,24 +314,3 @@ def _places(items: NDArray[np.int64], places: NDArray[np.int64] | None) -> NDArr
     inside = (items >= 0) & (items < len(places))
     found: NDArray[np.int64] = np.where(inside, places[np.where(inside, items, 0)], -1)
     return found
-
-
-def _check_catalogue(
-    name: str,
-    catalogue: NDArray[np.floating],
-    items: NDArray[np.int64],
-    actions: NDArray[np.float32],
-) -> None:
-    """The actions of a log are the embeddings of its items, up to length."""
-    if catalogue.shape[1] != actions.shape[1]:
-        raise ValueError(
-            f"The embeddings have {catalogue.shape[1]} dimensions, the actions of dataset {name!r} "
-            f"{actions.shape[1]}."
-        )
-    known = (items >= 0) & (items < len(catalogue))
-    apart = elsewhere(catalogue[items[known]], actions[known])
-    if apart.any():
-        raise ValueError(
-            f"In {int(apart.sum())} of the first {len(items)} rounds of dataset {name!r} the "
-            "action is not the embedding of its item: the embeddings are of another catalogue."
-        )

@@ -21,6 +21,7 @@ from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
+from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.reporting import plots
 from recsim_drpo.runs.checkpoints import load_state, save_state
 from recsim_drpo.training.config import TrainingConfig
@@ -241,7 +242,7 @@ def _commands(source: Mapping[str, Any]) -> str:
             "There is no simulator behind its log: what it is worth the rounds held out tell, and "
             "a later log, imported with the `columns.json` of its dataset.\n\n"
         )
-    elif all(source.get(key) is not None for key in ("env_spec", "weights", "logging_config")):
+    elif WorldSpec.of(source.get("env_spec")) is not None:
         before, lines = "", ["recsim-drpo evaluate THIS_FOLDER"]
     else:
         before = "Of its log no environment of this package is known to measure it in.\n\n"

@@ -87,6 +87,12 @@ class Sessions:
                 world.topic_cosines(members).T.contiguous() for members in self._members
             ]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sessions:
+        return self  # immutable
+
+    def __reduce__(self) -> Any:
+        return Sessions, (self.world, self.config)
+
     @property
     def observation_dim(self) -> int:
         """Length of an observation: the context and the exposure to each topic."""

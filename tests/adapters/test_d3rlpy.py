@@ -149,3 +149,37 @@ def test_what_d3rlpy_trained_is_evaluated_and_kept(d3rlpy, datasets, small_world
     values = [recsim_drpo.evaluate(one, small_world, num_users=50) for one in (agent, kept)]
     assert values[0] == values[1]
     assert load_config(tmp_path / "run")["agent"] == "d3rlpy:TD3PlusBC"
+
+
+@pytest.mark.parametrize("kind", ["rounds", "sessions"])
+def test_what_d3rlpy_saves_comes_back(d3rlpy, datasets, tmp_path, kind):
+    from recsim_drpo.adapters.d3rlpy import from_d3rlpy, to_d3rlpy
+
+    buffer, log = to_d3rlpy(datasets[kind]), load_transitions(datasets[kind])
+    with (tmp_path / "buffer.h5").open("w+b") as file:
+        buffer.dump(file)
+        file.seek(0)
+        again = d3rlpy.dataset.ReplayBuffer.load(file, d3rlpy.dataset.InfiniteBuffer())
+    assert again.transition_count == len(log)
+    for one, other in zip(buffer.episodes, again.episodes, strict=True):
+        for name in ("observations", "actions", "rewards", "terminated"):
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+
+    encoder = d3rlpy.models.VectorEncoderFactory([8])
+    config = d3rlpy.algos.TD3PlusBCConfig(
+        batch_size=16, actor_encoder_factory=encoder, critic_encoder_factory=encoder
+    )
+    trained = config.create(device="cpu")
+    quiet = {"logger_adapter": d3rlpy.logging.NoopAdapterFactory(), "show_progress": False}
+    trained.fit(again, n_steps=2, n_steps_per_epoch=2, **quiet)
+    observations = log.as_batch().observations[:5]
+    expected = from_d3rlpy(trained).act(observations)
+    assert np.array_equal(expected, trained.predict(observations.numpy()))
+    trained.save(tmp_path / "whole.d3")
+    trained.save_model(tmp_path / "parameters.pt")
+    whole = d3rlpy.load_learnable(str(tmp_path / "whole.d3"), device="cpu")
+    built = config.create(device="cpu")
+    built.build_with_dataset(buffer)
+    built.load_model(tmp_path / "parameters.pt")
+    for loaded in (whole, built):
+        assert torch.equal(from_d3rlpy(loaded).act(observations), expected)

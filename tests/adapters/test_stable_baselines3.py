@@ -165,3 +165,56 @@ def test_sac_learns_online(sb3, small_kwargs, small_world):
     config = TrainingConfig(steps=16_000, batch_size=64)
     (trained,) = train_online("sb3:SAC", given, spec, config, progress=False)
     assert recsim_drpo.evaluate(trained.agent, small_world, num_users=1_000).normalized.low > 0.3
+
+
+def _small_ppo(env):
+    from stable_baselines3 import PPO
+
+    how = {"n_steps": 8, "batch_size": 16, "policy_kwargs": {"net_arch": [8]}, "seed": 0}
+    return PPO("MlpPolicy", env, device="cpu", **how)
+
+
+def test_what_stable_baselines3_saves_comes_back(sb3, small_kwargs, tmp_path):
+    from recsim_drpo.adapters.stable_baselines3 import from_sb3, to_sb3
+
+    def make():
+        return to_sb3(vector_envs("RecSimZipfSession-v0", 4, **small_kwargs))
+
+    observations = torch.rand(5, 15)
+    model = _small_ppo(make()).learn(64)
+    model.save(tmp_path / "ppo.zip")
+    for env in (None, make()):
+        loaded = sb3.PPO.load(tmp_path / "ppo.zip", env=env, device="cpu")
+        assert torch.equal(from_sb3(loaded).act(observations), from_sb3(model).act(observations))
+    loaded.learn(32, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 96
+
+    sac = sb3.SAC("MlpPolicy", make(), buffer_size=64, learning_starts=8, device="cpu")
+    sac.learn(32).save(tmp_path / "sac.zip")
+    sac.save_replay_buffer(tmp_path / "replay.pkl")
+    again = sb3.SAC.load(tmp_path / "sac.zip", env=make(), device="cpu")
+    again.load_replay_buffer(tmp_path / "replay.pkl")
+    assert again.replay_buffer.size() == sac.replay_buffer.size() == 8
+    again.learn(16, reset_num_timesteps=False)
+    assert torch.isfinite(from_sb3(again).act(observations)).all()
+
+
+def test_rewards_may_be_normalised_but_observations_not(sb3, small_kwargs, tmp_path):
+    from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+    from recsim_drpo.adapters.stable_baselines3 import from_sb3, to_sb3
+
+    def make():
+        return VecMonitor(to_sb3(vector_envs("RecSimZipfSession-v0", 4, **small_kwargs)))
+
+    of_rewards, of_both = VecNormalize(make(), norm_obs=False), VecNormalize(make())
+    agent = from_sb3(_small_ppo(of_rewards).learn(32))
+    evaluation = recsim_drpo.evaluate(
+        agent, "RecSimZipfSession-v0", num_users=20, env_kwargs=small_kwargs
+    )
+    assert evaluation.session_return.value >= 0.0
+    with pytest.raises(ValueError, match="train it with norm_obs=False"):
+        from_sb3(_small_ppo(of_both).learn(32))
+    of_both.save(tmp_path / "normalise.pkl")
+    loaded = VecNormalize.load(tmp_path / "normalise.pkl", make())
+    np.testing.assert_array_equal(loaded.obs_rms.mean, of_both.obs_rms.mean)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -112,3 +114,44 @@ def load_like(observations):
         observations, torch.arange(n), torch.zeros(n, 2), torch.zeros(n),
         torch.ones(n, dtype=torch.bool), {},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("env_id", ["RecSimZipf-v0", "RecSimZipfSession-v0"])
+def test_torchrl_steps_the_native_environments(torchrl, env_id, small_kwargs):
+    from torchrl.envs import GymWrapper
+
+    def make():
+        return gym.make_vec(env_id, 4, "vector_entry_point", **small_kwargs)
+
+    played, again = GymWrapper(make()), make()
+    played.set_seed(0)
+    rows = played.rollout(8, break_when_any_done=False)
+    again.reset(seed=0)
+    observations, _ = again.reset()  # the rollout begins with a reset too
+    for step in range(8):
+        row = rows[:, step]
+        if env_id == "RecSimZipf-v0" and step:  # all ended: it resets all of them once more
+            observations, _ = again.reset()
+        np.testing.assert_array_equal(row["observation"], observations)
+        observations, rewards, terminated, truncated, infos = again.step(row["action"].numpy())
+        np.testing.assert_allclose(row["next", "reward"].squeeze(1), rewards, rtol=1e-6)
+        np.testing.assert_array_equal(row["next", "done"].squeeze(1), terminated | truncated)
+        for i in np.flatnonzero(terminated | truncated):
+            last = row["next", "observation"][i]
+            np.testing.assert_array_equal(last, infos["final_obs"][i])
+
+
+# It says this of storages that were made whole; all of the rows come back.
+@pytest.mark.filterwarnings("ignore:last_cursor is None:UserWarning")
+def test_torchrl_keeps_a_replay_buffer_on_the_disk(torchrl, datasets, tmp_path):
+    from recsim_drpo.adapters.torchrl import to_torchrl
+
+    log = load_transitions(datasets["sessions"], infos=["propensity"])
+    buffer, other = to_torchrl(log), to_torchrl(log)
+    expected = buffer[:].clone()
+    buffer.dumps(tmp_path / "buffer")
+    other[:]["observation"].zero_()
+    other.loads(tmp_path / "buffer")
+    assert len(other) == len(log)
+    assert bool((other[:] == expected).all())
+    assert torch.equal(expected["propensity"], log.as_batch().infos["propensity"])

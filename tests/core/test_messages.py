@@ -29,6 +29,13 @@ def test_a_value_of_several_lines_is_one_line() -> None:
     )
 
 
+def test_a_number_of_numpy_is_shown_alike_by_all_its_versions() -> None:
+    found = [shown(one) for one in (np.float64(0.5), np.int8(-3), np.bool_(True), np.str_("a"))]
+    assert found == ["0.5", "-3", "True", "'a'"]
+    assert shown(np.array(2.5)) == "2.5"
+    assert shown(np.arange(2)) == "array([0, 1])"
+
+
 def test_a_value_without_a_repr_is_its_type() -> None:
     assert shown(Unprintable()) == "<Unprintable>"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,10 +13,12 @@ from collections import namedtuple
 from contextlib import suppress
 
 import minari
+import minari.namespace
 import numpy as np
 import pytest
 from minari.storage.datasets_root_dir import get_dataset_path
 
+from recsim_drpo import generate_dataset, load_transitions
 from recsim_drpo.datasets import staging
 from recsim_drpo.datasets.generation.statistics import LogStatistics
 
@@ -109,3 +112,96 @@ def test_minaris_folder_is_put_back(tmp_path, monkeypatch, before):
     with suppress(KeyboardInterrupt), staging.minari_root(tmp_path / "here"):
         raise KeyboardInterrupt
     assert os.environ.get("MINARI_DATASETS_PATH") == before
+
+
+@pytest.mark.parametrize(
+    "root", ["with space", "ünïcödé-数据", "rela/tive", "./dot", "link", "link/../over", "slash/"]
+)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_minaris_folder_may_have_any_name(
+    generate, shop, tmp_path, monkeypatch, small_kwargs, root, absolute
+):
+    here = tmp_path / "here"
+    (here / "real").mkdir(parents=True)
+    (here / "link").symlink_to("real")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", os.path.join(here, root) if absolute else root)  # noqa: PTH118
+    generate("ns/log-v0", small_kwargs, num_rounds=50)
+    shop.load(shop.write(tmp_path / "log.csv", shop.GOOD))
+    assert sorted(minari.list_local_datasets()) == ["ns/log-v0", "own/log-v0"]
+    assert len(load_transitions("ns/log-v0").rewards) == 50
+    assert (here / root / "ns/log-v0/data").is_dir()
+    minari.delete_dataset("ns/log-v0")
+    assert generate("ns/log-v0", small_kwargs, num_rounds=50).total_steps == 50
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [("~/minari", "would be a folder named '~' here"), ("", "is empty; unset it"), (" ", "empty")],
+)
+def test_a_folder_of_minari_that_nobody_means_is_refused(
+    generate, tmp_path, monkeypatch, small_kwargs, root, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", root)
+    for attempt in (lambda: generate("a-v0", small_kwargs), lambda: load_transitions("a-v0")):
+        with pytest.raises(ValueError, match=message):
+            attempt()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _generate_at_once(barrier, results, dataset_id, seed, kwargs):
+    barrier.wait()
+    try:
+        generate_dataset(
+            dataset_id, env_kwargs=kwargs, seed=seed, num_rounds=500, card=False, progress=False
+        )
+    except (ValueError, RuntimeError) as error:
+        results.put((seed, str(error)))
+    else:
+        results.put((seed, ""))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that start at one moment are forked")
+@pytest.mark.parametrize("ids", [("ns/one-v0",) * 4, ("ns/a-v0", "ns/b-v0", "ns/c-v0", "ns/d-v0")])
+def test_processes_that_make_datasets_at_one_moment(minari_root, arrays, small_kwargs, ids):
+    context = multiprocessing.get_context("fork")
+    barrier, results = context.Barrier(len(ids)), context.Queue()
+    processes = [
+        context.Process(
+            target=_generate_at_once, args=(barrier, results, one, seed, dict(small_kwargs))
+        )
+        for seed, one in enumerate(ids)
+    ]
+    for process in processes:
+        process.start()
+    told = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+    winners = [seed for seed, error in told.items() if not error]
+    assert len(winners) == len(set(ids))
+    for seed, error in told.items():
+        if seed not in winners:
+            assert "Another process is generating" in error or "There is a dataset" in error
+    assert sorted(minari.list_local_datasets()) == sorted(set(ids))
+    for seed in winners:
+        alone = generate_dataset(
+            f"alone/{seed}-v0",
+            env_kwargs=dict(small_kwargs),
+            seed=seed,
+            num_rounds=500,
+            card=False,
+            progress=False,
+        )
+        expected, found = arrays(alone), arrays(minari.load_dataset(ids[seed]))
+        for name, column in expected.items():
+            np.testing.assert_array_equal(found[name], column)
+
+
+def test_a_namespace_that_another_process_made_meanwhile(generate, small_kwargs, monkeypatch):
+    def made_twice(name):
+        minari.namespace.create_namespace(name)
+        minari.namespace.create_namespace(name)
+
+    monkeypatch.setattr(staging, "create_namespace", made_twice)
+    assert generate("ns/log-v0", small_kwargs).total_steps == 500

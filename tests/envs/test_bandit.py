@@ -48,7 +48,9 @@ def test_default_spaces_and_spec():
 def test_an_episode_is_one_step(small_kwargs):
     env = make(**small_kwargs).unwrapped
     context, info = env.reset(seed=0)
-    assert info == {}
+    rewards_due = [info.pop(key) for key in ("latent_reward", "oracle_reward")]
+    assert info == {"item_id": -1}
+    assert np.isnan(rewards_due).all()
     action = np.ones(16, np.float32)
     after, reward, terminated, truncated, info = env.step(action)
     assert terminated is True

@@ -81,6 +81,30 @@ def test_unseeded_environments_differ(small_kwargs):
     assert not np.array_equal(make(**small_kwargs).reset()[0], make(**small_kwargs).reset()[0])
 
 
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64 - 3])
+def test_all_64_bits_of_a_seed_count(small_kwargs, seed):
+    env, envs = make(**small_kwargs), make_native(3, **small_kwargs)
+    firsts, _ = envs.reset(seed=seed)
+    each = np.stack([env.reset(seed=seed + i)[0] for i in range(3)])
+    np.testing.assert_array_equal(firsts, each)
+    following = env.reset()[0]
+    # Neither the seed without its highest bit, nor the one that follows, has these users.
+    others = [env.reset(seed=other)[0] for other in ((seed + 2) % 2**63, seed - 1)]
+    assert len(np.unique(np.stack([*each, following, *others]), axis=0)) == 6
+    for wrong in (2**64, -1):
+        with pytest.raises(ValueError, match=r"not an integer in \[0, 2\*\*64\)"):
+            env.reset(seed=wrong)
+
+
+def test_a_wrong_seed_among_several_changes_nothing(small_kwargs):
+    envs, others = (make_native(2, **small_kwargs) for _ in range(2))
+    for one in (envs, others):
+        one.reset(seed=0)
+    with pytest.raises(ValueError, match="seed=-1"):
+        envs.reset(seed=[5, -1])
+    np.testing.assert_array_equal(envs.reset()[0], others.reset()[0])
+
+
 def test_vector_seeds_may_be_given_one_by_one(small_kwargs):
     envs = make_native(3, **small_kwargs)
     listed, _ = envs.reset(seed=[10, 11, 12])

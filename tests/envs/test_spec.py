@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gymnasium as gym
+import numpy as np
 import pytest
+from gymnasium import wrappers
 
 import recsim_drpo  # noqa: F401 - registers the environments
-from recsim_drpo.envs.spec import WorldSpec
+from recsim_drpo.envs.spec import WorldSpec, translating_wrappers
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import World
 
@@ -37,3 +39,19 @@ def test_items_of_sessions_need_no_fields_of_sessions():
 @pytest.mark.parametrize("spec", [None, gym.spec("CartPole-v1"), gym.spec("CartPole-v1").to_json()])
 def test_other_environments_have_no_world(spec):
     assert WorldSpec.of(spec) is None
+
+
+@pytest.mark.parametrize(
+    ("wrap", "translating"),
+    [
+        (lambda env: wrappers.RecordEpisodeStatistics(wrappers.TimeLimit(env, 3)), []),
+        (wrappers.NormalizeReward, []),
+        (wrappers.ClipAction, ["ClipAction"]),
+        (wrappers.NormalizeObservation, ["NormalizeObservation"]),
+        (lambda env: wrappers.RescaleAction(env, np.float32(0), np.float32(1)), ["RescaleAction"]),
+    ],
+)
+def test_behind_some_wrappers_is_no_world_to_measure_policies_in(wrap, translating):
+    env = wrap(gym.make("RecSimZipf-v0", **KWARGS))
+    assert translating_wrappers(env) == translating_wrappers(env.spec) == translating
+    assert (WorldSpec.of(env.spec) is None) == bool(translating)

@@ -27,6 +27,12 @@ def test_an_environment_may_be_given_by_id_instance_or_world(small_world, small_
         evaluate(policy, env, env_kwargs=small_kwargs)
     with pytest.raises(ValueError, match="no simulated world"):
         evaluate(policy, gym.make("CartPole-v1"))
+    limited = gym.wrappers.TimeLimit(gym.wrappers.RecordEpisodeStatistics(env), 5)
+    assert evaluate(policy, limited, num_users=20) == expected
+    with pytest.raises(
+        ValueError, match=r"ClipAction changes what a policy sees or does.*unwrapped"
+    ):
+        evaluate(policy, gym.wrappers.ClipAction(env))
 
 
 def test_errors(small_world):

@@ -19,6 +19,7 @@ PAGES = (
     "docs/sessions.md",
     "docs/off_policy_evaluation.md",
     "docs/import.md",
+    "docs/libraries/gymnasium.md",
 )
 # The same code, on less.
 SMALLER = {

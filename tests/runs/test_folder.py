@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 
+import gymnasium as gym
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -114,7 +115,7 @@ def test_missing_truncated_and_foreign_checkpoints(run, tmp_path):
     ("source", "command", "other"),
     [
         (
-            {"env_spec": "{}", "weights": {}, "logging_config": {}},
+            {"env_spec": gym.spec("RecSimZipf-v0").to_json(), "weights": None},
             "recsim-drpo evaluate THIS_FOLDER",
             "recommend",
         ),
@@ -128,3 +129,17 @@ def test_the_readme_tells_the_commands_that_its_source_allows(tmp_path, source, 
     readme = (tmp_path / "run/README.md").read_text()
     assert command in readme
     assert other not in readme
+
+
+def test_a_run_of_another_device_is_read_on_this_one(run):
+    folder, agent, _ = run
+    config = load_config(folder)
+    config["device"] = "cuda:7"  # where it was trained, which no machine here has
+    (folder / "config.json").write_text(json.dumps(config))
+    assert b"cuda" not in (folder / "checkpoint.safetensors").read_bytes()
+    loaded = load_agent(folder)
+    assert str(loaded.device) == "cpu"
+    observations = torch.rand(4, 10)
+    assert torch.equal(loaded.act(observations), agent.act(observations))
+    with pytest.raises(ValueError, match="device='cuda:7'"):
+        load_agent(folder, device="cuda:7")
