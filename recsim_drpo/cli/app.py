@@ -119,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as shown:  # help or the version
         sys.exit(shown.exit_code)
     except typer.TyperException as error:
-        print(f"{_PROGRAM}: error: {error.format_message()}", file=sys.stderr)
+        mend = "" if words else f" `{_PROGRAM} --help` lists the commands."
+        print(f"{_PROGRAM}: error: {error.format_message()}{mend}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

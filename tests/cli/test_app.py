@@ -195,3 +195,11 @@ def test_a_reader_that_has_had_enough():
     piped = ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"]
     done = subprocess.run(piped, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_without_a_command_it_is_said_where_they_are_listed(run, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2
+    told = "recsim-drpo: error: Missing command. `recsim-drpo --help` lists the commands.\n"
+    assert capsys.readouterr().err == told
