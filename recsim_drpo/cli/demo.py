@@ -134,8 +134,8 @@ def run_demo(
     seeds = check_seeds(seeds)
     if progress:
         print(
-            f"{len(seeds)} logs of {num_rounds:,} rounds, then {', '.join(AGENTS)} on each for "
-            f"{steps:,} updates: some minutes by default. Results come into {out}/.",
+            f"Logging {num_rounds:,} rounds a seed ({', '.join(map(str, seeds))}), then training "
+            f"{', '.join(AGENTS)}, {steps:,} updates each: some minutes by default.",
             flush=True,
         )
     out.parent.mkdir(parents=True, exist_ok=True)

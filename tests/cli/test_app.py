@@ -197,9 +197,19 @@ def test_a_reader_that_has_had_enough():
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
-def test_without_a_command_it_is_said_where_they_are_listed(run, capsys):
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Missing command. `recsim-drpo --help` says what there is."),
+        (
+            ["reproduce"],
+            "Missing argument 'NAME'. `recsim-drpo reproduce --help` says what there is.",
+        ),
+        (["locate", "a", "b"], "Got unexpected extra argument(s) (b)"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_says_more(run, capsys, words, message):
     with pytest.raises(SystemExit) as stopped:
-        run()
+        run(*words)
     assert stopped.value.code == 2
-    told = "recsim-drpo: error: Missing command. `recsim-drpo --help` lists the commands.\n"
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == f"recsim-drpo: error: {message}\n"

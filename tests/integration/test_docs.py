@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -23,9 +24,12 @@ PAGES = (
     "docs/sessions.md",
     "docs/off_policy_evaluation.md",
     "docs/import.md",
+    "docs/compare.md",
 )
-# The same code, on less.
+# The same code, on less, or on a log that there is.
 SMALLER = {
+    "shop/may-v0": "recsim/extreme-v0",
+    "shop/june-v0": "recsim/extreme-v0",
     "num_rounds=200_000": "num_rounds=2_000, card=False",
     "num_rounds=2_000, card=False, card=False": "num_rounds=2_000, card=False",
     'Session-v0", num': 'Session-v0", env_kwargs={"num_items": 300, "max_steps": 5}, num',
@@ -141,6 +145,15 @@ def test_documented_command_lines_have_options_that_there_are(page):
             assert words[0] in {option for one in program.params for option in one.opts}
         else:
             program.commands[words[0]].make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_documented_modules_can_be_run(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"python -m (recsim_drpo[\w.]*\w)", text):
+        found = importlib.util.find_spec(name)
+        assert found is not None, name
+        assert "__main__" in Path(found.origin).read_text(encoding="utf-8"), name
 
 
 def test_the_readmes_own_agent_goes_through_the_commands(
