@@ -53,15 +53,17 @@ $(VENV)/created:
 	touch $@
 
 $(VENV)/installed: $(VENV)/created $(RECIPE)
-	@echo "Installing into $(VENV), once: 46 packages, PyTorch, SciPy, scikit-learn, pyarrow, Matplotlib"
-	@echo "and Minari the large ones: 350 MB to download, 1.5 GB on the disk, a minute or a few."
-	@echo "(PyTorch with CUDA, as PyPI has it for Linux, is gigabytes more. Without:"
-	@echo " PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make $(or $(MAKECMDGOALS),demo))"
+	@if [ -e $@ ]; then echo "Installing anew what has changed ..."; else \
+	echo "Installing into $(VENV), once: 46 packages, PyTorch, SciPy, scikit-learn, pyarrow, Matplotlib"; \
+	echo "and Minari the large ones: 350 MB to download, 1.5 GB on the disk, a minute or a few."; \
+	echo "(PyTorch with CUDA, as PyPI has it for Linux, is gigabytes more. Without:"; \
+	echo " PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make $(or $(MAKECMDGOALS),demo))"; fi
 	$(call INSTALL,$(VENV),$(FOR_DEMO))
 
 $(VENV)/installed-dev: $(VENV)/installed
-	@echo "Installing what the tests need beside it (ruff, mypy, ONNX Runtime, d3rlpy, ...): 0.5 GB more"
-	@echo "on the disk, a minute or a few."
+	@if [ -e $@ ]; then echo "Installing anew what has changed for the tests ..."; else \
+	echo "Installing what the tests need beside it (ruff, mypy, ONNX Runtime, d3rlpy, ...): half a GB"; \
+	echo "more on the disk, a minute or a few."; fi
 	$(call INSTALL,$(VENV),$(FOR_TESTS))
 
 $(PEERS)/installed: $(RECIPE)
