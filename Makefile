@@ -6,9 +6,18 @@ RELEASE := .venv-release
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && { command -v $$p; break; }; done)
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
+FOR_DEMO := .[plots,parquet]
+FOR_TESTS := .[plots,parquet,tensorboard,report,onnx,faiss,serve,d3rlpy,sb3,torchrl,dev]
+FOR_PEERS := .[plots,parquet,d3rlpy,peers,dev]
+
+# Environment, extras: on a terminal with pip's own progress, elsewhere only what goes wrong.
+define INSTALL
+@quiet=--quiet; if [ -t 1 ]; then quiet=; fi; $(1)/bin/python -m pip install $$quiet \
+	--disable-pip-version-check --constraint constraints.txt --editable "$(2)"
+@touch $@
+@echo "Installed: $(1) takes $$(du -sm $(1) | cut -f 1) MB."
+endef
 
 .PHONY: demo test test-slow test-peers lint format release clean
 
@@ -54,21 +63,24 @@ $(VENV)/created:
 	touch $@
 
 $(VENV)/installed: $(VENV)/created $(RECIPE)
-	@echo "Installing into $(VENV) (once; PyTorch is a large download) ..."
-	$(PIP_INSTALL) --editable ".[plots,parquet]"
-	touch $@
+	@if [ -e $@ ]; then echo "Installing anew what has changed ..."; else \
+	echo "Installing into $(VENV), once: 46 packages, PyTorch, SciPy, scikit-learn, pyarrow, Matplotlib"; \
+	echo "and Minari the large ones: 350 MB to download, 1.5 GB on the disk, a minute or a few."; \
+	echo "(PyTorch with CUDA, as PyPI has it for Linux, is gigabytes more. Without:"; \
+	echo " PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make $(or $(MAKECMDGOALS),demo))"; fi
+	$(call INSTALL,$(VENV),$(FOR_DEMO))
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP_INSTALL) \
-		--editable ".[plots,parquet,tensorboard,report,onnx,faiss,serve,d3rlpy,sb3,torchrl,dev]"
-	touch $@
+	@if [ -e $@ ]; then echo "Installing anew what has changed for the tests ..."; else \
+	echo "Installing what the tests need beside it (ruff, mypy, ONNX Runtime, d3rlpy, ...): half a GB"; \
+	echo "more on the disk, a minute or a few."; fi
+	$(call INSTALL,$(VENV),$(FOR_TESTS))
 
 $(PEERS)/installed: $(RECIPE)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
 	"$(PYTHON)" -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[plots,parquet,d3rlpy,peers,dev]"
-	touch $@
+	@echo "Installing what the comparisons with other implementations need into $(PEERS) ..."
+	$(call INSTALL,$(PEERS),$(FOR_PEERS))
 
 $(RELEASE)/installed: $(RECIPE)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +131,8 @@ def load_results(folder: Path) -> list[Result]:
         results.append(result)
     if not results:
         raise ValueError(
-            f"{str(folder)!r} holds no results; make some: recsim-drpo reproduce all --quick"
+            f"{str(folder)!r} holds no results; name the folder that has some (--results), or make "
+            "them: recsim-drpo reproduce all --quick"
         )
     order = list(EXPERIMENTS)
     return sorted(
@@ -142,13 +144,33 @@ def load_results(folder: Path) -> list[Result]:
 
 
 def as_markdown(result: Mapping[str, Any]) -> str:
-    """Markdown of a result's tables and verdicts, which reads well in a terminal too."""
+    """Markdown of a result's tables and verdicts."""
+    return "\n\n".join([*_tables(result), verdict_table(result["verdicts"])]) + "\n"
+
+
+def as_text(result: Mapping[str, Any], width: int = 100) -> str:
+    """A result's tables and verdicts for a terminal: claims, a table too wide there, as lines.
+
+    Args:
+        result: of :func:`reproduce`.
+        width: characters to a line of the verdicts.
+    """
+    parts = _tables(result)
+    for verdict in result["verdicts"]:
+        told = [("it says", "statement"), *((key, key) for key in ("paper", "ours", "because"))]
+        lines = [f"{verdict['verdict'].upper()}: {verdict['claim']}"]
+        lines += [f"  {label}: {verdict[key]}" for label, key in told if verdict[key]]
+        wrapped = (textwrap.fill(line, width, subsequent_indent="    ") for line in lines)
+        parts.append("\n".join(wrapped))
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(result: Mapping[str, Any]) -> list[str]:
+    """The title of a result and its tables, as Markdown."""
     parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]
     if result["quick"]:
         parts.append("**Quick: few seeds and short training. Only the full run is evidence.**")
-    parts += [Table(**table).markdown() for table in result.get("tables", [])]
-    parts.append(verdict_table(result["verdicts"]))
-    return "\n\n".join(parts) + "\n"
+    return parts + [Table(**table).markdown() for table in result.get("tables", [])]
 
 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:

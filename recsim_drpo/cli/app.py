@@ -96,6 +96,14 @@ for _name, _function in _COMMANDS.items():
     app.command(_name, cls=Command, short_help=_summary)(_function)
 
 
+def _told(error: typer.TyperException) -> str:
+    """What cannot be read of a command line and, where something is missing, what says more."""
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None or not text.startswith("Missing"):
+        return text
+    return f"{text} `{context.command_path} --help` says what there is."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -119,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as shown:  # help or the version
         sys.exit(shown.exit_code)
     except typer.TyperException as error:
-        print(f"{_PROGRAM}: error: {error.format_message()}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {_told(error)}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from recsim_drpo.simulator.world import World as SimulatedWorld
     from recsim_drpo.training.sweep import Trained
 
-AGENTS = ("bc", "drpo")
+AGENTS = ("bc", "awr", "asymre", "adaptive-bc", "drpo")  # clone, weigh softly, filter
 REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
 _REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")
@@ -132,6 +132,12 @@ def run_demo(
     world = make_world(device, **(env_kwargs or {}))
     config = TrainingConfig(steps=steps)
     seeds = check_seeds(seeds)
+    if progress:
+        print(
+            f"Logging {num_rounds:,} rounds a seed ({', '.join(map(str, seeds))}), then training "
+            f"{', '.join(AGENTS)}, {steps:,} updates each: some minutes by default.",
+            flush=True,
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
@@ -282,4 +288,5 @@ Next:{activate}
   export MINARI_DATASETS_PATH={shlex.quote(str((out / "minari").resolve()))}
   recsim-drpo train --dataset {dataset} --agent drpo --set min_kappa=0.02 --out runs/mine
   recsim-drpo evaluate runs/mine {shlex.quote(str(out / "runs"))}
+  recsim-drpo locate {dataset}  # does such a log call for a filter?
   recsim-drpo demo --embeddings YOUR_VECTORS.npy --out demo-mine"""

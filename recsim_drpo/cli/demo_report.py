@@ -56,7 +56,7 @@ def write_results(
     Args:
         folder: for the files.
         setting: how the demo was run.
-        agents: evaluations of ``bc`` and ``drpo``, one a seed.
+        agents: evaluations of ``drpo`` and its rivals by name, one a seed.
         references: evaluations of the reference policies; the oracle's row comes last.
     """
     ecpm = {name: one.ecpm for name, one in references.items() if name != "oracle"}
@@ -104,18 +104,36 @@ def _row(
 
 
 def _text(setting: Setting, table: str, agents: Mapping[str, Sequence[Evaluation]]) -> str:
-    """The page results.md: the table, and DRPO beside BC."""
-    pairs = zip(agents["drpo"], agents["bc"], strict=True)
-    difference = seed_interval([drpo.ecpm.value - bc.ecpm.value for drpo, bc in pairs])
+    """The page results.md: the table, and DRPO beside each rival."""
     several = len(setting.seeds) > 1
-    interval = f" [{difference.low:+.2f}, {difference.high:+.2f}]" if several else ""
     return (
         f"# {setting.scenario}: {setting.num_rounds:,} logged rounds, {setting.steps:,} steps, "
         f"seeds {', '.join(map(str, setting.seeds))}\n\n{table}\n\n"
-        f"DRPO - BC, paired by seed: eCPM {difference.value:+.2f}{interval}.\n"
-        'Latent reward of test users. "of optimum" is 0 for items drawn at random and 100 % for '
-        "the oracle. A seed draws its own log, initialisation and batches.\n"
+        f"{_differences(agents)}\n\n"
+        + ("An interval that covers 0 leaves open which of the two is better. " if several else "")
+        + "eCPM is 5 × the latent reward (without noise) of test users. "
+        '"of optimum" is 0 for items drawn at random and 100 % for the oracle. A seed draws its '
+        "own log, initialisation and batches. All agents have their defaults.\n"
     )
+
+
+def _differences(agents: Mapping[str, Sequence[Evaluation]]) -> str:
+    """A table of DRPO's eCPM minus each rival's, paired by seed."""
+    rows = []
+    for name in agents:
+        if name == "drpo":
+            continue
+        pairs = zip(agents["drpo"], agents[name], strict=True)
+        difference = seed_interval([drpo.ecpm.value - rival.ecpm.value for drpo, rival in pairs])
+        interval = f"{difference.low:+.2f} to {difference.high:+.2f}"
+        rows.append(
+            [
+                name,
+                f"{difference.value:+.2f}",
+                interval if np.isfinite(difference.low) else "one seed",
+            ]
+        )
+    return markdown_table(("drpo minus", "eCPM, paired by seed", "95 % interval"), rows)
 
 
 def draw_curves(

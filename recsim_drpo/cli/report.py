@@ -9,7 +9,12 @@ import typer
 
 Results = Annotated[
     Path,
-    typer.Option("--results", metavar="FOLDER", help="Where reproduce left results."),
+    typer.Option(
+        "--results",
+        metavar="FOLDER",
+        help="Where reproduce left results.",
+        show_default="reproduction, or reproduction-quick where there is no other",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="File of the page.")]
 
@@ -19,5 +24,8 @@ def report(results: Results = Path("reproduction"), out: Out = Path("report.html
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.publishing import report as page
 
+    quick = results.with_name(f"{results.name}-quick")
+    if results == Path("reproduction") and not results.exists() and quick.exists():
+        results = quick
     page.write(out, runner.load_results(results))
-    print(f"{out}: opens in any browser, without a network.")
+    print(f"{out}: what is in {results}/; opens in any browser, without a network.")

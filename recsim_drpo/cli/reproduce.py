@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -68,5 +69,5 @@ def reproduce(
     workers = processes if device == "cpu" else 1
     settings = Settings(quick, folder, workers, seeds, execution, device)
     for result in runner.reproduce(names, settings):
-        print(runner.as_markdown(result))
+        print(runner.as_text(result, shutil.get_terminal_size((100, 24)).columns))
     print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")

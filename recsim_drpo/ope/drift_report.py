@@ -81,7 +81,9 @@ def _draw(path: Path, drift: Drift, a: str, b: str) -> None:
     }
     if drawn:
         panels = {f"{b} minus {a}": np.array(list(drawn.values()))}
-        plots.interval_bars(path, list(drawn), panels, "difference of means in standard deviations")
+        plots.interval_bars(
+            path, list(drawn), panels, "difference of means in standard deviations, 95 % interval"
+        )
 
 
 def _answer(drift: Drift, a: str, b: str) -> str:

@@ -90,7 +90,7 @@ def item_frequencies(
         ranks, fitted / fitted.sum(), color=COLOURS[1], label=f"Zipf, exponent {exponent:.2f}"
     )
     axes.set(xlabel="true popularity rank", ylabel="share of rounds")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, markerscale=4)
     save(figure, path)
     return figure
 

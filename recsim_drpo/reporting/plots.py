@@ -86,35 +86,44 @@ def learning_curves(
     curves: Mapping[str, tuple[ArrayLike, NDArray[np.float64]]],
     levels: Mapping[str, float],
     ylabel: str,
-) -> None:
+) -> Figure:
     """Value against training steps: the mean over seeds, each seed thin, references as lines.
 
     Args:
-        path: PNG to write.
+        path: PNG or SVG to write, or both where it has no suffix.
         curves: by name, steps (T,) and values (seeds, T).
         levels: references by name.
         ylabel: what is drawn.
+
+    Raises:
+        ValueError: there are more than 7 curves.
     """
-    figure, axes = new_figure(7.0, 4.2)
+    if len(curves) > len(COLOURS):
+        raise ValueError(f"{len(curves)} curves: no more than {len(COLOURS)} can be told apart.")
+    figure, axes = new_figure(7.0, 4.6)
     for colour, (name, (steps, values)) in zip(COLOURS, curves.items(), strict=False):
         x = np.asarray(steps)
         for run in values:
             axes.plot(x, run, color=colour, alpha=0.3, lw=0.8)
-        axes.plot(x, values.mean(axis=0), color=colour, lw=2, label=f"{name} ({len(values)} seeds)")
+        plural = "s" if len(values) > 1 else ""
+        label = f"{name} ({len(values)} seed{plural})"
+        axes.plot(x, values.mean(axis=0), color=colour, lw=2, label=label)
     styles = ("--", ":", "-.", (0, (1, 3)))
     for style, (name, level) in zip(styles, levels.items(), strict=False):
         axes.axhline(level, color="0.4", ls=style, lw=1, label=name)
     axes.set(xlabel="training steps", ylabel=ylabel)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8, ncols=2)
-    figure.savefig(path, dpi=120)
+    if not any((values < 0).any() for _, values in curves.values()):  # as a loss may be
+        axes.set_ylim(bottom=0)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=4)
+    save(figure, path)
+    return figure
 
 
-def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
+def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> Figure:
     """A dot with its interval for each name, top to bottom.
 
     Args:
-        path: PNG to write.
+        path: PNG or SVG to write, or both where it has no suffix.
         rows: :class:`recsim_drpo.reporting.statistics.Estimate` by name.
         xlabel: what is drawn.
     """
@@ -133,8 +142,10 @@ def estimates(path: Path, rows: Mapping[str, Any], xlabel: str) -> None:
     labels = [_shortened(name) for name in rows]
     axes.set(yticks=range(len(rows)), yticklabels=labels, xlabel=xlabel)
     axes.set_ylim(len(rows) - 0.5, -0.7)
-    axes.set_xlim(left=0)
-    figure.savefig(path, dpi=120)
+    if not any(one.value < 0 or one.low < 0 for one in rows.values()):
+        axes.set_xlim(left=0)
+    save(figure, path)
+    return figure
 
 
 def _shortened(name: str) -> str:

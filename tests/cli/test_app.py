@@ -195,3 +195,21 @@ def test_a_reader_that_has_had_enough():
     piped = ["bash", "-c", f"{command} | true; echo ${{PIPESTATUS[0]}}"]
     done = subprocess.run(piped, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Missing command. `recsim-drpo --help` says what there is."),
+        (
+            ["reproduce"],
+            "Missing argument 'NAME'. `recsim-drpo reproduce --help` says what there is.",
+        ),
+        (["locate", "a", "b"], "Got unexpected extra argument(s) (b)"),
+    ],
+)
+def test_what_is_missing_is_said_with_what_says_more(run, capsys, words, message):
+    with pytest.raises(SystemExit) as stopped:
+        run(*words)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == f"recsim-drpo: error: {message}\n"

@@ -16,13 +16,26 @@ def test_demo_end_to_end(run, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
     assert set(results["references"]) == {"random", "popularity", "logger", "oracle"}
-    assert {name: len(each) for name, each in results["agents"].items()} == {"bc": 2, "drpo": 2}
+    agents = ("bc", "awr", "asymre", "adaptive-bc", "drpo")
+    assert {name: len(each) for name, each in results["agents"].items()} == dict.fromkeys(agents, 2)
     table = (out / "results.md").read_text()
     assert table in printed
-    for name in ("random", "popularity", "logger", "bc", "drpo", "oracle"):
+    for name in ("random", "popularity", "logger", *agents, "oracle"):
         assert f"\n| {name} " in table
-    mean = np.mean([one["ecpm"]["value"] for one in results["agents"]["drpo"]])
-    assert f"| drpo       | {mean:.2f} |" in table
+    ecpm = {
+        name: np.array([one["ecpm"]["value"] for one in each])
+        for name, each in results["agents"].items()
+    }
+    assert f"| drpo        | {ecpm['drpo'].mean():.2f} |" in table
+    of_pairs = table.partition("| drpo minus")[2]
+    for name in agents[:-1]:
+        difference = ecpm["drpo"] - ecpm[name]
+        # Student's t of one degree of freedom, at 97.5 %: of two seeds.
+        margin = 12.7062 * difference.std(ddof=1) / np.sqrt(2)
+        low, high = difference.mean() - margin, difference.mean() + margin
+        row = next(line for line in of_pairs.splitlines() if line.startswith(f"| {name} "))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1:] == [f"{difference.mean():+.2f}", f"{low:+.2f} to {high:+.2f}"]
     for name in ("results.png", "learning_curves.png", "dataset/item_map.png", "dataset/README.md"):
         assert (out / name).stat().st_size > 1_000
     assert f"export MINARI_DATASETS_PATH={out / 'minari'}" in printed
@@ -47,6 +60,7 @@ def test_demo_keeps_what_others_put_into_its_folder(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "nan" not in printed
     assert "1 seed |" in printed
+    assert "covers 0" not in printed  # there is no interval
     precious = out / "minari" / "mine" / "precious-v0"
     precious.mkdir(parents=True)
     assert run("demo", "--out", out, *quick) == 2

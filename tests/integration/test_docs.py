@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+import typer
 
 import recsim_drpo
+from recsim_drpo.cli import main
+from recsim_drpo.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 # With code that is run, each page by itself: what it uses it imports, but for the dataset that the
-# README makes. (The serving page is run beside the tests of exporting.)
+# README's command makes. (The serving page is run beside the tests of exporting.)
 PAGES = (
     "README.md",
     "docs/datasets.md",
@@ -20,22 +25,22 @@ PAGES = (
     "docs/off_policy_evaluation.md",
     "docs/import.md",
     "docs/libraries/gymnasium.md",
+    "docs/compare.md",
 )
-# The same code, on less.
+# The same code, on less, or on a log that there is.
 SMALLER = {
+    "shop/may-v0": "recsim/extreme-v0",
+    "shop/june-v0": "recsim/extreme-v0",
     "num_rounds=200_000": "num_rounds=2_000, card=False",
     "num_rounds=2_000, card=False, card=False": "num_rounds=2_000, card=False",
     'Session-v0", num': 'Session-v0", env_kwargs={"num_items": 300, "max_steps": 5}, num',
     "num_rounds=20_000": "num_rounds=2_000, card=False",
-    "range(5_000)": "range(5)",
     "num_envs=1024": "num_envs=8",
     "steps=300": "steps=3",
     "steps=500": "steps=3",
     "steps=100": "steps=3",
     "num_users=2_000": "num_users=200",
     "num_users=1_000": "num_users=100",
-    'agent, "RecSimZipf-v0")': 'agent, "RecSimZipf-v0", num_users=200)',
-    "evaluate(one.agent)": "evaluate(one.agent, num_users=200)",
     "evaluate(agent)": "evaluate(agent, num_users=200)",
 }
 
@@ -53,7 +58,7 @@ def smaller(page: str) -> str:
 
 @pytest.fixture(scope="module")
 def readme_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of Minari datasets with the one that the README makes."""
+    """A folder of Minari datasets with the one that the README makes by a command."""
     root = tmp_path_factory.mktemp("minari")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINARI_DATASETS_PATH", str(root))
@@ -86,18 +91,87 @@ def test_documented_code_runs(page, readme_dataset, tmp_path, monkeypatch, capsy
         assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
-    ],
-)
+WRITTEN = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
+    *(str(p.relative_to(ROOT)) for p in ROOT.glob("examples/*/README.md")),
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links into a page may name: its headings, as they are made on the web."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", WRITTEN)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert ((ROOT / page).parent / target).exists(), target
+    for name, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", text):
+        target = (ROOT / page).parent / name if name else ROOT / page
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
+
+
+def command_lines(page: str) -> list[list[str]]:
+    """The words of each command line of ours in a page's blocks, without the program's name."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        parts = re.split(r"\n| \| | > ", block.replace("\\\n", " ")) if not language else []
+        for part in parts:
+            if "recsim-drpo " in part and "pip install" not in part:
+                words = shlex.split(part.replace(" …", ""), comments=True)
+                lines.append(words[words.index("recsim-drpo") + 1 :])
+    # Whole ones in the text itself, as `recsim-drpo demo --embeddings texts.npz`.
+    for line in re.findall(r"`recsim-drpo ([^`…]+ -[^`…]+)`", text):
+        lines.append(shlex.split(line.replace("\n", " ")))
+    return lines
+
+
+def test_command_lines_are_found():
+    assert [words[0] for words in command_lines("docs/libraries/d3rlpy.md")] == [
+        *("train", "train", "evaluate")
+    ]
+    assert sum(len(command_lines(page)) for page in WRITTEN) > 70
+
+
+@pytest.mark.parametrize("page", [page for page in WRITTEN if page != "docs/commands.md"])
+def test_documented_command_lines_have_options_that_there_are(page):
+    program = typer.main.get_command(app)
+    for words in command_lines(page):
+        if words[0].startswith("-"):  # --install-completion, --help
+            assert words[0] in {option for one in program.params for option in one.opts}
+        else:
+            program.commands[words[0]].make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_documented_modules_can_be_run(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name in re.findall(r"python -m (recsim_drpo[\w.]*\w)", text):
+        found = importlib.util.find_spec(name)
+        assert found is not None, name
+        assert "__main__" in Path(found.origin).read_text(encoding="utf-8"), name
+
+
+def test_the_readmes_own_agent_goes_through_the_commands(
+    readme_dataset, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(readme_dataset))
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("mine.py").write_text(python_blocks("README.md")[0], encoding="utf-8")
+    lines = [words for words in command_lines("README.md") if "recsim/extreme-v0" in words]
+    assert [words[0] for words in lines] == ["generate", "train", "train"]
+    for words in lines[1:]:
+        assert main([*words, "--steps", "3"]) == 0
+    comparison = next(words for words in command_lines("README.md") if words[0] == "evaluate")
+    assert main([*comparison, "--num-users", "100"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"| runs/{name}/seed-{k} " in printed for name in ("mine", "drpo") for k in range(3))
 
 
 def test_the_architecture_names_files_that_exist():
@@ -154,8 +228,3 @@ def test_what_is_documented_of_a_library_runs(
     exec(compile(code, page, "exec"), namespace)
     assert "[" in capsys.readouterr().out  # the value with its interval
     assert callable(namespace["agent"].act)
-
-
-@pytest.mark.parametrize("page", LIBRARIES)
-def test_links_of_library_pages_lead_somewhere(page):
-    test_links_lead_somewhere(page)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from recsim_drpo.reporting.comparison import performance_profile
-from recsim_drpo.reporting.plots import COLOURS, estimates, heatmap, interval_bars, profiles, sweep
+from recsim_drpo.reporting.plots import (
+    COLOURS,
+    estimates,
+    heatmap,
+    interval_bars,
+    learning_curves,
+    profiles,
+    sweep,
+)
 from recsim_drpo.reporting.statistics import Estimate
 
 AGENTS = ("bc", "drpo", "iql")
@@ -152,3 +160,25 @@ def test_a_long_name_leaves_room_for_its_interval(tmp_path):
     name = "/a/folder/far/below/the/root/of/the/disk" * 4 + "/runs/drpo/seed-0"
     estimates(tmp_path / "a.png", {name: Estimate(1.0, 0.9, 1.1)}, "eCPM")  # warns of no room
     assert (tmp_path / "a.png").stat().st_size > 1_000
+
+
+@pytest.mark.parametrize("least", [-3.0, 0.0, 0.2])
+def test_what_is_below_zero_is_in_the_picture(tmp_path, least):
+    values = np.array([[least, 1.0, np.nan], [least, 2.0, 3.0]])
+    axes = learning_curves(tmp_path / "curve.svg", {"bc": ([0, 5, 9], values)}, {}, "loss").axes[0]
+    low, high = axes.get_ylim()
+    assert low <= least < 3.0 <= high
+    assert (low == 0) == (least >= 0)
+    rows = {"bc": Estimate(least, least - 0.1, least + 0.1), "drpo": Estimate(1, np.nan, np.nan)}
+    left, right = estimates(tmp_path / "estimates.svg", rows, "reward").axes[0].get_xlim()
+    assert left <= least - 0.1 or left == 0 <= least - 0.1
+    assert right >= 1.0
+
+
+def test_learning_curves_say_of_how_many_seeds_they_are(tmp_path):
+    curves = {"bc": ([0, 5], np.ones((1, 2))), "drpo": ([0, 5], np.ones((2, 2)))}
+    learning_curves(tmp_path / "curve.svg", curves, {"oracle": 2.0}, "eCPM")
+    assert {"bc (1 seed)", "drpo (2 seeds)", "oracle"} <= set(svg_texts(tmp_path / "curve.svg"))
+    eight = {str(i): ([0], np.ones((1, 1))) for i in range(8)}
+    with pytest.raises(ValueError, match="8 curves"):
+        learning_curves(tmp_path / "curve.svg", eight, {}, "eCPM")

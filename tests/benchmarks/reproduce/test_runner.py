@@ -89,10 +89,46 @@ def test_the_command_runs_an_experiment_and_prints_its_tables(tmp_path, capsys, 
     printed = capsys.readouterr().out
     assert "# table2 (quick)" in printed
     folder = tmp_path / "reproduction-quick" / "table2"
-    assert (folder / "tables.md").read_text() in printed
+    tables, claims, _ = (folder / "tables.md").read_text().partition("| claim ")
+    assert claims
+    assert tables in printed
     result = json.loads((folder / "result.json").read_text())
     assert result["plans"][0]["seeds"] == [0]
     assert result["plans"][0]["training"]["steps"] == 12
+    for verdict in result["verdicts"]:
+        assert f"\n{verdict['verdict'].upper()}: {verdict['claim']}\n" in printed
+    # What follows it in the README finds what it left.
+    pytest.importorskip("plotly")
+    assert cli.main(["report"]) == 0
+    assert "what is in reproduction-quick/" in capsys.readouterr().out
+    assert (tmp_path / "report.html").exists()
+    (tmp_path / "reproduction").mkdir()  # one that is there is taken at its word
+    assert cli.main(["report"]) == 2
+    assert "(--results)" in capsys.readouterr().err
+
+
+def test_verdicts_fit_a_terminal():
+    long = "a word or two " * 40
+    verdict = {"claim": "Claim 1", "statement": long, "paper": "", "ours": "0.5", "because": long}
+    verdict |= {"verdict": "does not hold", "command": "none"}
+    text = runner.as_text({"experiment": "e", "quick": False, "verdicts": [verdict]}, width=60)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert lines[:4] == [
+        "# e",
+        "",
+        "DOES NOT HOLD: Claim 1",
+        "  it says: a word or two a word or two a word or two a word",
+    ]
+    assert (
+        text.count("a word or two")
+        + text.count("a word or\n    two")
+        + text.count("a word\n    or two")
+        + text.count("a\n    word or two")
+        == 80
+    )
+    assert "paper" not in text
+    assert "\n  ours: 0.5\n" in text
 
 
 @pytest.mark.parametrize(

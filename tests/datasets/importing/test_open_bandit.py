@@ -145,7 +145,7 @@ def test_the_readmes_five_commands_make_the_whole_chain(minari_root, tmp_path, m
     for name in ("men_random.csv", "men_bts.csv", "men_item_context.csv"):
         shutil.copy(OBD / name, name)
     text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    _, _, section = text.partition("### Logs of your own")
+    _, _, section = text.partition("## Your own logs")
     commands = section.split("```")[1].strip().splitlines()
     assert len(commands) == 5
     for command in commands:
