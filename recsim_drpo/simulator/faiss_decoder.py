@@ -1,0 +1,209 @@
+"""Approximate maximum inner product search by faiss, its candidates ordered by their vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recsim_drpo.core.validation import check_integer
+from recsim_drpo.simulator.catalogue import checksum_of
+from recsim_drpo.simulator.decoder import (
+    NO_ITEM,
+    ExactDecoder,
+    directions,
+    found,
+    item_keys,
+    unpack_keys,
+)
+from recsim_drpo.simulator.decoder_names import DecoderName
+from recsim_drpo.simulator.faiss_engine import (
+    Vectors,
+    check_parameters,
+    empty_index,
+    fill,
+    set_parameters,
+    tune,
+)
+from recsim_drpo.simulator.index_files import kept_index, kept_settings, read_index
+
+CANDIDATES = 16
+"""Items at least that faiss is asked for, to be ordered by their vectors."""
+
+SAMPLED_QUERIES = 1_024
+"""Queries that settings are chosen on."""
+
+_CELLS = 2**22
+_ROWS = 4_096
+_POOL = 4_096
+_NEIGHBOURS = (2, 8, 32)
+_SEED = 2_024
+
+
+class FaissDecoder:
+    """Maximum inner product search by an index of faiss.
+
+    faiss is asked for k + 15 candidates; their scores are computed anew from the items' vectors,
+    in float32, and order them: so codes of a quantizer propose and never rank, and of equal scores
+    *among the candidates* the smaller item comes first. Whether the best item is among them is
+    what is approximate. A query for which faiss finds fewer than k items, as in lists that are
+    empty, is searched exactly. A zero vector ties with everything: its items are 0, 1, …; one with
+    a NaN or infinite component finds nothing, as in :class:`.decoder.ExactDecoder`.
+
+    Args:
+        embeddings: float32 (N, d) of unit length; on any device, faiss computes on the CPU.
+        index: of faiss, with N vectors of inner product.
+        name: by which tables name it.
+
+    Attributes:
+        name: as given.
+        index: as given.
+    """
+
+    def __init__(self, embeddings: Tensor, index: Any, name: str) -> None:
+        self.name = name
+        self.index = index
+        self._embeddings = embeddings
+        self._exact = ExactDecoder(embeddings)
+
+    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """About the k items of largest inner product with each query, and these products.
+
+        Args:
+            queries: float32 (B, d).
+            k: from 1 to N.
+
+        Returns:
+            scores: float32 (B, k), falling.
+            items: int64 (B, k), rows of the catalogue.
+
+        Raises:
+            ValueError: k is out of range, or the queries have another shape.
+        """
+        num_items, dim = self._embeddings.shape
+        check_integer("k", k, 1, num_items)
+        if queries.ndim != 2 or queries.shape[1] != dim:
+            raise ValueError(f"Queries of shape {tuple(queries.shape)} do not fit dimension {dim}.")
+        scores = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
+        items = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
+        for start in range(0, len(queries), _ROWS):
+            rows = slice(start, start + _ROWS)
+            scores[rows], items[rows] = self._searched(queries[rows], k)
+        return scores, items
+
+    def _searched(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """As :meth:`search`, of a block of queries."""
+        finite = torch.isfinite(queries).all(dim=1, keepdim=True)
+        known = torch.where(finite, queries, 0.0)
+        scores, items = self._ordered(known, self._candidates(known, k), k)
+        zero = (known == 0).all(dim=1)
+        items[zero] = torch.arange(k, device=items.device)
+        scores[zero] = 0.0
+        few = torch.isinf(scores[:, -1]).nonzero().squeeze(1)
+        if len(few):
+            scores[few], items[few] = self._exact.search(known[few], k)
+        return scores.masked_fill(~finite, -torch.inf), items.masked_fill(~finite, NO_ITEM)
+
+    def _candidates(self, queries: Tensor, k: int) -> Tensor:
+        """Items that faiss proposes, int64 (B, ≥ k), −1 where it has no more."""
+        wide = min(len(self._embeddings), k + CANDIDATES - 1)
+        host = np.ascontiguousarray(queries.detach().cpu().numpy(), dtype=np.float32)
+        proposed = self.index.search(host, wide)[1]
+        return torch.from_numpy(proposed).to(queries.device)
+
+    def _ordered(self, queries: Tensor, proposed: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k best of candidates, by the vectors, then the smaller item: each (B, k)."""
+        size = max(1, _CELLS // (proposed.shape[1] * queries.shape[1]))
+        parts = []
+        for start in range(0, len(queries), size):
+            rows = proposed[start : start + size]
+            vectors = self._embeddings[rows.clamp_min(0)]
+            # Not a matrix product: equal vectors are to have equal scores.
+            scores = (vectors * queries[start : start + size].unsqueeze(1)).sum(dim=-1)
+            keys = item_keys(scores.masked_fill_(rows < 0, -torch.inf), rows.clamp_min(0))
+            parts.append(keys.topk(k, dim=1).values)
+        return unpack_keys(torch.cat(parts) if parts else proposed[:, :k])
+
+
+def kept_decoder(name: DecoderName, embeddings: Tensor) -> FaissDecoder:
+    """The decoder of a name of kind ``"faiss"``, its index built once and kept on this machine.
+
+    Args:
+        name: checked by :func:`.retrieval.check_decoder`.
+        embeddings: float32 (N, d) of unit length.
+
+    Raises:
+        ValueError: as :func:`.faiss_engine.empty_index` and :func:`.faiss_engine.fill`.
+    """
+    vectors = _on_host(embeddings)
+    checksum = checksum_of(vectors)
+
+    def build() -> Any:
+        index = empty_index(DecoderName(name.kind, name.what), *vectors.shape)
+        fill(index, vectors)
+        return index
+
+    index = kept_index(checksum, name.what, build)
+    return _set(name, embeddings, index, checksum)
+
+
+def named_decoder(name: DecoderName, embeddings: Tensor) -> FaissDecoder:
+    """The decoder of a name of kind ``"index"``, by an index that was written before.
+
+    Raises:
+        UnusableIndexError: it is damaged or of another catalogue; nothing is built in its place.
+        ValueError: a parameter that it has not, or out of range.
+    """
+    checksum = checksum_of(_on_host(embeddings))
+    index, factory = read_index(Path(name.what), checksum)
+    return _set(DecoderName("faiss", factory, name.parameters, name.recall), embeddings, index, "")
+
+
+def _set(name: DecoderName, embeddings: Tensor, index: Any, checksum: str) -> FaissDecoder:
+    """A decoder with the parameters of its name set, or chosen for the recall that it wants."""
+    num_items = len(embeddings)
+    decoder = FaissDecoder(embeddings, index, str(name))
+    wanted = name.recall
+    if wanted is None:
+        check_parameters(name, index, num_items)
+        return decoder
+
+    def chosen() -> dict[str, float]:
+        queries = sampled_queries(embeddings)
+        best = ExactDecoder(embeddings).search(queries)[0]
+
+        def recall() -> float:
+            return float(found(decoder, embeddings, queries, best).to(torch.float32).mean())
+
+        return tune(index, num_items, recall, wanted)
+
+    settings = kept_settings(checksum, name.what, wanted, chosen) if checksum else chosen()
+    set_parameters(index, settings)
+    decoder.name = str(DecoderName(name.kind, name.what, settings))
+    return decoder
+
+
+def sampled_queries(embeddings: Tensor, count: int = SAMPLED_QUERIES) -> Tensor:
+    """Queries like those of policies that fit logged items: float32 (count, d), of unit length.
+
+    Each is the mean of 2, 8 or 32 neighbours, an item and those of 4,096 drawn ones next to it.
+    """
+    generator = np.random.default_rng(_SEED)
+    pool_size = min(len(embeddings), _POOL)
+    pool = generator.choice(len(embeddings), pool_size, replace=False)
+    vectors = embeddings[torch.from_numpy(np.sort(pool)).to(embeddings.device)]
+    rows = torch.from_numpy(generator.integers(pool_size, size=count)).to(embeddings.device)
+    queries = []
+    for place, neighbours in enumerate(_NEIGHBOURS):
+        centres = vectors[rows[place :: len(_NEIGHBOURS)]]
+        near = (centres @ vectors.T).topk(min(neighbours, pool_size), dim=1).indices
+        queries.append(vectors[near].mean(dim=1))
+    return directions(torch.cat(queries))
+
+
+def _on_host(embeddings: Tensor) -> Vectors:
+    vectors: Vectors = embeddings.detach().cpu().numpy()
+    return vectors
