@@ -19,8 +19,9 @@ from recsim_drpo.simulator.decoder import (
     item_keys,
     unpack_keys,
 )
-from recsim_drpo.simulator.decoder_names import DecoderName
+from recsim_drpo.simulator.decoder_names import FAISS, DecoderName
 from recsim_drpo.simulator.faiss_engine import (
+    Structure,
     Vectors,
     check_parameters,
     empty_index,
@@ -56,18 +57,26 @@ class FaissDecoder:
     Args:
         embeddings: float32 (N, d) of unit length; on any device, faiss computes on the CPU.
         index: of faiss, with N vectors of inner product.
-        name: by which tables name it.
+        factory: the words that it was made by.
 
     Attributes:
-        name: as given.
-        index: as given.
+        index, factory: as given.
     """
 
-    def __init__(self, embeddings: Tensor, index: Any, name: str) -> None:
-        self.name = name
-        self.index = index
+    def __init__(self, embeddings: Tensor, index: Any, factory: str) -> None:
+        self.index, self.factory = index, factory
         self._embeddings = embeddings
         self._exact = ExactDecoder(embeddings)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """The parameters of searching, as they are set, by faiss's names."""
+        return Structure(self.index, len(self._embeddings)).settings
+
+    @property
+    def name(self) -> str:
+        """The name of a decoder like it, with all its settings: by which tables name it."""
+        return str(DecoderName(FAISS, self.factory, self.settings))
 
     def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """About the k items of largest inner product with each query, and these products.
@@ -159,13 +168,14 @@ def named_decoder(name: DecoderName, embeddings: Tensor) -> FaissDecoder:
     """
     checksum = checksum_of(_on_host(embeddings))
     index, factory = read_index(Path(name.what), checksum)
-    return _set(DecoderName("faiss", factory, name.parameters, name.recall), embeddings, index, "")
+    found_as = DecoderName(FAISS, factory, name.parameters, name.recall)
+    return _set(found_as, embeddings, index, "")
 
 
 def _set(name: DecoderName, embeddings: Tensor, index: Any, checksum: str) -> FaissDecoder:
     """A decoder with the parameters of its name set, or chosen for the recall that it wants."""
     num_items = len(embeddings)
-    decoder = FaissDecoder(embeddings, index, str(name))
+    decoder = FaissDecoder(embeddings, index, name.what)
     wanted = name.recall
     if wanted is None:
         check_parameters(name, index, num_items)
@@ -182,7 +192,6 @@ def _set(name: DecoderName, embeddings: Tensor, index: Any, checksum: str) -> Fa
 
     settings = kept_settings(checksum, name.what, wanted, chosen) if checksum else chosen()
     set_parameters(index, settings)
-    decoder.name = str(DecoderName(name.kind, name.what, settings))
     return decoder
 
 

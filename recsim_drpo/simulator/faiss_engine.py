@@ -74,6 +74,7 @@ class Structure:
     Attributes:
         lists: inverted lists; 0 where there are none.
         limits: the least and the largest value of each parameter that the index has.
+        settings: the values that they have now.
         least_points: rows that it takes at least to train it.
     """
 
@@ -81,23 +82,28 @@ class Structure:
         faiss = require_faiss()
         self.lists, self.least_points = 0, 1
         self.limits: dict[str, tuple[int, int]] = {}
+        self.settings: dict[str, float] = {}
         self._training: list[Any] = []
         for part in _parts(faiss, index):
             if isinstance(part, faiss.IndexRefine):
-                self.limits["k_factor_rf"] = 1, num_items
+                self._has("k_factor_rf", num_items, part.k_factor)
             if isinstance(part, faiss.IndexHNSW):
-                self.limits["efSearch"] = 1, num_items
+                self._has("efSearch", num_items, part.hnsw.efSearch)
                 part = faiss.downcast_index(part.storage)
             if isinstance(part, faiss.IndexIVF):
                 self.lists = int(part.nlist)
-                self.limits["nprobe"] = 1, self.lists
+                self._has("nprobe", self.lists, part.nprobe)
                 self.least_points = max(self.least_points, self.lists)
                 self._training.append(part.cp)
-                if isinstance(faiss.downcast_index(part.quantizer), faiss.IndexHNSW):
-                    self.limits["quantizer_efSearch"] = 1, self.lists
+                quantizer = faiss.downcast_index(part.quantizer)
+                if isinstance(quantizer, faiss.IndexHNSW):
+                    self._has("quantizer_efSearch", self.lists, quantizer.hnsw.efSearch)
             if hasattr(part, "pq"):
                 self.least_points = max(self.least_points, int(part.pq.ksub))
                 self._training.append(part.pq.cp)
+
+    def _has(self, name: str, highest: int, value: float) -> None:
+        self.limits[name], self.settings[name] = (1, highest), float(value)
 
     def train_quietly(self) -> None:
         """Have faiss not complain of few points a list: what that costs is measured, and told."""

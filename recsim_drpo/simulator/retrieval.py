@@ -110,3 +110,16 @@ def recall(decoder: Decoder, embeddings: Tensor, queries: Tensor) -> Tensor:
     """
     known = queries[torch.isfinite(queries).all(dim=1)]
     return found(decoder, embeddings, known, ExactDecoder(embeddings).search(known)[0])
+
+
+def sampled_recall(decoder: Decoder, embeddings: Tensor) -> float:
+    """The recall@1 of a decoder on sampled queries, in [0, 1], where none are at hand.
+
+    Args:
+        decoder: searches the items.
+        embeddings: float32 (N, d) of the items, of which queries are made, see
+            :func:`.faiss_decoder.sampled_queries`.
+    """
+    from recsim_drpo.simulator.faiss_decoder import sampled_queries
+
+    return float(recall(decoder, embeddings, sampled_queries(embeddings)).to(torch.float32).mean())

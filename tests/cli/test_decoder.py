@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from recsim_drpo.datasets.load import open_dataset
@@ -11,6 +12,7 @@ from recsim_drpo.runs.folder import load_config
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 QUICK = ["--steps", "20", "--log-every", "10", "--evaluate-every", "10"]
 SCARCE = "faiss:IVF32,Flat?nprobe=1"
+WHOLE = "faiss:IVF32,Flat?nprobe=32"
 
 
 @pytest.fixture
@@ -80,7 +82,68 @@ def test_a_log_and_its_runs_record_the_decoder_of_their_world(
     assert "Items are found" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["evaluate"])
+@pytest.fixture
+def contexts(tmp_path):
+    """A table of 40 contexts."""
+    rows = np.random.default_rng(0).uniform(-1, 1, (40, 10))
+    header = ",".join(f"context_{i}" for i in range(10))
+    np.savetxt(tmp_path / "contexts.csv", rows, delimiter=",", header=header, comments="")
+    return tmp_path / "contexts.csv"
+
+
+def test_recommend_says_it_on_standard_error_and_beside_the_table(
+    run, trained, contexts, tmp_path, capsys
+):
+    out = tmp_path / "top.csv"
+    words = ["recommend", trained, "--contexts", contexts, "-k", 2, "--out", out]
+    assert run(*words, "--decoder", SCARCE) == 0
+    told = json.loads((tmp_path / "top.csv.retrieval.json").read_text())
+    printed = capsys.readouterr()
+    assert f"Items are found by {SCARCE}: recall@1 {told['at_1']:.1%}" in printed.err
+    assert printed.out == ""
+    assert out.read_text().count("\n") == 81
+    out.unlink()
+    assert run(*words, "--decoder", "exact") == 0
+    assert "Items are found" not in capsys.readouterr().err
+
+
+def test_ope_says_it_below_the_table(run, trained, dataset, tmp_path, capsys):
+    results = {}
+    for name in (SCARCE, WHOLE, "exact"):
+        out = tmp_path / name.partition("=")[2]
+        words = ["ope", trained, "--dataset", dataset, "--decoder", name, "--out", out / "ope"]
+        assert run(*words) == 0
+        printed = capsys.readouterr().out
+        results[name] = json.loads((out / "ope" / "ope.json").read_text())[trained.as_posix()]
+        assert ("items are found by" in printed) == (name != "exact")
+        if name != "exact":
+            value = results[name]["recall"]["value"]
+            assert f"items are found by {name}, recall@1 {value:.1%} [" in printed
+            assert "in the first 800 contexts; what that loses in reward, a log" in printed
+    assert results[SCARCE]["recall"]["value"] < 1.0
+    assert results[WHOLE].pop("recall") == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert results[WHOLE].pop("decoder") == WHOLE
+    assert results[WHOLE] == results["exact"]
+
+
+def test_ope_of_draws_by_an_approximate_decoder(run, trained, dataset, capsys):
+    words = ["ope", trained, "--dataset", dataset, "--decoder", WHOLE, "--samples", 2]
+    assert run(*words) == 0
+    assert f"items are found by {WHOLE}, recall@1 100.0%" in capsys.readouterr().out
+
+
+def test_export_writes_the_index_and_says_its_recall(run, trained, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    assert run("export", trained, "--out", tmp_path / "out", "--decoder", SCARCE) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert f"items by {SCARCE}, recall@1 " in lines[-1]
+    assert (tmp_path / "out" / "index" / "index.faiss").is_file()
+    words = ["evaluate", trained, "--num-users", 50, "--decoder", f"index:{tmp_path}/out/index"]
+    assert run(*words) == 0
+    assert f"Items are found by {SCARCE}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "recommend", "ope", "export", "serve"])
 @pytest.mark.parametrize(
     ("decoder", "message"),
     [
@@ -92,9 +155,10 @@ def test_a_log_and_its_runs_record_the_decoder_of_their_world(
     ],
 )
 def test_what_is_no_decoder_is_one_line(
-    run, trained, indexes, tmp_path, capsys, command, decoder, message
+    run, trained, indexes, dataset, contexts, tmp_path, capsys, command, decoder, message
 ):
-    words = {"evaluate": ["--out", tmp_path / "out"]}[command]
+    words = [] if command == "serve" else ["--out", tmp_path / "out"]
+    words += {"recommend": ["--contexts", contexts], "ope": ["--dataset", dataset]}.get(command, [])
     assert run(command, trained, "--decoder", decoder, *words) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line
