@@ -135,7 +135,7 @@ def _write_retrieval(folder: Path, items: Catalogue, name: str) -> dict[str, Any
             "decoder": index.name,
             "settings": index.settings,
             "recall_at_1": sampled_recall(decoder, vectors),
-            "queries": "means of 2, 8 or 32 neighbouring items",
+            "queries": "means of neighbouring items",
             "reading": "faiss.read_index(file).search(action / ‖action‖, k + 15) proposes; the "
             "order of what it proposes is that of decoding",
         }

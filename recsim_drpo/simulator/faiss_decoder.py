@@ -40,7 +40,7 @@ SAMPLED_QUERIES = 1_024
 _CELLS = 2**22
 _ROWS = 4_096
 _POOL = 4_096
-_NEIGHBOURS = (2, 8, 32)
+_SHARES = (128, 32, 8)
 _SEED = 2_024
 
 
@@ -72,6 +72,11 @@ class FaissDecoder:
     def settings(self) -> dict[str, float]:
         """The parameters of searching, as they are set, by faiss's names."""
         return Structure(self.index, len(self._embeddings)).settings
+
+    @property
+    def lists(self) -> int:
+        """Inverted lists; 0 where there are none."""
+        return Structure(self.index, len(self._embeddings)).lists
 
     @property
     def name(self) -> str:
@@ -198,18 +203,22 @@ def _set(name: DecoderName, embeddings: Tensor, index: Any, checksum: str) -> Fa
 def sampled_queries(embeddings: Tensor, count: int = SAMPLED_QUERIES) -> Tensor:
     """Queries like those of policies that fit logged items: float32 (count, d), of unit length.
 
-    Each is the mean of 2, 8 or 32 neighbours, an item and those of 4,096 drawn ones next to it.
+    Each is the mean of those of 4,096 drawn items that are nearest to a random direction: of a
+    128th, a 32nd or an 8th of them. So it lies where items are, and near no item in particular: a
+    query made around one item would find that item, whatever is missed.
     """
     generator = np.random.default_rng(_SEED)
     pool_size = min(len(embeddings), _POOL)
-    pool = generator.choice(len(embeddings), pool_size, replace=False)
-    vectors = embeddings[torch.from_numpy(np.sort(pool)).to(embeddings.device)]
-    rows = torch.from_numpy(generator.integers(pool_size, size=count)).to(embeddings.device)
+    pool = np.sort(generator.choice(len(embeddings), pool_size, replace=False))
+    vectors = embeddings[torch.from_numpy(pool).to(embeddings.device)]
+    drawn = generator.standard_normal((count, embeddings.shape[1])).astype(np.float32)
+    centres = torch.from_numpy(drawn).to(embeddings.device)
     queries = []
-    for place, neighbours in enumerate(_NEIGHBOURS):
-        centres = vectors[rows[place :: len(_NEIGHBOURS)]]
-        near = (centres @ vectors.T).topk(min(neighbours, pool_size), dim=1).indices
-        queries.append(vectors[near].mean(dim=1))
+    for place, share in enumerate(_SHARES):
+        scores = centres[place :: len(_SHARES)] @ vectors.T
+        near = scores.topk(max(1, pool_size // share), dim=1).indices
+        size = max(1, _CELLS // (near.shape[1] * embeddings.shape[1]))
+        queries += [vectors[rows].mean(dim=1) for rows in torch.split(near, size)]
     return directions(torch.cat(queries))
 
 

@@ -22,6 +22,9 @@ from recsim_drpo.simulator.decoder_names import (
 AUTO_FROM = 20_000
 """Items from which ``auto`` is an inverted file on a CPU; below, exact search is about as quick."""
 
+AUTO_PROBES = 8
+"""``auto`` is exact where the recall takes more than this fraction, 1 in 8, of the lists."""
+
 SAMPLE = 1_000
 """Queries at most on which an approximate decoder is held against exact search."""
 
@@ -38,7 +41,7 @@ def check_decoder(
         device: where the items are; ``auto`` is exact on any but a CPU.
 
     Returns:
-        the name, ``auto`` replaced by what it stands for here.
+        the name, ``auto`` replaced by what is tried for it here.
 
     Raises:
         ValueError: no decoder's name; faiss is missing, or refuses it (its reason, and the nearest
@@ -82,12 +85,18 @@ def make_decoder(name: str | DecoderName, embeddings: Tensor) -> Decoder:
         ValueError: as :func:`check_decoder`; a named index is damaged or of another catalogue.
     """
     num_items, dim = embeddings.shape
-    checked = check_decoder(name, num_items, dim, embeddings.device)
+    parsed = parse_decoder(name) if not isinstance(name, DecoderName) else name
+    checked = check_decoder(parsed, num_items, dim, embeddings.device)
     if checked.kind == EXACT:
         return ExactDecoder(embeddings)
     from recsim_drpo.simulator.faiss_decoder import kept_decoder, named_decoder
 
-    return (kept_decoder if checked.kind == FAISS else named_decoder)(checked, embeddings)
+    if checked.kind == INDEX:
+        return named_decoder(checked, embeddings)
+    decoder = kept_decoder(checked, embeddings)
+    if parsed.kind == AUTO and AUTO_PROBES * decoder.settings["nprobe"] > decoder.lists:
+        return ExactDecoder(embeddings)  # which is quicker
+    return decoder
 
 
 def is_exact(decoder: Any) -> bool:

@@ -107,8 +107,8 @@ class World:
         """What makes the decoder; a name that does not fit is refused now, not at the first use."""
         if decoder is None or callable(decoder):
             return decoder or ExactDecoder
-        name = check_decoder(decoder, self.num_items, self.dim, self.device)
-        return functools.partial(make_decoder, name)
+        check_decoder(decoder, self.num_items, self.dim, self.device)
+        return functools.partial(make_decoder, decoder)
 
     @functools.cached_property
     def decoder(self) -> Decoder:

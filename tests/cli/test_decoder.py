@@ -82,6 +82,13 @@ def test_a_log_and_its_runs_record_the_decoder_of_their_world(
     assert "Items are found" not in capsys.readouterr().out
 
 
+def test_generate_refuses_a_decoder_that_does_not_fit(indexes, run, minari_root, capsys):
+    assert run("generate", "cli/bad-v0", "--no-card", *WORLD, "decoder=faiss:IVF301,Flat") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "has 301 lists for 300 items" in line
+    assert not list(minari_root.rglob("bad-v0"))
+
+
 @pytest.fixture
 def contexts(tmp_path):
     """A table of 40 contexts."""
