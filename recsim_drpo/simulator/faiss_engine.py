@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import check_integer, unknown_name
@@ -233,6 +234,8 @@ def lists_for(num_items: int) -> int:
 def fill(index: Any, vectors: Vectors) -> None:
     """Train an index on a sample of rows and add all of them, in bounded memory.
 
+    On a terminal the rows that are done are shown.
+
     Args:
         index: of :func:`empty_index`.
         vectors: float32 (N, d). As many rows as 64 a list, at least 65,536, are trained on.
@@ -245,10 +248,15 @@ def fill(index: Any, vectors: Vectors) -> None:
     rows = np.arange(len(vectors))
     if size < len(vectors):
         rows = np.sort(np.random.default_rng(_SEED).permutation(len(vectors))[:size])
+    bar = tqdm(total=size + len(vectors), desc="index", unit="row", disable=None)
     try:
-        index.train(np.ascontiguousarray(vectors[rows], dtype=np.float32))
-        for start in range(0, len(vectors), _ROWS):
-            index.add(np.ascontiguousarray(vectors[start : start + _ROWS], dtype=np.float32))
+        with bar:
+            index.train(np.ascontiguousarray(vectors[rows], dtype=np.float32))
+            bar.update(size)
+            for start in range(0, len(vectors), _ROWS):
+                block = np.ascontiguousarray(vectors[start : start + _ROWS], dtype=np.float32)
+                index.add(block)
+                bar.update(len(block))
     except RuntimeError as error:
         raise ValueError(f"faiss cannot index these vectors: {reason(error)}.") from error
 
