@@ -27,6 +27,7 @@ _CONDITION = re.compile(r"^Error: '.*?' failed: ", re.DOTALL)
 _ROWS = 65_536  # added at a time
 _POINTS_A_LIST, _POINTS_AT_LEAST = 64, 65_536  # to train on
 _SEED = 1234  # faiss's own
+_BISECTIONS = 2
 _KNOWN = (
     "Flat",
     "IVF#,Flat",
@@ -271,15 +272,25 @@ def tune(index: Any, num_items: int, recall: Callable[[], float], wanted: float)
         wanted: in (0, 1].
 
     Returns:
-        the settings: of those that are tried, each twice as thorough as the one before, the first
-        that reaches it, else the last.
+        the settings: each that is tried is twice as thorough as the one before, until one reaches
+        the recall, or is the last; then twice the middle between it and what does not reach it.
     """
+    short: dict[str, float] = {}
     chosen: dict[str, float] = {}
     for settings in Structure(index, num_items).ladder():
         set_parameters(index, settings)
         chosen = settings
         if recall() >= wanted:
             break
+        short = settings
+    for _ in range(_BISECTIONS if short not in ({}, chosen) else 0):
+        middle = {name: float(round((short[name] * chosen[name]) ** 0.5)) for name in chosen}
+        set_parameters(index, middle)
+        if recall() >= wanted:
+            chosen = middle
+        else:
+            short = middle
+    set_parameters(index, chosen)
     return chosen
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
-from recsim_drpo.simulator import faiss_decoder, retrieval
+from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
 from recsim_drpo.simulator.index_files import (
@@ -134,6 +134,21 @@ def test_settings_are_chosen_for_a_recall(items, factory):
     torch.testing.assert_close(
         make_decoder(decoder.name, items).search(queries), decoder.search(queries)
     )
+
+
+def test_settings_are_searched_by_doubling_then_halving():
+    """Of a recall that 37 probes reach, by an index of 64 lists that is not even filled."""
+    name = DecoderName("faiss", "IVF64,Flat")
+    pytest.importorskip("faiss", exc_type=ImportError)
+    index, tried = faiss_engine.empty_index(name, 400, DIM), []
+
+    def recall_of_it():
+        tried.append(int(index.nprobe))
+        return float(tried[-1] >= 37)
+
+    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0}
+    assert tried == [1, 2, 4, 8, 16, 32, 64, 45, 38]
+    assert index.nprobe == 38
 
 
 def test_settings_are_the_first_that_reach_it(items):
