@@ -35,6 +35,7 @@ from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.envs.registration import ENV_ID, ENVIRONMENTS, register
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig
+from recsim_drpo.simulator.decoder_names import parse_decoder
 from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.reference_policies import session_logging_agent
 from recsim_drpo.simulator.sessions import Sessions
@@ -72,7 +73,8 @@ def generate_dataset(
         num_rounds: rounds to log, ≥ 1; of sessions, whole ones until there are that many rounds.
         seed: integer in [0, 2**63) of users, choices and reward noise.
         env_kwargs: keyword arguments of the environment that define its world; ``embeddings``
-            must be a path, so that the environment can be recovered from the dataset.
+            must be a path, and ``decoder`` a name, so that the environment can be recovered from
+            the dataset.
         logging_config: how the components choose; ``None`` is the calibrated one.
         device: where rounds are computed.
         card: write a dataset card, README.md with pictures (these need the extra ``plots``), beside
@@ -194,9 +196,11 @@ def _env_spec(env: str, env_kwargs: Mapping[str, Any]) -> EnvSpec:
     if env not in ENVIRONMENTS:
         raise unknown_name("environment", env, ENVIRONMENTS)
     kwargs = dict(env_kwargs)
-    for name in ("render_mode", "device", "split", "decoder"):
+    for name in ("render_mode", "device", "split"):
         if name in kwargs:
             raise ValueError(f"env_kwargs define the world; {name!r} is not part of it.")
+    if "decoder" in kwargs:
+        kwargs["decoder"] = str(parse_decoder(kwargs["decoder"]))
     if isinstance(kwargs.get("embeddings"), (str, Path)):
         kwargs["embeddings"] = str(Path(kwargs["embeddings"]).resolve())
     elif kwargs.get("embeddings") is not None:

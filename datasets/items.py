@@ -11,6 +11,7 @@ from minari import MinariDataset
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.decoder_names import EXACT
 from recsim_drpo.simulator.embeddings import load_embeddings
 
 ITEMS_FILE = "items.npz"
@@ -50,6 +51,27 @@ def resolve_items(
     if isinstance(source, MinariDataset):
         return _items_of_dataset(source)
     return _items_of_run(source)
+
+
+def resolve_decoder(
+    source: MinariDataset | Mapping[str, Any] | str | Path, given: str | None = None
+) -> str:
+    """The name of the decoder that finds these items: the one given, else that of their world.
+
+    Args:
+        source: as for :func:`resolve_items`; a file names no decoder.
+        given: a name, see :mod:`recsim_drpo.simulator.decoder_names`.
+
+    Returns:
+        ``"exact"`` where neither says anything else.
+    """
+    if given is not None:
+        return given
+    if isinstance(source, (str, Path)):
+        return EXACT
+    spec = source.spec.env_spec if isinstance(source, MinariDataset) else source.get("env_spec")
+    ours = WorldSpec.of(spec)
+    return EXACT if ours is None else ours.decoder
 
 
 def _items_of_dataset(dataset: MinariDataset) -> Catalogue:

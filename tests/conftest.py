@@ -42,6 +42,15 @@ def minari_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.fixture
+def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for indexes of faiss, which is installed."""
+    pytest.importorskip("faiss", exc_type=ImportError)
+    root = tmp_path / "indexes"
+    monkeypatch.setenv("RECSIM_DRPO_INDEXES", str(root))
+    return root
+
+
 @pytest.fixture(scope="session")
 def small_kwargs() -> Mapping[str, int]:
     """Arguments of a world that is quick to compute."""

@@ -162,6 +162,14 @@ ReplacedVectors = Annotated[
         show_default="that catalogue",
     ),
 ]
+Decoder = Annotated[
+    str | None,
+    typer.Option(
+        "--decoder",
+        help="How items are found: exact, auto, faiss:IVF4096,Flat?nprobe=32, index:FOLDER.",
+        show_default="as the log's world says, else exact",
+    ),
+]
 Escape = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, RunFolders, integer, one_of, run_folders
+from recsim_drpo.cli.arguments import Decoder, Device, RunFolders, integer, one_of, run_folders
 from recsim_drpo.simulator.config import SPLITS
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def evaluate(
     seed: Seed = 0,
     split: Split = "test",
     out: Out = None,
+    decoder: Decoder = None,
     device: Device = "cpu",
 ) -> None:
     """Value of trained runs, and of references, on simulated users."""
@@ -64,7 +65,7 @@ def evaluate(
     _check_comparable(folders, sources)
     source = sources[0]
     spec = EnvSpec.from_json(source["env_spec"])
-    evaluator = evaluator_for(spec, num_users, seed, split, device)
+    evaluator = evaluator_for(spec, num_users, seed, split, device, decoder=decoder)
     if evaluator is None:
         raise ValueError(_why_no_evaluator(spec))
     logging = LoggingConfig(**(source.get("logging_config") or {}))
@@ -75,6 +76,8 @@ def evaluate(
         for name, policy in tqdm(policies.items(), "evaluate", unit="policy", disable=None)
     }
     table = _evaluation_table(results)
+    if line := next(iter(results.values())).retrieval_line():
+        table += f"\n\n{line}"
     print(table)
     print(
         f"\n{num_users:,} {split} users; 95 % intervals are over users: they "

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, Normalize, RunFolders, integer, number, run_folders
+from recsim_drpo.cli.arguments import (
+    Decoder,
+    Device,
+    Normalize,
+    RunFolders,
+    integer,
+    number,
+    run_folders,
+)
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -78,17 +86,20 @@ def ope(
     held_out: HeldOut = None,
     seed: Seed = 0,
     out: Out = None,
+    decoder: Decoder = None,
     device: Device = "cpu",
 ) -> None:
     """Value of trained runs from a log alone: off-policy evaluation."""
     from recsim_drpo.core.files import check_new_folder
     from recsim_drpo.core.validation import check_integer
+    from recsim_drpo.datasets.items import resolve_decoder
     from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.ope import report
     from recsim_drpo.ope.evaluator import OffPolicyEvaluator
     from recsim_drpo.ope.logs import read_item_log
     from recsim_drpo.ope.split import held_out_part
     from recsim_drpo.runs.folder import load_agent, load_config
+    from recsim_drpo.simulator.retrieval import check_decoder
 
     check_integer("--samples", samples, 0)
     if out is not None:
@@ -99,6 +110,8 @@ def ope(
     if held_out is not None:
         log = held_out_part(log, logged, held_out)
     _check_fit(configs, logged, log)
+    by = resolve_decoder(logged if embeddings is None else Path(embeddings), decoder)
+    check_decoder(by, log.num_items, log.embeddings.shape[1], device)
     notes = _catalogue_notes(configs, logged, log, embeddings)
     if log.propensities is None and not estimate_propensities:
         notes.append("The log has no propensities; --estimate-propensities estimates them.")
@@ -107,7 +120,12 @@ def ope(
         if samples and not callable(getattr(agent, "sample", None)):
             raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
     evaluator = OffPolicyEvaluator(
-        log, num_clusters=clusters, seed=seed, estimate=estimate_propensities, progress=True
+        log,
+        num_clusters=clusters,
+        seed=seed,
+        estimate=estimate_propensities,
+        progress=True,
+        decoder=by,
     )
     results = {name: evaluator(agent, samples=samples) for name, agent in agents.items()}
     print(report.as_text(results, notes))

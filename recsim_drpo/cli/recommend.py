@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from recsim_drpo.cli.arguments import (
+    Decoder,
     Device,
     Escape,
     Normalize,
@@ -159,6 +160,7 @@ def recommend(
     deny: Deny = None,
     candidates: Candidates = None,
     max_per: MaxPer = None,
+    decoder: Decoder = None,
     device: Device = "cpu",
 ) -> None:
     """Write the top items of contexts, by a trained run."""
@@ -173,7 +175,7 @@ def recommend(
     categories, limit = category_limit(max_per)
     rules = Rules(allow, deny, exclude_seen, candidates, categories, limit)
     recommender = load_recommender(
-        run_folder(run), embeddings=embeddings, normalize=normalize, device=device
+        run_folder(run), embeddings=embeddings, normalize=normalize, device=device, decoder=decoder
     )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("default", UserWarning)
@@ -191,6 +193,8 @@ def recommend(
         )
     for warning in told:
         print(warning.message, file=sys.stderr)
+    if recommender.recall is not None:
+        print(recommender.recall, file=sys.stderr)
 
 
 def category_limit(text: str | None) -> tuple[Path | None, int | None]:

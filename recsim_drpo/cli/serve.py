@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recsim_drpo.cli.arguments import (
+    Decoder,
     Device,
     Normalize,
     ReplacedVectors,
@@ -89,6 +90,7 @@ def serve(
     max_per: MaxPer = None,
     embeddings: ReplacedVectors = None,
     normalize: Normalize = False,
+    decoder: Decoder = None,
     device: Device = "cpu",
 ) -> None:
     """Answer requests for top items over HTTP, by a trained run."""
@@ -110,7 +112,9 @@ def serve(
     rules = Rules(allow=allow, deny=deny, categories=categories, max_per=limit)
 
     def load() -> tuple[Recommender, dict[str, Any]]:
-        return _loaded(run, embeddings=embeddings, normalize=normalize, device=device)
+        return _loaded(
+            run, embeddings=embeddings, normalize=normalize, device=device, decoder=decoder
+        )
 
     run_server(Service(load, limits, exploration, rules), host, port, grace=grace)
 
@@ -129,4 +133,16 @@ def _loaded(path: Path, **options: Any) -> tuple[Recommender, dict[str, Any]]:
         "observation_dim": recommender.observation_dim,
         "num_items": recommender.items.num_items,
         "items_checksum": recommender.items.checksum,
+        **_retrieval(recommender),
     }
+
+
+def _retrieval(recommender: Recommender) -> dict[str, Any]:
+    """How items are found, and what an approximate decoder finds of sampled queries."""
+    from recsim_drpo.simulator.retrieval import is_exact, label, sampled_recall
+
+    decoder = recommender.decoder
+    if is_exact(decoder):
+        return {"decoder": label(decoder)}
+    recall = sampled_recall(decoder, recommender.embeddings)
+    return {"decoder": label(decoder), "recall_at_1": round(recall, 4)}

@@ -293,7 +293,9 @@ def _learnt_from(
     else:
         transitions = load_transitions(log, device=device, infos=infos)
         # Training asks an evaluator for headlines only, which those of sessions have as well.
-        evaluator = evaluator_for(log.spec.env_spec, 2_000, split="validation", device=device)
+        evaluator = evaluator_for(
+            log.spec.env_spec, 2_000, split="validation", device=device, compared=0
+        )
     return transitions, evaluator, source
 
 

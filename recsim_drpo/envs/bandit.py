@@ -97,8 +97,9 @@ class RecSimZipfEnv(WorldEnv):
     * ``split``: ``"train"`` (default), ``"validation"`` or ``"test"`` users.
     * ``device``: where to compute; the arrays in and out are NumPy's.
     * ``embeddings``: real embeddings to use in place of drawn ones: a path, or an array (N, d).
-    * ``decoder``: makes another decoder from the embeddings, see
-      :class:`recsim_drpo.simulator.decoder.Decoder`; exact search by default.
+    * ``decoder``: how items are found: ``"exact"`` (default), ``"auto"``,
+      ``"faiss:IVF4096,Flat?nprobe=32"``, see docs/retrieval.md; or what makes a
+      :class:`recsim_drpo.simulator.decoder.Decoder` from the embeddings.
     * every field of :class:`recsim_drpo.simulator.config.WorldConfig`, where their defaults stand.
 
     ```python

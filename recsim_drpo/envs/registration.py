@@ -69,6 +69,8 @@ def _survive_forks() -> None:
     def compute_with_one_thread() -> None:
         if "torch" in sys.modules:  # a child of a process that has not imported it has no threads
             sys.modules["torch"].set_num_threads(1)
+        if "faiss" in sys.modules:
+            sys.modules["faiss"].omp_set_num_threads(1)
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=compute_with_one_thread)

@@ -13,8 +13,10 @@ from gymnasium.envs.registration import EnvSpec
 from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.config import WorldConfig
+from recsim_drpo.simulator.decoder_names import EXACT
+from recsim_drpo.simulator.described_catalogue import make_catalogue
 from recsim_drpo.simulator.sessions import Sessions, make_sessions
-from recsim_drpo.simulator.world import World, make_catalogue, make_world
+from recsim_drpo.simulator.world import World, make_world
 
 _NOT_OF_THE_WORLD = ("render_mode", "split", "device")
 _TRANSPARENT_WRAPPERS = frozenset(
@@ -83,6 +85,17 @@ class WorldSpec:
     def has_sessions(self) -> bool:
         """Whether users stay for sessions; else they meet one recommendation each."""
         return ENVIRONMENTS[self.env_id].has_sessions
+
+    @property
+    def decoder(self) -> str:
+        """The name of the decoder of the world; ``"exact"`` where it names none."""
+        return str(self.kwargs.get("decoder") or EXACT)
+
+    def decoded_by(self, decoder: str | None) -> WorldSpec:
+        """The same world with the decoder of this name; ``None``: as it is."""
+        if decoder is None:
+            return self
+        return WorldSpec(self.env_id, {**self.kwargs, "decoder": decoder})
 
     def world(self, device: str | torch.device = "cpu") -> World | Sessions:
         """World of a bandit, or sessions in one, on a device."""

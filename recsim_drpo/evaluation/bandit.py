@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +15,11 @@ from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
+from recsim_drpo.evaluation.retrieval import Retrieval
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.simulator.config import ECPM_PER_REWARD
+from recsim_drpo.simulator.decoder import ExactDecoder, directions, found
+from recsim_drpo.simulator.retrieval import SAMPLE, is_exact, label
 from recsim_drpo.simulator.world import World, stream_of
 
 
@@ -38,6 +42,7 @@ class Evaluation(Measured):
         nonfinite_share: share of actions with a NaN or infinite component: they show no item, earn
             0, and are left out of ``distance``.
         num_users: users evaluated on.
+        retrieval: what an approximate decoder misses; ``None`` where it is exact.
     """
 
     reward: Estimate
@@ -49,8 +54,10 @@ class Evaluation(Measured):
     gini: float
     nonfinite_share: float
     num_users: int
+    retrieval: Retrieval | None = None
 
     value_name: ClassVar[str] = "eCPM"
+    lost_name: ClassVar[str] = "reward"
 
     @property
     def value(self) -> Estimate:
@@ -84,12 +91,20 @@ class Evaluator:
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
+        compared: first users on whom a decoder that is not exact is held against exact search, ≥ 0.
     """
 
     def __init__(
-        self, world: World, num_users: int = 10_000, seed: int = 0, split: str = "test"
+        self,
+        world: World,
+        num_users: int = 10_000,
+        seed: int = 0,
+        split: str = "test",
+        *,
+        compared: int = SAMPLE,
     ) -> None:
         check_integer("num_users", num_users, 1)
+        check_integer("compared", compared, 0)
         check_seed(seed)
         stream_of(split)
         self.world = world
@@ -98,6 +113,7 @@ class Evaluator:
         self._contexts, self._interests = users.contexts, users.interests
         self._oracle = world.reward_of_items(world.best_items(users.tastes), users.interests)
         self._uniform = world.mean_rewards(users.tastes)
+        self._compared = 0 if is_exact(world.decoder) else min(compared, num_users)
 
     def __call__(self, policy: Policy) -> Evaluation:
         """Evaluate a policy.
@@ -126,10 +142,20 @@ class Evaluator:
         users = zip(
             torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
         )
-        chunks = [self._shown(policy, axes, *chunk) for chunk in users]
-        columns = [host(torch.cat(column, dim=-1)) for column in zip(*chunks, strict=True)]
-        by_policy = [column.reshape(-1, self.num_users) for column in columns]
-        return [self._summary(*each) for each in zip(*by_policy, strict=True)]
+        starts = range(0, self.num_users, rows)
+        parts = [
+            self._shown(policy, axes, *chunk, max(0, self._compared - start))
+            for start, chunk in zip(starts, users, strict=True)
+        ]
+        shown = _by_policy([part[0] for part in parts], self.num_users)
+        if not self._compared:
+            return [self._summary(*each) for each in zip(*shown, strict=True)]
+        missed = _by_policy([part[1] for part in parts], self._compared)
+        retrievals = [self._retrieval(*each) for each in zip(*missed, strict=True)]
+        return [
+            replace(self._summary(*each), retrieval=retrieval)
+            for *each, retrieval in zip(*shown, retrievals, strict=True)
+        ]
 
     def _shown(
         self,
@@ -137,8 +163,13 @@ class Evaluator:
         axes: tuple[int, ...],
         contexts: Tensor,
         interests: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B)."""
+        compared: int,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Items, their latent rewards and ‖μ − u*‖ (NaN for no item), each (*axes, B).
+
+        And of the first ``compared`` users whether the best item was found, and the reward of the
+        exact one less that of the item shown.
+        """
         world = self.world
         actions = actions_of(policy, contexts, world.dim, axes=axes).to(world.device)
         items = world.decode(actions.flatten(0, -2))
@@ -148,7 +179,28 @@ class Evaluator:
         distances = torch.linalg.vector_norm(actions.to(torch.float64) - interests, dim=-1)
         finite = torch.isfinite(actions).all(dim=-1)
         distances = distances.masked_fill(~finite, torch.nan)
-        return items.reshape(finite.shape), rewards.reshape(finite.shape), distances
+        items, rewards = items.reshape(finite.shape), rewards.reshape(finite.shape)
+        first = min(compared, len(contexts))
+        missed = self._missed(actions[..., :first, :], rewards[..., :first], interests[:first])
+        return (items, rewards, distances), missed
+
+    def _missed(self, actions: Tensor, rewards: Tensor, interests: Tensor) -> tuple[Tensor, ...]:
+        """Whether the best items of actions (*axes, B, d) were found, and the reward lost."""
+        if not len(interests):
+            return (torch.empty_like(rewards), torch.empty_like(rewards))
+        world = self.world
+        queries = directions(actions.flatten(0, -2))
+        scores, items = ExactDecoder(world.embeddings).search(queries)
+        best = world.reward_of_items(
+            items.squeeze(1), interests.expand(*actions.shape).reshape(-1, world.dim)
+        )
+        hits = found(world.decoder, world.embeddings, queries, scores)
+        return hits.view(rewards.shape), best.view(rewards.shape) - rewards
+
+    def _retrieval(self, hits: Floats, lost: Floats) -> Retrieval:
+        return Retrieval(
+            label(self.world.decoder), mean_interval(hits), mean_interval(lost), self._compared
+        )
 
     def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
         oracle, uniform = host(self._oracle), host(self._uniform)
@@ -167,3 +219,9 @@ class Evaluator:
             nonfinite_share=float(1.0 - shown.mean()),
             num_users=self.num_users,
         )
+
+
+def _by_policy(parts: Sequence[tuple[Tensor, ...]], num_users: int) -> list[Floats]:
+    """Columns of users in pieces, (*axes, B) each, joined: float64 (policies, users)."""
+    columns = (host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True))
+    return [column.reshape(-1, num_users) for column in columns]

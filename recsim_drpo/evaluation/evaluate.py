@@ -14,6 +14,7 @@ from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.envs.spec import WorldSpec, translating_wrappers
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.evaluation.sessions import SessionEvaluation, SessionEvaluator
+from recsim_drpo.simulator.retrieval import SAMPLE
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import World
 
@@ -83,6 +84,9 @@ def evaluator_for(
     seed: int = 0,
     split: str = "test",
     device: str | torch.device = "cpu",
+    *,
+    decoder: str | None = None,
+    compared: int = SAMPLE,
 ) -> Evaluator | SessionEvaluator | None:
     """The evaluator of policies in the environment that a spec describes.
 
@@ -92,22 +96,25 @@ def evaluator_for(
         seed: integer in [0, 2**63) of the users.
         split: which users.
         device: where it computes.
+        decoder: the name of one in place of the world's.
+        compared: see :class:`Evaluator`.
 
     Returns:
         ``None`` where the spec is missing or not of an environment of this package.
     """
     world_spec = WorldSpec.of(spec)
-    return (
-        None if world_spec is None else _evaluator(world_spec.world(device), num_users, seed, split)
-    )
+    if world_spec is None:
+        return None
+    world = world_spec.decoded_by(decoder).world(device)
+    return _evaluator(world, num_users, seed, split, compared)
 
 
 def _evaluator(
-    world: World | Sessions, num_users: int, seed: int, split: str
+    world: World | Sessions, num_users: int, seed: int, split: str, compared: int = SAMPLE
 ) -> Evaluator | SessionEvaluator:
     if isinstance(world, Sessions):
-        return SessionEvaluator(world, num_users, seed, split)
-    return Evaluator(world, num_users, seed, split)
+        return SessionEvaluator(world, num_users, seed, split, compared=compared)
+    return Evaluator(world, num_users, seed, split, compared=compared)
 
 
 def world_of(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -15,7 +16,10 @@ from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import Floats, Measured, host
+from recsim_drpo.evaluation.retrieval import Retrieval
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
+from recsim_drpo.simulator.decoder import ExactDecoder, decode as decoded, directions, found
+from recsim_drpo.simulator.retrieval import SAMPLE, is_exact, label
 from recsim_drpo.simulator.sessions import Sessions
 from recsim_drpo.simulator.world import stream_of
 
@@ -35,6 +39,7 @@ class SessionEvaluation(Measured):
         gini: Gini coefficient of how often each item of the catalogue was shown.
         nonfinite_share: share of actions with a NaN or infinite component: they show no item.
         num_users: users, hence sessions, evaluated on.
+        retrieval: what an approximate decoder misses; ``None`` where it is exact.
     """
 
     session_return: Estimate
@@ -45,8 +50,10 @@ class SessionEvaluation(Measured):
     gini: float
     nonfinite_share: float
     num_users: int
+    retrieval: Retrieval | None = None
 
     value_name: ClassVar[str] = "return of a session"
+    lost_name: ClassVar[str] = "return"
 
     @property
     def value(self) -> Estimate:
@@ -69,6 +76,10 @@ class SessionEvaluation(Measured):
             "reward a step": f"{self.reward.value:.3f}",
             "cut off": f"{self.truncated.value:.1%}",
         } | self._variety()
+
+
+Decode = Callable[[Tensor], Tensor]
+"""From actions (n, d) to items, int64 (n,)."""
 
 
 class Played(NamedTuple):
@@ -102,21 +113,34 @@ class SessionEvaluator:
         num_users: ≥ 1.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
+        compared: first users on whom a decoder that is not exact is held against exact search, ≥ 0;
+            they have their sessions again with each.
     """
 
     def __init__(
-        self, sessions: Sessions, num_users: int = 10_000, seed: int = 0, split: str = "test"
+        self,
+        sessions: Sessions,
+        num_users: int = 10_000,
+        seed: int = 0,
+        split: str = "test",
+        *,
+        compared: int = SAMPLE,
     ) -> None:
         check_integer("num_users", num_users, 1)
+        check_integer("compared", compared, 0)
         self._seed = check_seed(seed)
         stream_of(split)
         self.sessions = sessions
         self.num_users = num_users
         self._split = split
+        self._compared = 0 if is_exact(sessions.world.decoder) else min(compared, num_users)
 
     def __call__(self, policy: Policy) -> SessionEvaluation:
         """Evaluate a policy; raises as :meth:`Evaluator.__call__` does."""
-        return self.summary(self.play(policy))
+        evaluation = self.summary(self.play(policy))
+        if not self._compared:
+            return evaluation
+        return replace(evaluation, retrieval=self._retrievals(restarted(policy), ())[0])
 
     def many(self, policies: Policies) -> list[SessionEvaluation]:
         """Evaluate several policies at once, for example the learners of a fleet.
@@ -128,17 +152,30 @@ class SessionEvaluator:
         Raises:
             TypeError, ValueError: as for one policy.
         """
-        return [self.summary(played) for played in self._play(policies, (len(policies),))]
+        axes = (len(policies),)
+        found = [self.summary(played) for played in self._play(policies, axes)]
+        if not self._compared:
+            return found
+        retrievals = self._retrievals(policies, axes)
+        return [replace(each, retrieval=it) for each, it in zip(found, retrievals, strict=True)]
 
     def play(self, policy: Policy) -> Played:
         """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
         return self._play(restarted(policy), ())[0]
 
-    def _play(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Played]:
+    def _play(
+        self,
+        policy: Policy | Policies,
+        axes: tuple[int, ...],
+        num_users: int | None = None,
+        decode: Decode | None = None,
+    ) -> list[Played]:
+        """Play the sessions of the first users, or of all, by a decoder, or by the world's."""
         check_acts(policy)
         sessions, world = self.sessions, self.sessions.world
+        decode = decode or world.decode
         num_policies = math.prod(axes)
-        users = torch.arange(self.num_users, device=world.device)
+        users = torch.arange(num_users or self.num_users, device=world.device)
         first = sessions.begin(self._split, self._seed, users)
         observations = first.repeat(num_policies, 1, 1)
         present = torch.ones(observations.shape[:2], dtype=torch.bool, device=world.device)
@@ -153,7 +190,7 @@ class SessionEvaluator:
             rows = (~present).to(torch.int8).argsort(dim=1, stable=True)[:, :width]
             there = present[policies, rows]
             states = observations[policies, rows]
-            items = self._items(policy, axes, states)
+            items = self._items(policy, axes, states, decode)
             outcome = sessions.step(
                 states.flatten(0, 1),
                 items.flatten(),
@@ -169,16 +206,46 @@ class SessionEvaluator:
         columns = [*(host(total) for total in sums), host(present), counts.cpu().numpy()]
         return [Played(*column) for column in zip(*columns, strict=True)]
 
-    def _items(self, policy: Policy | Policies, axes: tuple[int, ...], states: Tensor) -> Tensor:
+    def _items(
+        self, policy: Policy | Policies, axes: tuple[int, ...], states: Tensor, decode: Decode
+    ) -> Tensor:
         """Items, int64 (L, B), that L policies show in states (L, B, o); L is 1 without axes."""
         world = self.sessions.world
         parts = []
         for chunk in torch.split(states, max(1, ROWS_AT_A_TIME // len(states)), dim=1):
             observations = chunk if axes else chunk.squeeze(0)
             actions = actions_of(policy, observations, world.dim, axes=axes)
-            items = world.decode(actions.to(world.device).flatten(0, -2))
+            items = decode(actions.to(world.device).flatten(0, -2))
             parts.append(items.reshape(chunk.shape[:2]))
         return torch.cat(parts, dim=1)
+
+    def _retrievals(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Retrieval]:
+        """What the world's decoder misses in the first users' sessions, and what that costs."""
+        world, users = self.sessions.world, self._compared
+        exact = ExactDecoder(world.embeddings)
+        hits: list[Tensor] = []
+
+        def checked(actions: Tensor) -> Tensor:
+            queries = directions(actions)
+            best = exact.search(queries)[0]
+            right = found(world.decoder, world.embeddings, queries, best)
+            hits.append(right.view(math.prod(axes), -1))
+            return world.decode(actions)
+
+        shown = self._play(policy, axes, users, checked)
+        if not axes:
+            policy = restarted(policy)
+        best = self._play(policy, axes, users, lambda actions: decoded(exact, actions))
+        recalls = host(torch.cat(hits, dim=1))
+        return [
+            Retrieval(
+                label(world.decoder),
+                mean_interval(recall),
+                mean_interval(exactly.returns - approximately.returns),
+                users,
+            )
+            for recall, approximately, exactly in zip(recalls, shown, best, strict=True)
+        ]
 
     def summary(self, played: Played) -> SessionEvaluation:
         """The evaluation of sessions that were played."""

@@ -29,9 +29,11 @@ from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
 from recsim_drpo.ope.propensities import EstimatedPropensities, estimate_propensities
 from recsim_drpo.ope.refusals import Support
-from recsim_drpo.reporting.statistics import Estimate
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.simulator.catalogue import spherical_k_means
-from recsim_drpo.simulator.decoder import ExactDecoder, decode
+from recsim_drpo.simulator.decoder import decode, directions
+from recsim_drpo.simulator.decoder_names import EXACT
+from recsim_drpo.simulator.retrieval import SAMPLE, is_exact, label, make_decoder, recall
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class OffPolicyEvaluation:
         propensities: diagnostics of the log's propensities where they were estimated, else
             ``None``.
         unit: of the rewards, in which values are told.
+        decoder: the name of what finds policies' items.
+        recall: recall@1 of an approximate one, on the first contexts; ``None`` where it is exact.
     """
 
     estimates: tuple[OffPolicyEstimate, ...]
@@ -68,12 +72,18 @@ class OffPolicyEvaluation:
     num_requests: int | None = None
     propensities: EstimatedPropensities | None = None
     unit: RewardUnit = field(default_factory=RewardUnit)
+    decoder: str = EXACT
+    recall: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers by name, for JSON."""
         estimated = None if self.propensities is None else self.propensities.as_dict()
         plain = vars(self) | {"logged": self.logged._asdict(), "propensities": estimated}
         plain |= {"unit": asdict(self.unit)}
+        if self.recall is None:
+            del plain["decoder"], plain["recall"]
+        else:
+            plain["recall"] = self.recall._asdict()
         return plain | {"estimates": [estimate.as_dict() for estimate in self.estimates]}
 
 
@@ -106,6 +116,8 @@ class OffPolicyEvaluator:
         folds: ≥ 2 of the cross-fitting.
         estimate: whether to estimate the propensities, in place of those of the log if it has any.
         progress: whether to show rates and time left on a terminal.
+        decoder: how policies' items are found, by a name of
+            :mod:`recsim_drpo.simulator.decoder_names`.
 
     Attributes:
         log: the rounds.
@@ -126,6 +138,7 @@ class OffPolicyEvaluator:
         folds: int = 2,
         estimate: bool = False,
         progress: bool = False,
+        decoder: str = EXACT,
     ) -> None:
         num_items = len(log.embeddings)
         if num_clusters is None:
@@ -133,7 +146,7 @@ class OffPolicyEvaluator:
         check_integer("num_clusters", num_clusters, 1, num_items)
         self.log, self.num_clusters = log, num_clusters
         self._seed, self._progress = check_seed(seed), progress
-        self._decoder = ExactDecoder(log.embeddings[: log.num_items])
+        self._decoder = make_decoder(decoder, log.embeddings[: log.num_items])
         directions = torch.nn.functional.normalize(log.embeddings, dim=1).cpu().numpy()
         clusters, _ = spherical_k_means(directions, num_clusters, seed)
         self.clusters = torch.from_numpy(clusters).to(log.items.device)
@@ -205,7 +218,17 @@ class OffPolicyEvaluator:
             num_requests=None if self._requests is None else int(self._requests.max()) + 1,
             propensities=self.estimated,
             unit=self.log.unit,
+            decoder=label(self._decoder),
+            recall=self._recall(policy, samples),
         )
+
+    def _recall(self, policy: Policy, samples: int) -> Estimate | None:
+        """The recall@1 of an approximate decoder on a policy's actions in the first contexts."""
+        if is_exact(self._decoder):
+            return None
+        queries = directions(self._acting(policy, samples)(self.log.contexts[:SAMPLE]))
+        hits = recall(self._decoder, self.log.embeddings[: self.log.num_items], queries)
+        return mean_interval(host(hits)) if len(hits) else Estimate(*[math.nan] * 3)
 
     def estimates(self, terms: Terms, *, refuse: bool = True) -> tuple[OffPolicyEstimate, ...]:
         """The estimate of every estimator, in the log's own unit.
@@ -288,6 +311,19 @@ class OffPolicyEvaluator:
 
     def _drawing(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
         """From contexts (B, o) to the items, int64 (B, max(1, K)), that the policy shows."""
+        act, device = self._acting(policy, samples), self.log.items.device
+
+        def shown(actions: Tensor) -> Tensor:
+            with matrix_precision("float32", device):  # most of the time goes into these products
+                return decode(self._decoder, actions)
+
+        def items(contexts: Tensor) -> Tensor:
+            return torch.stack([shown(act(contexts)) for _ in range(max(1, samples))], dim=1)
+
+        return items
+
+    def _acting(self, policy: Policy, samples: int) -> Callable[[Tensor], Tensor]:
+        """From contexts (B, o) to actions (B, d) of the policy, drawn where ``samples`` > 0."""
         actor = restarted(policy)
         sample: Any = getattr(policy, "sample", None)
         if not samples:
@@ -301,19 +337,12 @@ class OffPolicyEvaluator:
 
         def drawn(contexts: Tensor) -> Tensor:
             actions = sample(contexts.clone(), generator)
-            return checked_actions(actions, (len(contexts), dim), "contexts")
+            return checked_actions(actions, (len(contexts), dim), "contexts").to(device)
 
-        def shown(actions: Tensor) -> Tensor:
-            with matrix_precision("float32", device):  # most of the time goes into these products
-                return decode(self._decoder, actions.to(device))
+        def acted(contexts: Tensor) -> Tensor:
+            return actions_of(actor, contexts, dim, rows="contexts").to(device)
 
-        def items(contexts: Tensor) -> Tensor:
-            if not samples:
-                actions = actions_of(actor, contexts, dim, rows="contexts")
-                return shown(actions).unsqueeze(1)
-            return torch.stack([shown(drawn(contexts)) for _ in range(samples)], dim=1)
-
-        return items
+        return drawn if samples else acted
 
     def _chunks(self, title: str | None = None) -> Iterator[tuple[slice, Tensor]]:
         starts = range(0, len(self.log), ROWS_AT_A_TIME)

@@ -15,6 +15,7 @@ from recsim_drpo.ope.refusals import Support
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
 from recsim_drpo.reporting.tables import markdown_table
+from recsim_drpo.simulator.retrieval import SAMPLE
 
 _WORTH_A_LINE = 0.0005  # that rounds to 0.1 %
 
@@ -50,6 +51,8 @@ def as_text(results: Results, notes: Sequence[str] = ()) -> str:
         ]
         if evaluation.unlogged >= _WORTH_A_LINE:
             lines.append(f"- {policy}: {_support(evaluation)}.")
+        if evaluation.recall is not None:
+            lines.append(f"- {policy}: {_retrieval(evaluation)}.")
         if evaluation.nothing_shown:
             lines.append(f"- {policy} shows no item in {evaluation.nothing_shown:.1%} of contexts.")
     requests = first.num_requests
@@ -115,6 +118,16 @@ def _estimated(evaluation: OffPolicyEvaluation) -> str:
         for line in found.calibration
     ]
     return f"{text}\n\n{markdown_table(['estimated p', 'expected rounds', 'rounds'], rows)}"
+
+
+def _retrieval(evaluation: OffPolicyEvaluation) -> str:
+    assert evaluation.recall is not None
+    recall, contexts = evaluation.recall, min(evaluation.num_rounds, SAMPLE)
+    return (
+        f"items are found by {evaluation.decoder}, recall@1 {recall.value:.1%} [{recall.low:.1%}, "
+        f"{recall.high:.1%}] in the first {contexts:,} contexts; what that loses in reward, a log "
+        "cannot tell"
+    )
 
 
 def _support(evaluation: OffPolicyEvaluation) -> str:

@@ -23,12 +23,18 @@ from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.files import atomic_dir, check_new_folder
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.datasets.importing.coding import ContextCoder
+from recsim_drpo.datasets.items import resolve_decoder
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.onnx_context import CONTEXT, context_nodes
 from recsim_drpo.serving.recommender import items_of_run
 from recsim_drpo.simulator.catalogue import Catalogue
+from recsim_drpo.simulator.index_files import INDEX, write_index
+from recsim_drpo.simulator.retrieval import check_decoder, is_exact, make_decoder, sampled_recall
 
 POLICY, ITEMS, ITEM_IDS, DESCRIPTION = "policy.onnx", "items.npy", "item_ids.npy", "export.json"
+RETRIEVAL = "index"
+"""The folder of an approximate decoder's index."""
+
 TOLERANCE = 1e-5
 """Largest accepted difference between network and agent, relative to outputs above 1."""
 
@@ -64,6 +70,7 @@ def export_run(
     *,
     embeddings: str | Path | None = None,
     normalize: bool = False,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
     """Write the policy of a run and its items; the folder appears whole or not at all.
 
@@ -80,14 +87,16 @@ def export_run(
         folder: must not be there yet.
         embeddings: see :func:`recsim_drpo.serving.recommender.items_of_run`.
         normalize: likewise.
+        decoder: as of :func:`recsim_drpo.serving.recommender.load_recommender`; of an approximate
+            one the index is written into the folder ``index``, with its parameters set.
 
     Returns:
         what is in ``export.json``.
 
     Raises:
         FileExistsError, FileNotFoundError, OSError: about the files.
-        ValueError: onnx or onnxruntime is missing; the policy cannot be read as a network, or the
-            network differs from what the agent does; as :func:`items_of_run`.
+        ValueError: onnx or onnxruntime is missing; no such decoder; the policy cannot be read as a
+            network, or the network differs from what the agent does; as :func:`items_of_run`.
     """
     onnx, onnxruntime = _packages()
     check_new_folder(Path(folder))
@@ -95,6 +104,8 @@ def export_run(
     agent = runs.load_agent(run)
     policy = _policy_of(agent, config["agent"])
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
+    name = resolve_decoder(config["source"] if embeddings is None else Path(embeddings), decoder)
+    check_decoder(name, items.num_items, items.dim)
     dims = config["observation_dim"], config["action_dim"]
     coder = _coder_of(config)
     with atomic_dir(Path(folder)) as partial:
@@ -104,9 +115,31 @@ def export_run(
         np.save(partial / ITEM_IDS, items.item_ids)
         packages = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
         description = _description(config, policy, difference, items, packages, coder)
+        description |= _write_retrieval(partial / RETRIEVAL, items, name)
         text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
         (partial / DESCRIPTION).write_text(text, encoding="utf-8")
     return description
+
+
+def _write_retrieval(folder: Path, items: Catalogue, name: str) -> dict[str, Any]:
+    """Write the index of an approximate decoder, and return what is told of it, if it is one."""
+    vectors = torch.from_numpy(np.array(items.embeddings))
+    decoder = make_decoder(name, vectors)
+    if is_exact(decoder):
+        return {}
+    index: Any = decoder
+    write_index(folder, index.index, index.factory, items.checksum)
+    return {
+        RETRIEVAL: {
+            "file": f"{RETRIEVAL}/{INDEX}",
+            "decoder": index.name,
+            "settings": index.settings,
+            "recall_at_1": sampled_recall(decoder, vectors),
+            "queries": "means of neighbouring items",
+            "reading": "faiss.read_index(file).search(action / ‖action‖, k + 15) proposes; the "
+            "order of what it proposes is that of decoding",
+        }
+    }
 
 
 def _description(

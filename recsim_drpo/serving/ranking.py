@@ -16,14 +16,17 @@ from torch import Tensor
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.simulator.decoder import (
     NO_ITEM,
+    Decoder,
     ExactDecoder,
     directions,
     sortable_keys,
     unpack_keys,
 )
+from recsim_drpo.simulator.retrieval import is_exact, label
 
 _SPARE = 16  # candidates beyond k, so that rounding seldom leaves in doubt which are the top k
 _CELLS = 2**21
+_EQUAL = 1e-6  # scores that differ by no more are equal, but for rounding
 
 
 class Ranking(NamedTuple):
@@ -88,13 +91,21 @@ class Ranker:
     among more items of one vector than there are candidates, all items are scored in double
     precision.
 
+    An approximate decoder proposes likewise, and what it does not propose is not looked for; among
+    allowed items all are scored, whatever the decoder.
+
     Args:
         embeddings: float32 (N, d), rows of unit length.
+        decoder: of them; ``None``: exact.
+
+    Attributes:
+        embeddings: as given.
+        decoder: that searches them.
     """
 
-    def __init__(self, embeddings: Tensor) -> None:
+    def __init__(self, embeddings: Tensor, decoder: Decoder | None = None) -> None:
         self.embeddings = embeddings
-        self._decoder = ExactDecoder(embeddings)
+        self.decoder = ExactDecoder(embeddings) if decoder is None else decoder
         # Of d products of entries of unit vectors in single precision, and of the direction itself.
         self._rounding = (embeddings.shape[1] + 8) * 2.0**-23
 
@@ -119,16 +130,17 @@ class Ranker:
 
     def _top(self, actions: Tensor, k: int, allowed: Allowed | None) -> Ranking:
         num_items = len(self.embeddings)
-        units, wide = _unit(actions), min(num_items, k + _SPARE)
+        complete = allowed is not None or is_exact(self.decoder)
+        units, wide = _unit(actions), min(num_items, k + _SPARE if complete else k)
         queries = directions(actions)
         if allowed is None:
-            proposed, rows = self._decoder.search(queries, wide)
+            proposed, rows = self.decoder.search(queries, wide)
         else:
             proposed, rows = self._masked(queries, wide, allowed)
         scores = self._rescored(units, rows)
         ordered = _ordered(scores, rows)
         best = Ranking(ordered.scores[:, :k].clone(), ordered.rows[:, :k].clone())
-        if wide < num_items:
+        if wide < num_items and complete:
             doubtful = proposed[:, -1] + self._rounding >= best.scores[:, -1]
             doubtful &= torch.isfinite(proposed[:, -1])
             where = doubtful.nonzero().squeeze(1)
@@ -199,6 +211,42 @@ class Ranker:
                 scores.masked_fill_(~allowed.mask(rows), -torch.inf)
             parts.append(_best(scores, k))
         return _joined(parts, k, units.device)
+
+
+class RankingRecall(NamedTuple):
+    """How much of exact rankings an approximate decoder finds.
+
+    Attributes:
+        decoder: its name.
+        at_1: share of the actions whose best item, or one as good, is ranked first.
+        at_k: share of the k best items that are among the k ranked, or as good.
+        k: items a ranking.
+        actions: actions that were ranked by both.
+    """
+
+    decoder: str
+    at_1: float
+    at_k: float
+    k: int
+    actions: int
+
+    def __str__(self) -> str:
+        shares = f"recall@1 {self.at_1:.1%}"
+        if self.k > 1:
+            shares += f", recall@{self.k} {self.at_k:.1%}"
+        return (
+            f"Items are found by {self.decoder}: {shares}, of the first {self.actions:,} contexts."
+        )
+
+
+def ranking_recall(ranker: Ranker, actions: Tensor, k: int) -> RankingRecall:
+    """Hold a ranker against exact search, on actions (B, d), B ≥ 1, k items each."""
+    found = ranker.top(actions, k).scores
+    best = Ranker(ranker.embeddings).top(actions, k).scores
+    # Both fall: an item missed moves all behind it, so count those that reach the k-th best.
+    hits = (found >= best[:, -1:] - _EQUAL).to(torch.float64).mean()
+    first = (found[:, 0] >= best[:, 0] - _EQUAL).to(torch.float64).mean()
+    return RankingRecall(label(ranker.decoder), float(first), float(hits), k, len(actions))
 
 
 def _unit(actions: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -15,22 +16,25 @@ from torch import Tensor
 from tqdm import tqdm
 
 from recsim_drpo.agents.protocol import Agent
+from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.policy import as_observations, checked_actions
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.table import Log
-from recsim_drpo.datasets.items import resolve_items
+from recsim_drpo.datasets.items import resolve_decoder, resolve_items
 from recsim_drpo.runs import folder as runs
 from recsim_drpo.serving.exploration import Exploration, Shown, explore
 from recsim_drpo.serving.formats import STREAM
-from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
+from recsim_drpo.serving.ranking import Allowed, Cap, Ranker, RankingRecall, ranking_recall
 from recsim_drpo.serving.readers import ROW, ContextTable, Piece, open_contexts
 from recsim_drpo.serving.refusals import reported_refusals
 from recsim_drpo.serving.rules import ItemRules, Rules
 from recsim_drpo.serving.writers import Recommendations, open_recommendations
 from recsim_drpo.simulator.catalogue import Catalogue
-from recsim_drpo.simulator.decoder import NO_ITEM
+from recsim_drpo.simulator.decoder import NO_ITEM, Decoder
+from recsim_drpo.simulator.decoder_names import EXACT
+from recsim_drpo.simulator.retrieval import SAMPLE, check_decoder, is_exact, make_decoder
 
 _CELLS = 2**20
 _ROWS = 4096
@@ -70,9 +74,15 @@ class Recommender:
         observation_dim: o ≥ 1, of a context.
         device: where items are looked up.
         coding: codes columns as contexts, where the policy learnt from an imported log.
+        decoder: how items are found, by a name of :mod:`recsim_drpo.simulator.decoder_names`.
 
     Attributes:
         agent, items, observation_dim, device, coding: as given.
+        recall: what an approximate decoder found of the first contexts of the last table; ``None``
+            where it is exact.
+
+    Raises:
+        ValueError: as :func:`recsim_drpo.simulator.retrieval.make_decoder`.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class Recommender:
         observation_dim: int,
         device: str | torch.device = "cpu",
         coding: ContextCoder | None = None,
+        decoder: str = EXACT,
     ) -> None:
         self.agent, self.items, self.observation_dim = agent, items, observation_dim
         self.device, self.coding = resolve_device(device), coding
@@ -89,7 +100,19 @@ class Recommender:
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             vectors = torch.from_numpy(items.embeddings)
-        self._ranker = Ranker(vectors.to(self.device))
+        vectors = vectors.to(self.device)
+        self._ranker = Ranker(vectors, make_decoder(decoder, vectors))
+        self.recall: RankingRecall | None = None
+
+    @property
+    def embeddings(self) -> Tensor:
+        """The items' vectors, float32 (N, d), on the device."""
+        return self._ranker.embeddings
+
+    @property
+    def decoder(self) -> Decoder:
+        """What finds the items."""
+        return self._ranker.decoder
 
     def top(
         self,
@@ -197,7 +220,9 @@ class Recommender:
             escape: of contexts as CSV, see :class:`recsim_drpo.core.csv_rows.CsvRows`.
 
         A row that is no context is left out, listed in ``OUT.refused.csv`` and counted on standard
-        error; of a stream it is counted.
+        error; of a stream it is counted. What an approximate decoder misses of the first contexts
+        is in :attr:`recall`, and beside the file in ``OUT.retrieval.json``; where rules say which
+        items may be shown, all of these are scored, and nothing is missed.
 
         Returns:
             the number of contexts.
@@ -211,6 +236,7 @@ class Recommender:
         depth = k if exploration is None else exploration.check_depth(k, self.items.num_items)
         rows = max(1, min(_ROWS, _CELLS // depth))
         count, short, rules = 0, 0, rules or Rules()
+        self._compared: list[NDArray[np.float32]] = []
         items = ItemRules(rules, self.items.item_ids, id_column=id_column, device=self.device)
         with open_recommendations(
             target,
@@ -235,10 +261,26 @@ class Recommender:
                     write(found)
                     count += len(piece.ids)
                     short += 0 if found.counts is None else int((found.counts < k).sum())
-        if short:
-            few = f"fewer than {k} items that may be shown, and fewer rows"
-            warnings.warn(f"{short} of {count} contexts have {few}.", stacklevel=2)
+        self._tell_recall(k, target)
+        _warn_of_fewer(short, count, k)
         return count
+
+    def _tell_recall(self, k: int, target: Path) -> None:
+        """Keep what the decoder misses of the first contexts, and write it beside their table."""
+        self.recall = None
+        if not self._compared:
+            return
+        self.recall = self.measured_recall(np.concatenate(self._compared), k)
+        if target != STREAM:
+            beside = target.with_name(f"{target.name}.retrieval.json")
+            write_atomically(beside, json.dumps(self.recall._asdict(), indent=1) + "\n")
+
+    def measured_recall(self, contexts: Tensor | NDArray[np.float32], k: int) -> RankingRecall:
+        """What the decoder finds of the best items of contexts, held against exact search.
+
+        Arguments and errors as of :meth:`top`, without rules.
+        """
+        return ranking_recall(self._ranker, self.actions(contexts), k)
 
     def _recommendations(
         self,
@@ -250,6 +292,8 @@ class Recommender:
     ) -> Recommendations:
         """What is written for a piece of a table, whose first context has this number."""
         contexts, allowed = piece.contexts, items.allowed(piece.ids, piece.candidates)
+        if allowed is None and first < SAMPLE and not is_exact(self.decoder):
+            self._compared.append(contexts[: SAMPLE - first])
         if exploration is not None:
             scores, rows, drawn = self.show(
                 contexts, k, exploration, first=first, allowed=allowed, cap=items.cap
@@ -285,12 +329,20 @@ def _reported(table: ContextTable, out: Path) -> Generator[Piece, None, None]:
             bar.update(len(piece.ids) + len(piece.refused))
 
 
+def _warn_of_fewer(short: int, count: int, k: int) -> None:
+    """Warn the caller's caller of contexts that have fewer than k items, if there are any."""
+    if short:
+        few = f"fewer than {k} items that may be shown, and fewer rows"
+        warnings.warn(f"{short} of {count} contexts have {few}.", stacklevel=3)
+
+
 def load_recommender(
     run: str | Path,
     *,
     embeddings: str | Path | None = None,
     normalize: bool = False,
     device: str | torch.device = "cpu",
+    decoder: str | None = None,
 ) -> Recommender:
     """The recommender that a trained run makes.
 
@@ -299,6 +351,8 @@ def load_recommender(
         embeddings: see :func:`items_of_run`.
         normalize: likewise.
         device: where it acts and looks up.
+        decoder: the name of one in place of that of the run's world, see
+            :func:`recsim_drpo.datasets.items.resolve_decoder`.
 
     Raises:
         FileNotFoundError, ImportError, TypeError, ValueError: as
@@ -306,7 +360,9 @@ def load_recommender(
     """
     config = runs.load_config(run)
     items = items_of_run(config, embeddings=embeddings, normalize=normalize)
+    name = resolve_decoder(config["source"] if embeddings is None else Path(embeddings), decoder)
+    check_decoder(name, items.num_items, items.dim, device)
     agent = runs.load_agent(run, device=device)
     context = config["source"].get("context")
     coding = None if context is None else ContextCoder.of_description(context)
-    return Recommender(agent, items, config["observation_dim"], device, coding)
+    return Recommender(agent, items, config["observation_dim"], device, coding, name)

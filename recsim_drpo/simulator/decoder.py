@@ -16,6 +16,7 @@ NO_ITEM = -1
 _CPU_CELLS = 2**21
 _GPU_CELLS = 2**26
 _MAX_QUERIES = 1024
+_EQUAL = 1e-6  # scores that differ by no more are equal, but for rounding
 _RUN = 64  # columns whose maximum is taken at once
 
 
@@ -144,6 +145,23 @@ def decode(decoder: Decoder, actions: Tensor) -> Tensor:
     return decoder.search(directions(actions), 1)[1].squeeze(-1)
 
 
+def found(decoder: Decoder, embeddings: Tensor, queries: Tensor, best: Tensor) -> Tensor:
+    """Whether a decoder finds the best item of each query, bool (B,): one as good counts.
+
+    Where a query has a component that is not finite there is nothing to find, which counts too.
+
+    Args:
+        decoder: searches the items.
+        embeddings: float32 (N, d) of the items.
+        queries: float32 (B, d) of unit length.
+        best: float32 (B, 1), the largest inner products, of :class:`ExactDecoder`.
+    """
+    items = decoder.search(queries, 1)[1].squeeze(1)
+    scores = (embeddings[items.clamp_min(0)] * queries).sum(dim=1)
+    right = (items >= 0) & (scores >= best.squeeze(1) - _EQUAL)
+    return right | ~torch.isfinite(queries).all(dim=1)
+
+
 def row_max(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Largest entry of each row and its column, the first of equals: float32 and int64, (B,).
 
@@ -172,6 +190,11 @@ def sortable_keys(scores: Tensor, first_item: int) -> Tensor:
     The bits of a float32, read as an integer, order like the float once negative ones are flipped.
     """
     items = torch.arange(first_item, first_item + scores.shape[1], device=scores.device)
+    return item_keys(scores, items)
+
+
+def item_keys(scores: Tensor, items: Tensor) -> Tensor:
+    """As :func:`sortable_keys`, of items, int64 (B, n) or (n,), in [0, 2**32)."""
     bits = (scores + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 one value
     ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(torch.int64)
     return (ordered << 32) | (0xFFFFFFFF - items)

@@ -24,9 +24,14 @@ from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
-from recsim_drpo.simulator.config import DRAWN_DIM, DRAWN_NUM_ITEMS, SPLITS, WorldConfig
+from recsim_drpo.simulator.config import SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
-from recsim_drpo.simulator.embeddings import load_embeddings
+from recsim_drpo.simulator.decoder_names import EXACT, parse_decoder
+from recsim_drpo.simulator.described_catalogue import catalogue_of_array, make_catalogue
+from recsim_drpo.simulator.retrieval import check_decoder, make_decoder
+
+MakesDecoder = str | Callable[[Tensor], Decoder]
+"""A decoder by its name, or what makes one from the embeddings."""
 
 _USER_STREAMS = (Stream.TRAIN_USERS, Stream.VALIDATION_USERS, Stream.TEST_USERS)
 
@@ -53,19 +58,20 @@ class World:
     Args:
         config: configuration of the world.
         catalogue: a catalogue to use in place of the one that ``config`` describes.
-        decoder: makes the decoder of actions from the embeddings, float32 (N, d) on the device;
-            ``None``: :class:`.decoder.ExactDecoder`. Oracles are exact all the same.
+        decoder: the decoder of actions by its name, see :mod:`.decoder_names`, or what makes it
+            from the embeddings, float32 (N, d) on the device; ``None``: exact. Oracles are exact
+            all the same.
         device: where everything is computed.
 
     Raises:
-        ValueError: a device that cannot be used, a decoder that cannot be called, or what
-            :func:`make_catalogue` says.
+        ValueError: a device that cannot be used, a decoder that cannot be called or whose name
+            :func:`.retrieval.check_decoder` refuses, or what :func:`make_catalogue` says.
 
     Attributes:
         config: as the argument.
         catalogue: the items.
         device: as the argument.
-        decoder: the decoder made of the embeddings.
+        decoder: the decoder made of the embeddings, when it is first used.
         embeddings: float32 (N, d) on the device.
         popularity: float32 (N,) on the device, sums to 1.
         topics: int64 (N,) on the device, in [0, K).
@@ -76,21 +82,20 @@ class World:
         config: WorldConfig,
         *,
         catalogue: SimulatedCatalogue | None = None,
-        decoder: Callable[[Tensor], Decoder] | None = None,
+        decoder: MakesDecoder | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.config = config
         self.device = resolve_device(device)
-        self._is_drawn = catalogue is None and decoder is None and config.embeddings is None
+        self._decoder_name = decoder if isinstance(decoder, str) else None
+        self._is_drawn = catalogue is None and config.embeddings is None and not callable(decoder)
         self.catalogue = make_catalogue(config) if catalogue is None else catalogue
         with warnings.catch_warnings():
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             self.embeddings = torch.from_numpy(self.catalogue.embeddings).to(self.device)
         self.popularity = torch.from_numpy(self.catalogue.popularity).to(self.device, torch.float32)
-        if decoder is not None and not callable(decoder):
-            raise ValueError(f"decoder={decoder!r} cannot be called with the embeddings.")
-        self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
+        self._make_decoder = self._checked(decoder)
         self.topics = torch.from_numpy(self.catalogue.topics).to(self.device)
         self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
         self._topic_cosines = self._topic_centres @ self.embeddings.T
@@ -107,8 +112,24 @@ class World:
     def __reduce__(self) -> Any:
         """Of a world that is drawn, pickles hold the description: a hundredth of its size."""
         if self._is_drawn:
-            return shared_world, (self.config, str(self.device))
+            return shared_world, (self.config, str(self.device), self._decoder_name)
         return super().__reduce__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but a decoder that was built: an index of an engine is built or read again."""
+        return {name: value for name, value in vars(self).items() if name != "decoder"}
+
+    def _checked(self, decoder: MakesDecoder | None) -> Callable[[Tensor], Decoder]:
+        """What makes the decoder; a name that does not fit is refused now, not at the first use."""
+        if decoder is None or callable(decoder):
+            return decoder or ExactDecoder
+        check_decoder(decoder, self.num_items, self.dim, self.device)
+        return functools.partial(make_decoder, decoder)
+
+    @functools.cached_property
+    def decoder(self) -> Decoder:
+        """The decoder of actions; an index that is not kept anywhere is built now."""
+        return self._make_decoder(self.embeddings)
 
     @property
     def context_dim(self) -> int:
@@ -276,95 +297,34 @@ def stream_of(split: str) -> Stream:
     return _USER_STREAMS[SPLITS.index(split)]
 
 
-def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
-    """Catalogue that a configuration describes, drawn or read from its file of embeddings.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`load_embeddings` and
-            :class:`SimulatedCatalogue` say, and where the file disagrees with
-            ``num_items``, ``embedding_dim`` or the checksum.
-    """
-    if config.embeddings is None:
-        for name in ("embeddings_checksum", "normalize", "id_column", "vector_columns"):
-            if getattr(config, name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)!r} is about a file of embeddings, and none is "
-                    "given; drawn embeddings have unit length already."
-                )
-        return SimulatedCatalogue.synthetic(
-            DRAWN_NUM_ITEMS if config.num_items is None else config.num_items,
-            DRAWN_DIM if config.embedding_dim is None else config.embedding_dim,
-            num_topics=config.num_topics,
-            topic_spread=config.topic_spread,
-            topic_size_exponent=config.topic_size_exponent,
-            popularity_exponent=config.popularity_exponent,
-            catalogue_seed=config.catalogue_seed,
-        )
-    vectors, item_ids = load_embeddings(
-        config.embeddings, id_column=config.id_column, vector_columns=config.vector_columns
-    )
-    catalogue = catalogue_of_array(vectors, config, item_ids=item_ids)
-    if config.embeddings_checksum not in (None, catalogue.checksum):
-        raise ValueError(
-            f"The catalogue read from {config.embeddings!r} has checksum {catalogue.checksum}, "
-            f"expected {config.embeddings_checksum}: the file or how it is read has changed."
-        )
-    return catalogue
-
-
-def catalogue_of_array(
-    vectors: ArrayLike, config: WorldConfig, *, item_ids: ArrayLike | None = None
-) -> SimulatedCatalogue:
-    """Catalogue of given vectors, with the other properties that a configuration describes.
-
-    Args:
-        vectors: (N, d) numbers, as for :meth:`Catalogue.of_vectors`.
-        config: its ``embeddings`` and how to read them play no part.
-        item_ids: (N,) integers or strings; ``None`` numbers the rows.
-
-    Raises:
-        ValueError: as :meth:`SimulatedCatalogue.from_embeddings` says, or the array disagrees with
-            ``num_items`` or ``embedding_dim``.
-    """
-    array = np.asarray(vectors)
-    for name, size, axis in (
-        ("num_items", config.num_items, 0),
-        ("embedding_dim", config.embedding_dim, 1),
-    ):
-        if size is not None and array.ndim == 2 and array.shape[axis] != size:
-            raise ValueError(f"{name}={size}, but the embeddings' shape is {array.shape}.")
-    return SimulatedCatalogue.from_embeddings(
-        array,
-        item_ids=item_ids,
-        normalize=config.normalize,
-        num_topics=config.num_topics,
-        popularity_exponent=config.popularity_exponent,
-        catalogue_seed=config.catalogue_seed,
-    )
-
-
-def shared_world(config: WorldConfig, device: str | torch.device = "cpu") -> World:
+def shared_world(
+    config: WorldConfig, device: str | torch.device = "cpu", decoder: str | None = None
+) -> World:
     """World of a configuration, made once in a process and shared by all who ask for it.
 
-    The last four are kept. A file of embeddings that has changed makes another world.
+    The last four are kept. A file of embeddings that has changed makes another world, as does
+    another name of a decoder.
     """
     file_stamp = None
     if config.embeddings is not None and Path(config.embeddings).is_file():
         status = Path(config.embeddings).stat()
         file_stamp = (status.st_mtime_ns, status.st_size)
-    return _shared_world(config, str(device), file_stamp)
+    named = None if decoder is None else str(parse_decoder(decoder))
+    return _shared_world(config, str(device), file_stamp, None if named == EXACT else named)
 
 
 @functools.lru_cache(maxsize=4)
-def _shared_world(config: WorldConfig, device: str, file_stamp: tuple[int, int] | None) -> World:
-    return World(config, device=device)
+def _shared_world(
+    config: WorldConfig, device: str, file_stamp: tuple[int, int] | None, decoder: str | None
+) -> World:
+    return World(config, decoder=decoder, device=device)
 
 
 def make_world(
     device: str | torch.device = "cpu",
     *,
     embeddings: str | ArrayLike | None = None,
-    decoder: Callable[[Tensor], Decoder] | None = None,
+    decoder: MakesDecoder | None = None,
     **config: Any,
 ) -> World:
     """World as keyword arguments describe it, shared within the process where possible.
@@ -373,7 +333,7 @@ def make_world(
         device: where it computes.
         embeddings: path of a file, or an array (N, d). A world made of an array is not shared and
             cannot be named in JSON: save the array and give its path where a dataset is to be made.
-        decoder: as for :class:`World`; such a world is not shared either.
+        decoder: as for :class:`World`; a world with a decoder that is no name is not shared either.
         **config: fields of :class:`WorldConfig`.
 
     Raises:
@@ -382,8 +342,8 @@ def make_world(
     if embeddings is None or isinstance(embeddings, (str, Path)):
         path = None if embeddings is None else str(embeddings)
         described = build_config(WorldConfig, {**config, "embeddings": path}, "world parameter")
-        if decoder is None:
-            return shared_world(described, device)
+        if decoder is None or isinstance(decoder, str):
+            return shared_world(described, device, decoder)
         return World(described, decoder=decoder, device=device)
     described = build_config(WorldConfig, config, "world parameter")
     for name in ("embeddings_checksum", "id_column", "vector_columns"):

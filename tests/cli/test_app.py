@@ -64,7 +64,8 @@ WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
             "recsim-drpo generate",
         ),
         (["demo", "--out", "OUT", "--seeds", "0", "0"], "must be different seeds"),
-        (["generate", "a-v0", "--world", "decoder=abc"], "'decoder' is not part of it"),
+        (["generate", "a-v0", "--world", "split=test"], "'split' is not part of it"),
+        (["generate", "a-v0", "--world", "decoder=abc"], "Unknown decoder 'abc'"),
         (["generate", "a-v0", "--world", "interest_sharpness=1e300"], "interest_sharpness=1e+300"),
         (["generate", "a-v0", "--world", "delta=1e-25"], "delta=1e-25"),
         (

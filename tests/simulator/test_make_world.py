@@ -10,7 +10,8 @@ import torch
 
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.config import WorldConfig
-from recsim_drpo.simulator.world import World, make_catalogue, make_world, shared_world
+from recsim_drpo.simulator.described_catalogue import make_catalogue
+from recsim_drpo.simulator.world import World, make_world, shared_world
 
 SMALL = {"num_items": 150, "embedding_dim": 12, "num_topics": 6}
 

@@ -15,9 +15,10 @@ from recsim_drpo.core.rng import Stream
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.config import LoggingConfig, WorldConfig
+from recsim_drpo.simulator.described_catalogue import catalogue_of_array
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.sessions import Sessions
-from recsim_drpo.simulator.world import World, catalogue_of_array
+from recsim_drpo.simulator.world import World
 
 MIXTURE = {"random": 0.2, "popularity": 0.4, "expert": 0.4}
 CONFIGS = [

@@ -1,0 +1,234 @@
+"""Recall, lost reward and speed of decoders: ``python -m recsim_drpo.benchmarks.retrieval``.
+
+Simulated users are shown the items of a policy that knows each user's interest but for an error:
+its action is u* plus an isotropic one of length ``--error``. Every decoder answers the same
+actions, so what it loses in latent reward against exact search is a paired difference.
+``clustered`` is the registered world with more items, in ``isotropic`` items have no topics to
+speak of. Searches are in batches on one core; indexes are built anew, in a folder of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recsim_drpo.benchmarks.speed.measuring import environment, write_report
+from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.torch_settings import threads
+from recsim_drpo.reporting import plots
+from recsim_drpo.reporting.statistics import Estimate, mean_interval
+from recsim_drpo.reporting.tables import markdown_table
+from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, directions, found
+from recsim_drpo.simulator.faiss_engine import lists_for, require_faiss
+from recsim_drpo.simulator.index_files import INDEX
+from recsim_drpo.simulator.retrieval import make_decoder
+from recsim_drpo.simulator.world import World, make_world
+
+DEFAULT_OUT = Path("benchmarks/results/retrieval.json")
+SHAPES: Mapping[str, Mapping[str, Any]] = {"clustered": {}, "isotropic": {"topic_spread": 100.0}}
+"""The catalogues that are measured, by what differs from the registered world."""
+
+FAMILIES = ("exact", "IVF", "IVF-PQ, re-ranked", "HNSW")
+"""The kinds of decoders, in the order of tables and colours."""
+
+_EFFORTS = (1, 4, 16, 64, 256)
+_HEADER = ("decoder", "recall@1", "lost reward", "queries/s", "build", "index")
+
+
+def decoders(family: str, num_items: int, dim: int) -> list[str]:
+    """Names of the decoders of a family, from quick to thorough.
+
+    Args:
+        family: one of :data:`FAMILIES`.
+        num_items: N.
+        dim: d; codes have a quarter as many bytes.
+    """
+    lists = lists_for(num_items)
+    probes = [n for n in _EFFORTS if n < lists]
+    if family == "IVF":
+        return [f"faiss:IVF{lists},Flat?nprobe={n}" for n in probes]
+    if family == "HNSW":
+        return [f"faiss:HNSW32?efSearch={min(16 * n, num_items)}" for n in (1, 4, 16, 64)]
+    if family == "exact":
+        return ["exact"]
+    codes = f"IVF{lists},PQ{max(1, dim // 4)},RFlat"
+    return [f"faiss:{codes}?nprobe={n},k_factor_rf={min(4 * n, 256)}" for n in probes]
+
+
+def measure(
+    num_items: int,
+    shape: str,
+    *,
+    num_users: int,
+    error: float,
+    repetitions: int,
+    families: Sequence[str] = FAMILIES,
+    **world: Any,
+) -> dict[str, Any]:
+    """Rows of one catalogue, a decoder each.
+
+    Args:
+        num_items: N.
+        shape: one of :data:`SHAPES`.
+        num_users: test users, an action each.
+        error: length of what a policy's action is off, > 0.
+        repetitions: turns of the timing, of which the quickest counts.
+        families: of :data:`FAMILIES`.
+        **world: other parameters of the world.
+    """
+    simulated = make_world(num_items=num_items, **SHAPES[shape], **world)
+    users = simulated.users("test", 0, torch.arange(num_users))
+    noise = torch.randn(users.interests.shape, generator=torch.Generator().manual_seed(0))
+    queries = directions(users.interests + error * directions(noise))
+    exact = ExactDecoder(simulated.embeddings)
+    best = exact.search(queries)
+    paid = simulated.reward_of_items(best[1].squeeze(1), users.interests)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, environment(RECSIM_DRPO_INDEXES=folder):
+        names = [
+            (family, name)
+            for family in families
+            for name in decoders(family, num_items, simulated.dim)
+        ]
+        built: dict[str, tuple[float, int]] = {}
+        for family, name in tqdm(names, f"{num_items:,} {shape}", unit="decoder", disable=None):
+            decoder, seconds, size = _made(name, simulated, Path(folder))
+            built.setdefault(name.partition("?")[0], (seconds, size))  # of those after it, read
+            earned = simulated.reward_of_items(
+                decoder.search(queries, 1)[1].squeeze(1), users.interests
+            )
+            hits = found(decoder, simulated.embeddings, queries, best[0])
+            seconds, size = built[name.partition("?")[0]]
+            rows.append(
+                {
+                    "family": family,
+                    "decoder": name,
+                    "recall": mean_interval(hits.numpy())._asdict(),
+                    "lost_reward": mean_interval((paid - earned).numpy())._asdict(),
+                    "queries_per_second": _speed(decoder, queries, repetitions),
+                    "build_seconds": seconds,
+                    "index_bytes": size,
+                }
+            )
+    return {
+        "num_items": num_items,
+        "shape": shape,
+        "num_users": num_users,
+        "error": error,
+        "reward": float(paid.mean()),
+        "rows": rows,
+        "versions": versions() | {"faiss": require_faiss().__version__},
+    }
+
+
+def _made(name: str, world: World, folder: Path) -> tuple[Decoder, float, int]:
+    """A decoder, the seconds that it took, and the bytes of all files of indexes since."""
+    before, started = _bytes(folder), time.perf_counter()
+    decoder = make_decoder(name, world.embeddings)
+    return decoder, time.perf_counter() - started, _bytes(folder) - before
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(INDEX))
+
+
+def _speed(decoder: Decoder, queries: Tensor, repetitions: int) -> float:
+    """Queries a second, in one batch, of the quickest turn."""
+    times = []
+    for _ in range(repetitions):
+        started = time.perf_counter()
+        decoder.search(queries, 1)
+        times.append(time.perf_counter() - started)
+    return len(queries) / min(times)
+
+
+def table(section: Mapping[str, Any]) -> str:
+    """The rows of one catalogue in Markdown, and a line about them."""
+    rows = []
+    for row in section["rows"]:
+        lost = Estimate(**row["lost_reward"])
+        rows.append(
+            [
+                row["decoder"],
+                f"{row['recall']['value']:.1%}",
+                f"{lost.value:.4f} [{lost.low:.4f}, {lost.high:.4f}]",
+                f"{row['queries_per_second']:,.0f}",
+                f"{row['build_seconds']:,.1f} s" if row["index_bytes"] else "",
+                f"{row['index_bytes'] / 2**20:,.0f} MiB" if row["index_bytes"] else "",
+            ]
+        )
+    about = (
+        f"{section['num_items']:,} items, {section['shape']}; {section['num_users']:,} users, "
+        f"actions off by {section['error']:g}; exact search earns {section['reward']:.3f}. "
+        "One core."
+    )
+    return f"{markdown_table(_HEADER, rows)}\n\n{about}"
+
+
+def draw(sections: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
+    """Write the curves of recall and of lost reward against speed, a row a catalogue."""
+    figure, panels = plots.new_panels(len(sections), 2, 8.0, 2.8 * len(sections))
+    for axes, section in zip(panels, sections, strict=True):
+        for colour, family in zip(plots.COLOURS, FAMILIES, strict=False):
+            rows = [row for row in section["rows"] if row["family"] == family]
+            speed = [row["queries_per_second"] for row in rows]
+            style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 4, "label": family}
+            axes[0].plot(speed, [row["recall"]["value"] for row in rows], **style)
+            lost = [Estimate(**row["lost_reward"]) for row in rows]
+            spread = np.array([[e.value - e.low, e.high - e.value] for e in lost]).reshape(-1, 2).T
+            axes[1].errorbar(speed, [e.value for e in lost], yerr=spread, **style)
+        title = f"{section['num_items']:,} items, {section['shape']}"
+        axes[0].set(ylabel="recall@1", title=title, xscale="log", ylim=(0.0, 1.05))
+        axes[1].set(ylabel="lost reward", title=title, xscale="log")
+    for bottom in panels[-1]:
+        bottom.set_xlabel("queries a second, one core")
+    panels[0][0].legend(frameon=False, fontsize=8)
+    return plots.save(figure, path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure each catalogue, write JSON, tables and the picture, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--num-users", type=int, default=2_000)
+    parser.add_argument("--error", type=float, default=0.5, help="length of an action's error")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help=f"default {DEFAULT_OUT}")
+    options = parser.parse_args(arguments)
+    require_faiss().omp_set_num_threads(1)
+    for num_items in options.items:
+        for shape in options.shapes:
+            with threads(1):
+                section = measure(
+                    num_items,
+                    shape,
+                    num_users=options.num_users,
+                    error=options.error,
+                    repetitions=options.repetitions,
+                    families=options.families,
+                )
+            write_report(options.out, {f"{num_items}, {shape}": section})
+            print(f"{table(section)}\n")
+    sections = list(json.loads(options.out.read_text(encoding="utf-8")).values())
+    text = "\n\n".join(table(section) for section in sections)
+    options.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+    try:
+        draw(sections, options.out.with_suffix(".png"))
+    except plots.PlotsMissingError as missing:
+        print(missing)
+
+
+if __name__ == "__main__":
+    main()
