@@ -28,13 +28,14 @@ def shown(value: object) -> str:
     return _cut(text, VALUE_WIDTH)
 
 
-def one_line(error: BaseException | str) -> str:
+def one_line(error: BaseException | str, width: int = REASON_WIDTH) -> str:
     """Return another library's error on one line, at most 200 characters, or else its type.
 
     Args:
         error: the error, or its text.
+        width: the most characters.
     """
-    text = _cut(str(error), REASON_WIDTH)
+    text = _cut(str(error), width)
     return text or type(error).__name__
 
 

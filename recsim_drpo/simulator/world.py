@@ -6,6 +6,7 @@ of every random counter, so training, validation and test users are disjoint wha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.memory import check_memory
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
@@ -80,6 +83,8 @@ class World:
     ) -> None:
         self.config = config
         self.device = resolve_device(device)
+        if catalogue is not None or config.embeddings is None:  # else of how many, the file tells
+            _check_size(config, catalogue)
         self.catalogue = make_catalogue(config) if catalogue is None else catalogue
         with warnings.catch_warnings():
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
@@ -87,7 +92,7 @@ class World:
             self.embeddings = torch.from_numpy(self.catalogue.embeddings).to(self.device)
         self.popularity = torch.from_numpy(self.catalogue.popularity).to(self.device, torch.float32)
         if decoder is not None and not callable(decoder):
-            raise ValueError(f"decoder={decoder!r} cannot be called with the embeddings.")
+            raise ValueError(f"decoder={shown(decoder)} cannot be called with the embeddings.")
         self.decoder: Decoder = (decoder or ExactDecoder)(self.embeddings)
         self.topics = torch.from_numpy(self.catalogue.topics).to(self.device)
         self._topic_centres = torch.from_numpy(self.catalogue.topic_centres).to(self.device)
@@ -236,9 +241,28 @@ class World:
 
 def stream_of(split: str) -> Stream:
     """Random stream of a split of users; ``ValueError`` if there is no such split."""
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     return _USER_STREAMS[SPLITS.index(split)]
+
+
+def _check_size(config: WorldConfig, catalogue: SimulatedCatalogue | None = None) -> None:
+    """Raise ``ValueError`` where a world takes more memory than there is, before it is made."""
+    if catalogue is not None:
+        n, d, k = catalogue.num_items, catalogue.dim, len(catalogue.topic_centres)
+    else:
+        n = DRAWN_NUM_ITEMS if config.num_items is None else config.num_items
+        d = DRAWN_DIM if config.embedding_dim is None else config.embedding_dim
+        k = config.num_topics
+    of_items = n * (4 * k + (4 * d + 48 if catalogue is None else 4))
+    of_topics = k * (24 * d + 12 * config.context_dim)
+    of_blocks = 16 * d * min(n, 65_536) if catalogue is None else 0  # drawn at a time
+    of_contexts = 400 * config.context_dim  # sixteen users are drawn at a time
+    what = (
+        f"A world of {shown(n)} items × {d:,} dimensions, {shown(k)} topics and contexts of "
+        f"{shown(config.context_dim)} numbers"
+    )
+    check_memory(what, of_items + of_blocks + of_topics + of_contexts, "make it smaller")
 
 
 def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
@@ -253,8 +277,8 @@ def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
         for name in ("embeddings_checksum", "normalize", "id_column", "vector_columns"):
             if getattr(config, name):
                 raise ValueError(
-                    f"{name}={getattr(config, name)!r} is about a file of embeddings, and none is "
-                    "given; drawn embeddings have unit length already."
+                    f"{name}={shown(getattr(config, name))} is about a file of embeddings, and "
+                    "none is given; drawn embeddings have unit length already."
                 )
         return SimulatedCatalogue.synthetic(
             DRAWN_NUM_ITEMS if config.num_items is None else config.num_items,
@@ -271,8 +295,9 @@ def make_catalogue(config: WorldConfig) -> SimulatedCatalogue:
     catalogue = catalogue_of_array(vectors, config, item_ids=item_ids)
     if config.embeddings_checksum not in (None, catalogue.checksum):
         raise ValueError(
-            f"The catalogue read from {config.embeddings!r} has checksum {catalogue.checksum}, "
-            f"expected {config.embeddings_checksum}: the file or how it is read has changed."
+            f"The catalogue read from {shown(config.embeddings)} has checksum "
+            f"{catalogue.checksum}, expected {shown(config.embeddings_checksum)[:18]}…: the file "
+            "or how it is read has changed."
         )
     return catalogue
 
@@ -297,7 +322,7 @@ def catalogue_of_array(
         ("embedding_dim", config.embedding_dim, 1),
     ):
         if size is not None and array.ndim == 2 and array.shape[axis] != size:
-            raise ValueError(f"{name}={size}, but the embeddings' shape is {array.shape}.")
+            raise ValueError(f"{name}={shown(size)}, but the embeddings' shape is {array.shape}.")
     return SimulatedCatalogue.from_embeddings(
         array,
         item_ids=item_ids,
@@ -314,9 +339,10 @@ def shared_world(config: WorldConfig, device: str | torch.device = "cpu") -> Wor
     The last four are kept. A file of embeddings that has changed makes another world.
     """
     file_stamp = None
-    if config.embeddings is not None and Path(config.embeddings).is_file():
-        status = Path(config.embeddings).stat()
-        file_stamp = (status.st_mtime_ns, status.st_size)
+    if config.embeddings is not None:
+        with contextlib.suppress(OSError, ValueError):  # to be refused where it is read
+            status = Path(config.embeddings).stat()
+            file_stamp = (status.st_mtime_ns, status.st_size)
     return _shared_world(config, str(device), file_stamp)
 
 
@@ -353,6 +379,7 @@ def make_world(
     described = build_config(WorldConfig, config, "world parameter")
     for name in ("embeddings_checksum", "id_column", "vector_columns"):
         if getattr(described, name) is not None:
-            raise ValueError(f"{name}={getattr(described, name)!r} is about a file, not an array.")
+            value = shown(getattr(described, name))
+            raise ValueError(f"{name}={value} is about a file, not an array.")
     catalogue = catalogue_of_array(embeddings, described)
     return World(described, catalogue=catalogue, decoder=decoder, device=device)

@@ -88,7 +88,10 @@ def test_one_line_whichever_import_a_signal_meets(num_imports, tmp_path, share, 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", WORDS, ids=lambda signum: signum.name)
 def test_no_traceback_at_any_moment(tmp_path, signum):
-    """Forty moments from the first lines of Python's own start, which no program can guard, on."""
+    """Twenty moments from the first lines of Python's own start, which no program can guard, on.
+
+    A signal after the dataset was whole leaves it whole.
+    """
     moments = random.Random(int(signum))
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "recsim_drpo.cli", *GENERATE]
@@ -96,7 +99,8 @@ def test_no_traceback_at_any_moment(tmp_path, signum):
     roots = tmp_path / "whole"
     subprocess.run(command, env=environment | {"MINARI_DATASETS_PATH": str(roots)}, check=True)
     whole = time.monotonic() - started
-    for number in range(40):
+    complete = {path.relative_to(roots) for path in left(roots)}
+    for number in range(20):
         root = tmp_path / str(number)
         own = environment | {"MINARI_DATASETS_PATH": str(root)}
         process = subprocess.Popen(
@@ -107,11 +111,9 @@ def test_no_traceback_at_any_moment(tmp_path, signum):
         _, said = process.communicate(timeout=300)
         assert "Traceback" not in said
         assert "Exception ignored" not in said
-        if process.returncode == 0:
-            assert (root / "a-v0" / "data").is_dir()
-        else:
-            assert process.returncode in (128 + signum, -signum), said
-            assert not left(root)
+        assert process.returncode in (0, 128 + signum, -signum), said
+        there = {path.relative_to(root) for path in left(root)}
+        assert there == complete or (process.returncode and not there)
 
 
 def test_an_interrupt_that_is_lost_in_a_destructor_comes_again():
