@@ -176,6 +176,7 @@ class Recommender:
         exploration: Exploration | None = None,
         rules: Rules | None = None,
         escape: str | None = None,
+        excel_safe: bool = False,
     ) -> int:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
@@ -192,6 +193,8 @@ class Recommender:
             rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
                 counted in a ``UserWarning``.
             escape: of contexts as CSV, see :func:`recsim_drpo.core.tables.open_table`.
+            excel_safe: let no spreadsheet run ids of contexts and items as formulas, see
+                :func:`recsim_drpo.core.spreadsheets.plain_cell`.
 
         A row that is no context is left out, listed in ``OUT.refused.csv`` and counted on standard
         error; of a stream it is counted.
@@ -226,14 +229,10 @@ class Recommender:
                 table.id_name,
                 format=output_format,
                 propensities=exploration is not None,
+                excel_safe=excel_safe,
             ) as write,
-            tqdm(
-                total=table.num_rows,
-                desc="recommend",
-                unit="context",
-                disable=True if target == STREAM else None,
-            ) as bar,
-            reported_refusals(target) as refusals,
+            _progress_bar(table.num_rows, target) as bar,
+            reported_refusals(target, excel_safe=excel_safe) as refusals,
         ):
             for piece in table.pieces:
                 refusals.add_all(piece.refused)
@@ -302,3 +301,8 @@ def load_recommender(
     context = config["source"].get("context")
     coding = None if context is None else ContextCoder.of_description(context)
     return Recommender(agent, items, config["observation_dim"], device, coding)
+
+
+def _progress_bar(num_rows: int | None, out: Path) -> tqdm[Any]:
+    disable = True if out == STREAM else None
+    return tqdm(total=num_rows, desc="recommend", unit="context", disable=disable)
