@@ -43,6 +43,14 @@ def offered() -> dict[str, list[EntryPoint]]:
     return by_name
 
 
+def described(entries: list[EntryPoint]) -> str:
+    """One line on the entry points of a name, which imports none of them."""
+    sources = [f"{entry.value} of {entry.dist.name if entry.dist else '?'}" for entry in entries]
+    if len(entries) > 1:
+        return f"no agent, as several packages offer it: {', '.join(sources)}"
+    return f"from a package: {sources[0]}"
+
+
 def load_offered(entries: list[EntryPoint]) -> Algorithm | Factory:
     """The algorithm, class or factory that the entry points of one name stand for, imported.
 

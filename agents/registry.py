@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.plugins import (
     Factory,
     check_factory,
+    described,
     import_agent,
     load_offered,
     make_by_factory,
@@ -135,16 +135,21 @@ def _origin(agent: Algorithm | Factory) -> str:
 def agent_names() -> dict[str, str]:
     """Names of agents, each with one line about it: built in, registered, from packages.
 
-    For that line the packages' agents are imported. One that cannot be is left out, and a warning
-    names it and says why.
+    No package's agent is imported for that: of one that has not been used in this process the line
+    says which package offers it, and as what.
     """
-    for name, entries in offered().items():
-        try:
-            _register(name, load_offered(entries))
-        except (ImportError, TypeError, ValueError) as error:
-            warnings.warn(f"Left out of the agents: {error}", RuntimeWarning, stacklevel=2)
     algorithms = {name: algorithm.summary for name, algorithm in _algorithms.items()}
-    return algorithms | {name: registered.summary for name, registered in _factories.items()}
+    factories = {name: registered.summary for name, registered in _factories.items()}
+    from_packages = {name: described(entries) for name, entries in offered().items()}
+    return (
+        algorithms
+        | factories
+        | {
+            name: line
+            for name, line in from_packages.items()
+            if name not in algorithms and name not in factories
+        }
+    )
 
 
 def find_agent(name: str) -> Algorithm | Factory:
