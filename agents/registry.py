@@ -27,6 +27,7 @@ from recsim_drpo.agents.plugins import (
 )
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import unknown_name
 
 FactoryT = TypeVar("FactoryT", bound=Factory)
@@ -98,7 +99,7 @@ def register_agent(
         _register(agent.name, agent)
         return agent
     if not isinstance(agent, str):  # the decorator without its parentheses
-        raise TypeError(f'{agent!r} is no name; write @register_agent("name").')
+        raise TypeError(f'{shown(agent)} is no name; write @register_agent("name").')
 
     def decorate(factory: FactoryT) -> FactoryT:
         _register(agent, factory, summary)
@@ -109,15 +110,16 @@ def register_agent(
 
 def _register(name: str, agent: Algorithm | Factory, summary: str | None = None) -> None:
     if not name or ":" in name or name.split() != [name]:
-        raise ValueError(f"{name!r} is no name for an agent: no colon, no space, not empty.")
-    check_factory(agent, f"The agent {name!r}")
+        raise ValueError(f"{shown(name)} is no name for an agent: no colon, no space, not empty.")
+    check_factory(agent, f"The agent {shown(name)}")
     former = _algorithms.get(name) or (_factories[name].factory if name in _factories else None)
     if former is agent:
         return
     if former is not None and (name in BUILT_IN or _origin(former) != _origin(agent)):
         owner = "a built-in agent" if name in BUILT_IN else _origin(former)
         raise ValueError(
-            f"{_origin(agent)} cannot be the agent {name!r}: that is {owner}; choose another name."
+            f"{_origin(agent)} cannot be the agent {shown(name)}: that is {owner}; choose another "
+            "name."
         )
     if isinstance(agent, Algorithm):
         _factories.pop(name, None)
@@ -214,7 +216,7 @@ def make_agent(
     """
     agent = find_agent(name)
     if isinstance(agent, Algorithm):
-        config = build_config(agent.config, hyperparameters, f"hyper-parameter of {name!r}")
+        config = build_config(agent.config, hyperparameters, f"hyper-parameter of {shown(name)}")
         return Learner(
             agent,
             observation_dim,
@@ -228,8 +230,8 @@ def make_agent(
         )
     if (dtype, precision, execution) != (torch.float32, "float32", "auto"):
         raise ValueError(
-            f"The agent {name!r} is from outside: dtype, precision and execution are its own "
-            f"affair, not {dtype}, {precision!r}, {execution!r}."
+            f"The agent {shown(name)} is from outside: dtype, precision and execution are its own "
+            f"affair, not {dtype}, {shown(precision)}, {shown(execution)}."
         )
     return make_by_factory(
         name,

@@ -34,11 +34,11 @@ def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, 
             raise unknown_name("scenario", scenario, SCENARIOS)
         scenario = SCENARIOS[scenario]
     if not isinstance(scenario, Mapping):
-        raise ValueError(f"scenario={scenario!r} is neither a name nor weights by component.")
+        raise ValueError(f"scenario={shown(scenario)} is neither a name nor weights by component.")
     for name, weight in scenario.items():
         if name not in POLICIES:
             raise unknown_name("component of the logging agent", name, POLICIES)
-        check_number(f"weight of {name!r}", weight, 0.0, 1.0)
+        check_number(f"weight of {shown(name)}", weight, 0.0, 1.0)
     total = sum(scenario.values())
     if abs(total - 1.0) > 1e-6:
         raise ValueError(f"The weights {dict(scenario)} sum to {total:.6g}; they must sum to 1.")
