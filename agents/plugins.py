@@ -13,6 +13,7 @@ import torch
 
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.protocol import Agent, check_agent
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_integer, check_seed, unknown_name
 
@@ -41,6 +42,14 @@ def offered() -> dict[str, list[EntryPoint]]:
     for name, value in sorted(unique):
         by_name.setdefault(name, []).append(unique[name, value])
     return by_name
+
+
+def described(entries: list[EntryPoint]) -> str:
+    """One line on the entry points of a name, which imports none of them."""
+    sources = [f"{entry.value} of {entry.dist.name if entry.dist else '?'}" for entry in entries]
+    if len(entries) > 1:
+        return f"no agent, as several packages offer it: {', '.join(sources)}"
+    return f"from a package: {sources[0]}"
 
 
 def load_offered(entries: list[EntryPoint]) -> Algorithm | Factory:
@@ -76,13 +85,13 @@ def import_agent(reference: str) -> Algorithm | Factory:
     """
     module, _, attribute = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
-        raise ValueError(f"{reference!r} is not of the form module:Class.")
+        raise ValueError(f"{shown(reference)} is not of the form module:Class.")
     if module in LIBRARIES:
         factory: Factory = importlib.import_module(LIBRARIES[module]).factory(attribute)
         return factory
     return _imported(
         lambda: operator.attrgetter(attribute)(importlib.import_module(module)),
-        f"The agent {reference!r}",
+        f"The agent {shown(reference)}",
     )
 
 
@@ -150,7 +159,7 @@ def make_by_factory(
     try:
         agent = factory(**keywords, device=where, **hyperparameters)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, NameError) as error:
-        raise TypeError(f"The agent {name!r} could not be made: {error!r}.") from error
+        raise TypeError(f"The agent {shown(name)} could not be made: {shown(error)}.") from error
     check_agent(agent)
     return agent
 
@@ -167,7 +176,7 @@ def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) 
     try:
         signature = inspect.signature(factory)
     except ValueError as error:
-        raise TypeError(f"The agent {name!r} cannot be made: {error}.") from error
+        raise TypeError(f"The agent {shown(name)} cannot be made: {error}.") from error
     parameters = signature.parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -175,11 +184,12 @@ def check_call(name: str, factory: Factory, hyperparameters: Mapping[str, Any]) 
         known = [keyword for keyword in taken if keyword not in _CONTRACT]
         for hyperparameter in hyperparameters:
             if hyperparameter not in known:
-                raise unknown_name(f"hyper-parameter of {name!r}", hyperparameter, known)
+                raise unknown_name(f"hyper-parameter of {shown(name)}", hyperparameter, known)
     try:
         signature.bind(**dict.fromkeys(_CONTRACT), **hyperparameters)
     except TypeError as error:
         raise TypeError(
-            f"The agent {name!r} cannot be made by {name_within(factory)}{signature}: {error}. "
-            f"It is called with the keywords {', '.join(_CONTRACT)} and the hyper-parameters given."
+            f"The agent {shown(name)} cannot be made by {name_within(factory)}{signature}: "
+            f"{one_line(error)}. It is called with the keywords {', '.join(_CONTRACT)} and the "
+            "hyper-parameters given."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pkgutil
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.plugins import (
     Factory,
     check_factory,
+    described,
     import_agent,
     load_offered,
     make_by_factory,
@@ -27,6 +27,7 @@ from recsim_drpo.agents.plugins import (
 )
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import unknown_name
 
 FactoryT = TypeVar("FactoryT", bound=Factory)
@@ -98,7 +99,7 @@ def register_agent(
         _register(agent.name, agent)
         return agent
     if not isinstance(agent, str):  # the decorator without its parentheses
-        raise TypeError(f'{agent!r} is no name; write @register_agent("name").')
+        raise TypeError(f'{shown(agent)} is no name; write @register_agent("name").')
 
     def decorate(factory: FactoryT) -> FactoryT:
         _register(agent, factory, summary)
@@ -109,15 +110,16 @@ def register_agent(
 
 def _register(name: str, agent: Algorithm | Factory, summary: str | None = None) -> None:
     if not name or ":" in name or name.split() != [name]:
-        raise ValueError(f"{name!r} is no name for an agent: no colon, no space, not empty.")
-    check_factory(agent, f"The agent {name!r}")
+        raise ValueError(f"{shown(name)} is no name for an agent: no colon, no space, not empty.")
+    check_factory(agent, f"The agent {shown(name)}")
     former = _algorithms.get(name) or (_factories[name].factory if name in _factories else None)
     if former is agent:
         return
     if former is not None and (name in BUILT_IN or _origin(former) != _origin(agent)):
         owner = "a built-in agent" if name in BUILT_IN else _origin(former)
         raise ValueError(
-            f"{_origin(agent)} cannot be the agent {name!r}: that is {owner}; choose another name."
+            f"{_origin(agent)} cannot be the agent {shown(name)}: that is {owner}; choose another "
+            "name."
         )
     if isinstance(agent, Algorithm):
         _factories.pop(name, None)
@@ -135,16 +137,21 @@ def _origin(agent: Algorithm | Factory) -> str:
 def agent_names() -> dict[str, str]:
     """Names of agents, each with one line about it: built in, registered, from packages.
 
-    For that line the packages' agents are imported. One that cannot be is left out, and a warning
-    names it and says why.
+    No package's agent is imported for that: of one that has not been used in this process the line
+    says which package offers it, and as what.
     """
-    for name, entries in offered().items():
-        try:
-            _register(name, load_offered(entries))
-        except (ImportError, TypeError, ValueError) as error:
-            warnings.warn(f"Left out of the agents: {error}", RuntimeWarning, stacklevel=2)
     algorithms = {name: algorithm.summary for name, algorithm in _algorithms.items()}
-    return algorithms | {name: registered.summary for name, registered in _factories.items()}
+    factories = {name: registered.summary for name, registered in _factories.items()}
+    from_packages = {name: described(entries) for name, entries in offered().items()}
+    return (
+        algorithms
+        | factories
+        | {
+            name: line
+            for name, line in from_packages.items()
+            if name not in algorithms and name not in factories
+        }
+    )
 
 
 def find_agent(name: str) -> Algorithm | Factory:
@@ -209,7 +216,7 @@ def make_agent(
     """
     agent = find_agent(name)
     if isinstance(agent, Algorithm):
-        config = build_config(agent.config, hyperparameters, f"hyper-parameter of {name!r}")
+        config = build_config(agent.config, hyperparameters, f"hyper-parameter of {shown(name)}")
         return Learner(
             agent,
             observation_dim,
@@ -223,8 +230,8 @@ def make_agent(
         )
     if (dtype, precision, execution) != (torch.float32, "float32", "auto"):
         raise ValueError(
-            f"The agent {name!r} is from outside: dtype, precision and execution are its own "
-            f"affair, not {dtype}, {precision!r}, {execution!r}."
+            f"The agent {shown(name)} is from outside: dtype, precision and execution are its own "
+            f"affair, not {dtype}, {shown(precision)}, {shown(execution)}."
         )
     return make_by_factory(
         name,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from recsim_drpo.agents.engine.networks import SIGMA_MODES, Parameters
@@ -28,15 +29,15 @@ class PolicyConfig(Config):
     Attributes:
         learning_rate: of Adam, > 0.
         hidden_dim: hidden units of a layer, ≥ 1.
-        num_hidden_layers: hidden layers, ≥ 1; 2 as in Appendix J.1, 3 as in Appendix I. Critics
-            have the same.
+        num_hidden_layers: hidden layers, from 1 to 1,000; 2 as in Appendix J.1, 3 as in Appendix I.
+            Critics have the same.
         sigma: the policy's log σ: ``"learned"`` (a vector), ``"fixed"`` (σ = 1), or ``"state"`` (a
             second output of the network).
     """
 
     learning_rate: Positive = 3e-4
     hidden_dim: Count = 128
-    num_hidden_layers: Count = 2
+    num_hidden_layers: Annotated[int, Ge(1), Le(1_000)] = 2
     sigma: Annotated[str, OneOf(SIGMA_MODES)] = "learned"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,11 +23,15 @@ from recsim_drpo.agents.engine.step import (
 )
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
+from recsim_drpo.core.memory import check_memory
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_integer, check_seed
 
 _MOST_PROGRAMS = 256
+_BYTES_A_PARAMETER = 20
+"""What a float32 parameter takes: itself, as it was drawn, its gradient, Adam's two moments."""
 
 
 def init_parameters(
@@ -37,16 +42,43 @@ def init_parameters(
     The policy is drawn first: agents of one seed start from one policy, whatever their critics.
     """
     generator = torch.Generator().manual_seed(seed)
-    outputs = 2 * action_dim if config.sigma == "state" else action_dim
-    shapes = {"policy": (observation_dim, outputs)}
-    shapes |= algorithm.critics(observation_dim, action_dim, config)
     parameters: Parameters = {}
-    for name, (inputs, size) in shapes.items():
+    networks = _networks(algorithm, observation_dim, action_dim, config)
+    for name, (inputs, size) in networks.items():
         depth = config.num_hidden_layers
         parameters |= init_network(name, inputs, size, config.hidden_dim, depth, generator)
     if config.sigma == "learned":
         parameters["log_std"] = torch.zeros(action_dim)
     return parameters
+
+
+def _networks(
+    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig
+) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of all networks by name, the policy first."""
+    outputs = 2 * action_dim if config.sigma == "state" else action_dim
+    critics = algorithm.critics(observation_dim, action_dim, config)
+    return {"policy": (observation_dim, outputs), **critics}
+
+
+def _check_size(
+    algorithm: Algorithm,
+    observation_dim: int,
+    action_dim: int,
+    configs: Sequence[PolicyConfig],
+) -> None:
+    """Raise ``ValueError`` where there is no memory for the learners' networks, before any."""
+    config = configs[0]
+    hidden, depth = config.hidden_dim, config.num_hidden_layers
+    parameters = sum(
+        (inputs + 1) * hidden + (depth - 1) * (hidden + 1) * hidden + (hidden + 1) * outputs
+        for inputs, outputs in _networks(algorithm, observation_dim, action_dim, config).values()
+    )
+    what = (
+        f"{len(configs)} × {algorithm.name!r} with hidden_dim={shown(hidden)}, num_hidden_layers="
+        f"{depth}, for {shown(observation_dim)} inputs and {shown(action_dim)} outputs"
+    )
+    check_memory(what, _BYTES_A_PARAMETER * parameters * len(configs), "make the networks smaller")
 
 
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
@@ -106,6 +138,8 @@ class Engine:
     ) -> None:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
+        observation_dim, action_dim = map(operator.index, (observation_dim, action_dim))
+        _check_size(algorithm, observation_dim, action_dim, configs)
         options = options or EngineOptions()
         self.device = options.checked_device()
         self.dtype, self.precision = options.dtype, options.precision

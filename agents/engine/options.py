@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import unknown_name
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class EngineOptions:
                 "float32."
             )
         if self.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype={self.dtype} is neither torch.float32 nor torch.float64.")
+            raise ValueError(
+                f"dtype={shown(self.dtype)} is neither torch.float32 nor torch.float64."
+            )
         if self.execution not in EXECUTIONS:
             raise unknown_name("execution", self.execution, EXECUTIONS)
         if self.execution == "graph" and not is_cuda:

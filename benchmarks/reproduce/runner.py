@@ -20,11 +20,11 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
     table6,
     worlds,
 )
-from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.drawings import drawings
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Result
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.results import read_panels, read_result
 from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems
 from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.validation import check_integer, unknown_name
@@ -120,14 +120,10 @@ def load_results(folder: Path) -> list[Result]:
     """
     results = []
     for path in sorted(folder.glob(f"*/{RESULT}")) or sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(result, dict) or not {"experiment", "verdicts"} <= result.keys():
-            raise ValueError(f"{str(path)!r} is no result of recsim-drpo reproduce.")
-        if isinstance(result.get("records"), dict):
-            result["records"] = expanded(result["records"])
+        result = read_result(path)
         panels = path.with_name(f"{PANELS}.json")
         if path.name == RESULT and panels.exists():
-            result[PANELS] = json.loads(panels.read_text(encoding="utf-8"))
+            result[PANELS] = read_panels(panels)
         results.append(result)
     if not results:
         raise ValueError(
@@ -170,7 +166,7 @@ def _tables(result: Mapping[str, Any]) -> list[str]:
     parts = [f"# {result['experiment']}" + (" (quick)" if result["quick"] else "")]
     if result["quick"]:
         parts.append("**Quick: few seeds and short training. Only the full run is evidence.**")
-    return parts + [Table(**table).markdown() for table in result.get("tables", [])]
+    return parts + [Table(**table).markdown() for table in result["tables"]]
 
 
 def verdict_table(verdicts: Sequence[Mapping[str, Any]]) -> str:

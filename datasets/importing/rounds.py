@@ -9,6 +9,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.spreadsheets import plain_cells
 from recsim_drpo.core.tables import Block, Malformed
 from recsim_drpo.datasets.importing.cells import NO_NUMBER, number_values
 from recsim_drpo.datasets.importing.coding import CategoryCodes, Fault
@@ -58,6 +59,7 @@ class RejectedRows:
     Args:
         file: where they are listed, as CSV.
         several: whether the log is of several files, which are then listed too.
+        excel_safe: see :func:`recsim_drpo.core.spreadsheets.plain_cell`.
 
     Attributes:
         counts: rows by reason.
@@ -67,8 +69,9 @@ class RejectedRows:
         rewards: the smallest and the largest reward of rows with a known item, as in the log.
     """
 
-    def __init__(self, file: IO[str], several: bool = False) -> None:
+    def __init__(self, file: IO[str], several: bool = False, *, excel_safe: bool = False) -> None:
         self._writer = csv.writer(file)
+        self._excel_safe = excel_safe
         self._several = several
         self._writer.writerow([*(["file"] if several else []), "row", "reason", "value"])
         self.counts: dict[str, int] = {}
@@ -102,7 +105,8 @@ class RejectedRows:
     def add(self, row: int, reason: str, value: str, file: str = "") -> None:
         """Reject a row of a file, numbered from 1 after the header."""
         value = value if len(value) <= _SHOWN else value[:_SHOWN] + "…"
-        self._writer.writerow([*([file] if self._several else []), row, reason, value])
+        cells = [*([file] if self._several else []), row, reason, value]
+        self._writer.writerow(plain_cells(cells) if self._excel_safe else cells)
         self.counts[reason] = self.counts.get(reason, 0) + 1
         examples = self.examples.setdefault(reason, [])
         if len(examples) < _EXAMPLES:

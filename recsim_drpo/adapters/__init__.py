@@ -8,6 +8,7 @@ only where an agent is asked for as ``library:Algorithm``
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 
@@ -21,9 +22,25 @@ def import_library(name: str, extra: str) -> Any:
     Raises:
         ImportError: it cannot be imported; names the extra, the cause is attached.
     """
+    _leave_gym_silent()
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
             f'{name} cannot be imported ({error}); pip install "recsim-drpo[{extra}]".'
         ) from error
+
+
+def _leave_gym_silent() -> None:
+    """Take back what the old gym, which d3rlpy and others import, prints when it is imported.
+
+    Five lines on standard error about a library that nobody here asked for would hide the one line
+    of an error. Warnings are left as they are.
+    """
+    if "gym" in sys.modules:
+        return
+    try:
+        notices = importlib.import_module("gym_notices.notices")
+        notices.notices.clear()
+    except (ImportError, AttributeError):  # no old gym, or another one
+        pass

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from recsim_drpo.agents.engine.options import EXECUTIONS
+from recsim_drpo.core.messages import shown
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
 
@@ -108,7 +109,7 @@ def integer(text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no integer.") from error
+        raise typer.BadParameter(f"{shown(text)} is no integer.") from error
 
 
 def number(text: str) -> float:
@@ -116,7 +117,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no number.") from error
+        raise typer.BadParameter(f"{shown(text)} is no number.") from error
 
 
 def one_of(names: Iterable[str]) -> Callable[[], list[str]]:
@@ -193,9 +194,9 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         name, separator, text = pair.partition("=")
         if not separator or not name:
-            raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
+            raise ValueError(f"{shown(pair)} is not of the form NAME=VALUE.")
         if name in values:
-            raise ValueError(f"{name!r} is given twice; once is clear.")
+            raise ValueError(f"{shown(name)} is given twice; once is clear.")
         try:
             values[name] = json.loads(text)
         except ValueError:

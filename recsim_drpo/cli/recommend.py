@@ -141,6 +141,16 @@ MaxPer = Annotated[
 ]
 
 
+ExcelSafe = Annotated[
+    bool,
+    typer.Option(
+        "--excel-safe",
+        help="Of CSV: an apostrophe before text that a spreadsheet would run as a formula.",
+        show_default="off",
+    ),
+]
+
+
 def recommend(
     run: RunFolder,
     contexts: Contexts = None,
@@ -161,6 +171,7 @@ def recommend(
     candidates: Candidates = None,
     max_per: MaxPer = None,
     decoder: Decoder = None,
+    excel_safe: ExcelSafe = False,
     device: Device = "cpu",
 ) -> None:
     """Write the top items of contexts, by a trained run."""
@@ -190,6 +201,7 @@ def recommend(
             exploration=exploration,
             rules=rules,
             escape=escape,
+            excel_safe=excel_safe,
         )
     for warning in told:
         print(warning.message, file=sys.stderr)

@@ -17,8 +17,11 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import (
     SEED_LIMIT,
+    as_integer,
+    as_number,
     check_flag,
     check_integer,
     check_number,
@@ -27,6 +30,8 @@ from recsim_drpo.core.validation import (
 )
 
 ConfigT = TypeVar("ConfigT")
+
+_EXACT = 2**53  # an integer up to it is a float without rounding
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class FieldRule:
             check_flag(name, value)
         elif self.kind is str:
             if not isinstance(value, str):
-                raise ValueError(f"{name}={value!r} is not text.")
+                raise ValueError(f"{name}={shown(value)} is not text.")
             if self.names and value not in self.names:
                 raise unknown_name(name.replace("_", " "), value, self.names)
         elif self.kind is int and self.high == SEED_LIMIT:
@@ -86,6 +91,19 @@ class FieldRule:
         else:
             bounds = {"include_low": self.include_low, "include_high": self.include_high}
             check_number(name, value, self.low, self.high, **bounds)
+
+    def plain(self, value: Any) -> Any:
+        """A value that :meth:`check` allows as Python's own type: NumPy's numbers and others.
+
+        Configurations are compared, hashed and written as JSON, which those do each in their way.
+        """
+        if value is None or self.kind in (None, type(value)):
+            return value
+        if self.kind is int:
+            return as_integer(value)
+        if self.kind is float and (type(value) is not int or abs(value) > _EXACT):
+            return as_number(value)
+        return str(value) if self.kind is str else value
 
 
 def field_rules(config: type) -> Mapping[str, FieldRule]:
@@ -130,7 +148,7 @@ def _rule(hint: Any) -> FieldRule:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration that checks each field by its rule when it is made.
+    """A configuration that checks each field by its rule when it is made, and keeps it plain.
 
     A subclass checks what fields have to be together in a ``__post_init__`` of its own.
 
@@ -140,7 +158,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, rule in field_rules(type(self)).items():
-            rule.check(name, getattr(self, name))
+            value = getattr(self, name)
+            rule.check(name, value)
+            object.__setattr__(self, name, rule.plain(value))
 
 
 def build_config(cls: type[ConfigT], values: Mapping[str, Any], kind: str) -> ConfigT:

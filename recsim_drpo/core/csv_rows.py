@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.table_headers import DELIMITERS, split_header
 
 BLOCK_BYTES = 2**20
@@ -34,8 +35,8 @@ def check_escape(escape: str | None) -> None:
     """Raise ``ValueError`` unless it can escape a quote: one character of ASCII, or ``None``."""
     if escape is not None and (len(escape) != 1 or not "!" <= escape <= "~" or escape.isalnum()):
         raise ValueError(
-            f"escape={escape!r} is not one sign such as a backslash, which goes before a quote "
-            "inside a quoted cell, or a double quote, where such a quote is doubled."
+            f"escape={shown(escape)} is not one sign such as a backslash, which goes before a "
+            "quote inside a quoted cell, or a double quote, where such a quote is doubled."
         )
 
 

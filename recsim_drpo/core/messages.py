@@ -30,13 +30,24 @@ def shown(value: object) -> str:
     return _cut(text, VALUE_WIDTH)
 
 
-def one_line(error: BaseException | str) -> str:
+def shown_path(path: object) -> str:
+    """Return a path as an error shows it: as :func:`shown`, but of a long one the end.
+
+    Args:
+        path: of a file or a folder.
+    """
+    text = str(path)
+    return shown(text if len(text) < VALUE_WIDTH - 2 else f"…{text[3 - VALUE_WIDTH :]}")
+
+
+def one_line(error: BaseException | str, width: int = REASON_WIDTH) -> str:
     """Return another library's error on one line, at most 200 characters, or else its type.
 
     Args:
         error: the error, or its text.
+        width: the most characters.
     """
-    text = _cut(str(error), REASON_WIDTH)
+    text = _cut(str(error), width)
     return text or type(error).__name__
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import nearest_name, repeated_values
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -28,7 +29,7 @@ def check_unique(file: str, names: Sequence[str]) -> None:
     """Raise ``ValueError`` if two columns of a file have one name."""
     repeated = repeated_values(names)
     if len(repeated):
-        raise ValueError(f"{file!r} has more than one column called {', '.join(repeated)}.")
+        raise ValueError(f"{shown(file)} has more than one column called {', '.join(repeated)}.")
 
 
 def no_column(
@@ -38,7 +39,8 @@ def no_column(
     many = f" ({len(missing)} are missing)" if len(missing) > 1 else ""
     hint = nearest_name(missing[0], names)
     return ValueError(
-        f"{file!r} has no column {missing[0]!r}{many}.{hint} It has {listed(names)}.{mend}"
+        f"{shown(file)} has no column {shown(missing[0])}{many}.{hint} It has {listed(names)}."
+        f"{mend}"
     )
 
 

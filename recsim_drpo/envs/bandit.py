@@ -145,9 +145,9 @@ class RecSimZipfEnv(WorldEnv):
             ValueError: an action of another shape, or not of numbers.
             ResetNeeded: the episode is over, or none has begun.
         """
-        actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         if not self._awaits_action:
             raise gym.error.ResetNeeded("An episode is one step: call reset() before each step().")
+        actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         self._awaits_action = False
         arrival = self._arrival()
         outcome = _recommend(self.world, actions, arrival)
@@ -226,9 +226,9 @@ class RecSimZipfVectorEnv(WorldVectorEnv):
             ValueError: actions of another shape, or not of numbers.
             ResetNeeded: before the first ``reset``.
         """
-        batch = as_actions(actions, self.action_space.shape or (), self.world)
         if self._arrivals is None or self._seeds is None:
             raise gym.error.ResetNeeded("Call reset() before step().")
+        batch = as_actions(actions, self.action_space.shape or (), self.world)
         arrivals = self._arrivals
         outcome = _recommend(self.world, batch, arrivals)
         everywhere = np.ones(self.num_envs, dtype=np.bool_)

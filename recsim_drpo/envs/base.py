@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.memory import check_memory
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import SEED_LIMIT, check_integer, check_seed, unknown_name
 from recsim_drpo.envs.rendering import Renderer
 from recsim_drpo.simulator.world import World, stream_of
@@ -23,6 +26,9 @@ SEED_BITS = 64
 """Bits of environments' seeds: those of Philox's key, all of which Minari's collector draws."""
 
 _ROW_KEYS = ("item_id", "topic")
+_BYTES_A_NUMBER = 48
+"""What an environment takes at least for a number of a context or an action: bounds, draws."""
+
 Floats = NDArray[np.float32]
 
 
@@ -45,7 +51,12 @@ def as_actions(actions: Any, shape: tuple[int, ...], world: World) -> Tensor:
     Raises:
         ValueError: another shape, or no numbers.
     """
-    array = np.asarray(actions)
+    try:
+        array = np.asarray(actions)
+    except Exception as error:  # lists of many lengths, tensors of another device or with gradients
+        raise ValueError(
+            f"Action is no array of shape {shape}: {one_line(error).removesuffix('.')}."
+        ) from error
     if array.shape != shape or array.dtype.kind not in "fiu":
         raise ValueError(
             f"Action of shape {array.shape} and type {array.dtype} does not fit; expected numbers "
@@ -74,6 +85,12 @@ def nothing_shown(keys: Sequence[str]) -> dict[str, Any]:
     return {key: -1 if key in _ROW_KEYS else math.nan for key in keys}
 
 
+def _check_num_envs(num_envs: int, numbers: int) -> None:
+    """Raise ``ValueError`` where there is no memory for environments of so many numbers each."""
+    what = f"num_envs={shown(num_envs)} with {numbers:,} numbers each"
+    check_memory(what, _BYTES_A_NUMBER * numbers * num_envs, "make fewer")
+
+
 class Scene(NamedTuple):
     """State of B environments to draw, before a step or after it.
 
@@ -92,7 +109,9 @@ class _Frames:
     """Frames of scenes, where the render mode asks for them; ``ValueError`` for an unknown mode."""
 
     def __init__(self, render_mode: str | None) -> None:
-        if render_mode not in (None, *RENDER_MODES):
+        if render_mode is not None and not (
+            isinstance(render_mode, str) and render_mode in RENDER_MODES
+        ):
             raise unknown_name("render mode", render_mode, RENDER_MODES)
         self._enabled = render_mode is not None
         self._renderer: Renderer | None = None
@@ -196,6 +215,8 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     def __init__(self, num_envs: int, render_mode: str | None, split: str) -> None:
         check_integer("num_envs", num_envs, 1)
+        num_envs = operator.index(num_envs)
+        _check_num_envs(num_envs, 1)
         self._frames = _Frames(render_mode)
         stream_of(split)
         self.num_envs = num_envs
@@ -252,12 +273,15 @@ class WorldVectorEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             super().reset(seed=first)
             return [None if seed is None else int(seed) + i for i in range(self.num_envs)]
         if isinstance(seed, str) or not isinstance(seed, Sequence | np.ndarray):
-            raise ValueError(f"seed={seed!r} is neither an integer nor one seed an environment.")
+            raise ValueError(
+                f"seed={shown(seed)} is neither an integer nor one seed an environment."
+            )
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments.")
         return list(seed)
 
     def _set_spaces(self, spaces: tuple[Any, Any]) -> None:
+        _check_num_envs(self.num_envs, sum(space.shape[0] for space in spaces))
         self.single_observation_space, self.single_action_space = spaces
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)

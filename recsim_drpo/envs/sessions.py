@@ -52,13 +52,8 @@ class _Running:
     def step(
         self, actions: Tensor
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, NDArray[Any]]]:
-        """Observed rewards, terminations, truncations and info columns of a step, each (B,).
-
-        Raises:
-            ResetNeeded: no session has begun.
-        """
-        if self.observations is None:
-            raise gym.error.ResetNeeded("Call reset() before step().")
+        """Observed rewards, terminations, truncations and info columns of a step, each (B,)."""
+        assert self.observations is not None
         sessions, before = self._sessions, self.observations
         items = sessions.world.decode(actions)
         luck = sessions.luck(self._split, self._seeds, self._episodes, self._steps)
@@ -155,10 +150,10 @@ class RecSimZipfSessionEnv(WorldEnv):
             ValueError: an action of another shape, or not of numbers.
             ResetNeeded: no session is running.
         """
-        actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         before = self._running.observations
         if self._over or before is None:
             raise gym.error.ResetNeeded("No session is running: call reset() before step().")
+        actions = as_actions(action, self.action_space.shape or (), self.world).unsqueeze(0)
         rewards, terminated, truncated, infos = self._running.step(actions)
         self._scene = Scene(self.sessions.interests(before), actions, infos["item_id"])
         self._over = bool(terminated[0] or truncated[0])
@@ -233,10 +228,11 @@ class RecSimZipfSessionVectorEnv(WorldVectorEnv):
             ValueError: actions of another shape, or not of numbers.
             ResetNeeded: before the first ``reset``.
         """
-        batch = as_actions(actions, self.action_space.shape or (), self.world)
         before = self._running.observations
+        if before is None:
+            raise gym.error.ResetNeeded("Call reset() before step().")
+        batch = as_actions(actions, self.action_space.shape or (), self.world)
         rewards, terminated, truncated, columns = self._running.step(batch)
-        assert before is not None
         self._scene = Scene(self.sessions.interests(before), batch, columns["item_id"])
         ended = terminated | truncated
         infos = _with_masks(columns, np.ones(self.num_envs, dtype=np.bool_))

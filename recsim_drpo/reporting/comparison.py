@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.reporting.statistics import Estimate
 
@@ -308,7 +309,7 @@ def performance_profile(
     """
     levels = np.asarray(thresholds, dtype=np.float64)
     if levels.ndim != 1 or levels.size == 0 or np.isnan(levels).any():
-        raise ValueError(f"thresholds={thresholds!r} is not a list of numbers.")
+        raise ValueError(f"thresholds={shown(thresholds)} is not a list of numbers.")
 
     def profile(runs: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.stack([(runs > level).mean(axis=(-2, -1)) for level in levels], axis=-1)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core.config import Config, Count, Positive, Probability, Seed, build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.rng import Stream, philox_4x32, uniform_52bit
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.serving.ranking import Allowed, Cap, Ranker
@@ -72,7 +73,7 @@ class Exploration(Config):
         names = ("epsilon", "temperature", "top")
         unknown = [name for name in values if name not in names]
         if unknown:
-            raise ValueError(f"Exploring knows {', '.join(names)}, not {unknown[0]!r}.")
+            raise ValueError(f"Exploring knows {', '.join(names)}, not {shown(unknown[0])}.")
         return build_config(cls, {**values, "seed": seed}, "exploration")
 
     def check_depth(self, k: int, num_items: int) -> int:

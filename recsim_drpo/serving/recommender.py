@@ -201,6 +201,7 @@ class Recommender:
         exploration: Exploration | None = None,
         rules: Rules | None = None,
         escape: str | None = None,
+        excel_safe: bool = False,
     ) -> int:
         """Write the top k items of each context of a table, of which memory holds one piece.
 
@@ -218,6 +219,8 @@ class Recommender:
             rules: which items may be shown; contexts that have fewer than k get fewer rows, and are
                 counted in a ``UserWarning``.
             escape: of contexts as CSV, see :class:`recsim_drpo.core.csv_rows.CsvRows`.
+            excel_safe: let no spreadsheet run ids of contexts and items as formulas, see
+                :func:`recsim_drpo.core.spreadsheets.plain_cell`.
 
         A row that is no context is left out, listed in ``OUT.refused.csv`` and counted on standard
         error; of a stream it is counted. What an approximate decoder misses of the first contexts
@@ -243,6 +246,7 @@ class Recommender:
             id_column or ROW,
             format=output_format,
             propensities=exploration is not None,
+            excel_safe=excel_safe,
         ) as write:
             table = open_contexts(
                 contexts,
@@ -255,7 +259,7 @@ class Recommender:
                 candidates=rules.candidates,
                 escape=escape,
             )
-            with closing(_reported(table, target)) as pieces:
+            with closing(_reported(table, target, excel_safe)) as pieces:
                 for piece in pieces:
                     found = self._recommendations(piece, k, exploration, items, count)
                     write(found)
@@ -311,7 +315,7 @@ class Recommender:
         return Recommendations(piece.ids, names, scores.cpu().numpy(), propensities, counts)
 
 
-def _reported(table: ContextTable, out: Path) -> Generator[Piece, None, None]:
+def _reported(table: ContextTable, out: Path, excel_safe: bool) -> Generator[Piece, None, None]:
     """The pieces of a table that have contexts; progress is shown, and what is refused listed."""
     with (
         tqdm(
@@ -320,7 +324,7 @@ def _reported(table: ContextTable, out: Path) -> Generator[Piece, None, None]:
             unit="context",
             disable=True if out == STREAM else None,
         ) as bar,
-        reported_refusals(out, table.several) as refusals,
+        reported_refusals(out, table.several, excel_safe=excel_safe) as refusals,
     ):
         for piece in table.pieces:
             refusals.add_all(piece.refused, piece.file)

@@ -16,12 +16,15 @@ SUFFIX = ".refused.csv"
 
 
 @contextmanager
-def reported_refusals(out: Path, several: bool = False) -> Iterator[RejectedRows]:
+def reported_refusals(
+    out: Path, several: bool = False, *, excel_safe: bool = False
+) -> Iterator[RejectedRows]:
     """Rows that are refused while ``out`` is written: in the end listed beside it, and counted.
 
     ``OUT.refused.csv`` appears if the block ends well and there is such a row; of a stream they are
     counted only. A line on standard error says how many, and why. Rows of several files are listed
-    with theirs.
+    with theirs. With ``excel_safe`` the list is made of
+    :func:`recsim_drpo.core.spreadsheets.plain_cell`.
 
     Raises:
         FileExistsError, OSError: that file is there, or cannot be made.
@@ -33,7 +36,7 @@ def reported_refusals(out: Path, several: bool = False) -> Iterator[RejectedRows
         partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with partial.open("w", newline="", encoding="utf-8") as file:
-            refused = RejectedRows(file, several)
+            refused = RejectedRows(file, several, excel_safe=excel_safe)
             yield refused
         if refused.total:
             reasons = "; ".join(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.files import atomic_file
+from recsim_drpo.core.spreadsheets import plain_cells
 from recsim_drpo.core.tables import require_pyarrow
 from recsim_drpo.serving.formats import STREAM, format_of
 from recsim_drpo.serving.readers import RESULT_COLUMNS, Ids
@@ -63,7 +64,12 @@ Write = Callable[[Recommendations], None]
 
 @contextmanager
 def open_recommendations(
-    path: Path, id_name: str, *, format: str | None = None, propensities: bool = False
+    path: Path,
+    id_name: str,
+    *,
+    format: str | None = None,
+    propensities: bool = False,
+    excel_safe: bool = False,
 ) -> Iterator[Write]:
     """Open a table of recommendations, to be written in pieces; a file appears whole or not at all.
 
@@ -72,6 +78,7 @@ def open_recommendations(
         id_name: name of the first column.
         format: one of :data:`.formats.FORMATS`; ``None``: by the suffix, CSV of a stream.
         propensities: whether there is a column of them.
+        excel_safe: see :func:`recsim_drpo.core.spreadsheets.plain_cell`; of CSV.
 
     Yields:
         a function that writes recommendations.
@@ -79,14 +86,16 @@ def open_recommendations(
     Raises:
         FileExistsError, OSError: the file is there, or cannot be made.
         ValueError: the format is unknown, or lacks its package; the ids are called as another
-            column.
+            column; ``excel_safe`` is asked of another format.
     """
     kind = format_of(path, format, "--output-format")
+    if excel_safe and kind != "csv":
+        raise ValueError(f"excel_safe (--excel-safe) is about CSV; {kind} has no formulas.")
     names = [id_name, *RESULT_COLUMNS, *([PROPENSITY] if propensities else [])]
     if id_name in names[1:]:
         raise ValueError(f"The ids cannot be called {id_name!r}: results have that column.")
     if path == STREAM:
-        yield _text_writer(sys.stdout, kind, names)
+        yield _text_writer(sys.stdout, kind, names, excel_safe)
         sys.stdout.flush()
         return
     with atomic_file(path) as partial:
@@ -95,21 +104,23 @@ def open_recommendations(
                 yield write
         else:
             with partial.open("w", newline="", encoding="utf-8") as file:
-                yield _text_writer(file, kind, names)
+                yield _text_writer(file, kind, names, excel_safe)
 
 
-def _text_writer(file: IO[str], kind: str, names: Sequence[str]) -> Write:
+def _text_writer(file: IO[str], kind: str, names: Sequence[str], excel_safe: bool) -> Write:
     table = csv.writer(file, lineterminator="\n")
     started = False
 
     def write(piece: Recommendations) -> None:
         nonlocal started
         if kind == "csv" and not started:  # only now: bad input leaves no lone header
-            table.writerow(names)
+            table.writerow(plain_cells(names) if excel_safe else names)
             started = True
         ids, ranks, items, scores, *others = piece.columns()
         # str of a float32: the shortest decimal that is that number.
         values = [ids, np.asarray(ranks).tolist(), np.asarray(items).tolist(), map(str, scores)]
+        if excel_safe:
+            values[0], values[2] = plain_cells(values[0]), plain_cells(values[2])
         rows = zip(*values, *(np.asarray(other).tolist() for other in others), strict=True)
         if kind == "csv":
             table.writerows(rows)

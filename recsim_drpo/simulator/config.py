@@ -116,10 +116,10 @@ class LoggingConfig(Config):
         expert_temperature: τ_e > 0 of π_expert(i | x) ∝ exp(cos(e_i, u*) / τ_e): an expert that
             sees the user's interest through Gumbel noise of scale τ_e on every item's match.
         popularity_temperature: τ_p > 0 of π_pop(i | x) ∝ p_i^α exp(cos(e_i, u*) / τ_p).
-        popularity_bias: α ≥ 0 there, the weight on organic popularity p_i.
-        random_exponent: γ ≥ 0 of π_rand(i) ∝ p_i^γ: traffic that knows nothing of the user. At 1
-            it follows organic popularity, without which logs that are 90 % random could not be
-            Zipfian (H.2); at 0 it is uniform.
+        popularity_bias: α from 0 to 1,000 there, the weight on organic popularity p_i.
+        random_exponent: γ from 0 to 1,000 of π_rand(i) ∝ p_i^γ: traffic that knows nothing of the
+            user. At 1 it follows organic popularity, without which logs that are 90 % random could
+            not be Zipfian (H.2); at 0 it is uniform.
 
     Raises:
         ValueError: a value is out of its range.
@@ -127,5 +127,5 @@ class LoggingConfig(Config):
 
     expert_temperature: Positive = 0.0169
     popularity_temperature: Positive = 0.1123
-    popularity_bias: NonNegative = 1.0
-    random_exponent: NonNegative = 1.0
+    popularity_bias: Annotated[float, Ge(0.0), Le(1e3)] = 1.0
+    random_exponent: Annotated[float, Ge(0.0), Le(1e3)] = 1.0

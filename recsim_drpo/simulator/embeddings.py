@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column
 from recsim_drpo.core.tables import Malformed, open_table, require_pyarrow, unreadable
 from recsim_drpo.simulator.catalogue import check_ids
@@ -51,17 +52,20 @@ def load_embeddings(
         ValueError: the format is unknown, or the file does not hold one vector a row.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no embeddings file at {str(path)!r}.")
+    if not _is_file(path):
+        raise FileNotFoundError(f"There is no embeddings file at {shown(str(path))}.")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"Embeddings file {path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}."
+            f"Embeddings file {shown(path.name)} has suffix {shown(suffix)}; known: "
+            f"{', '.join(SUFFIXES)}."
         )
     if suffix in (".npy", ".npz", ".safetensors"):
         for option, value in (("id_column", id_column), ("vector_columns", vector_columns)):
             if value is not None:
-                raise ValueError(f"{option}={value!r} is for tables; {path.name!r} has no columns.")
+                raise ValueError(
+                    f"{option}={shown(value)} is for tables; {shown(path.name)} has no columns."
+                )
         vectors, ids = _load_arrays(path, suffix)
     else:
         columns = _read_table(path, "parquet" if suffix == ".parquet" else "csv")
@@ -76,6 +80,13 @@ def load_embeddings(
     return vectors, ids
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its name is too long
+        return False
+
+
 def load_item_ids(path: str | Path) -> NDArray[Any]:
     """Ids of the rows of an embeddings file that has none: ``.npy``, or text with one on a line.
 
@@ -87,8 +98,8 @@ def load_item_ids(path: str | Path) -> NDArray[Any]:
         ValueError: it holds something else.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file of item ids at {str(path)!r}.")
+    if not _is_file(path):
+        raise FileNotFoundError(f"There is no file of item ids at {shown(str(path))}.")
     try:
         if path.suffix.lower() != ".npy":
             return _as_ids(path.read_text(encoding="utf-8-sig").splitlines())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.random_policies import RandomPolicy
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.validation import check_number, check_seed, unknown_name
@@ -32,11 +33,11 @@ def mixture_weights(scenario: str | Mapping[str, float]) -> tuple[float, float, 
             raise unknown_name("scenario", scenario, SCENARIOS)
         scenario = SCENARIOS[scenario]
     if not isinstance(scenario, Mapping):
-        raise ValueError(f"scenario={scenario!r} is neither a name nor weights by component.")
+        raise ValueError(f"scenario={shown(scenario)} is neither a name nor weights by component.")
     for name, weight in scenario.items():
         if name not in POLICIES:
             raise unknown_name("component of the logging agent", name, POLICIES)
-        check_number(f"weight of {name!r}", weight, 0.0, 1.0)
+        check_number(f"weight of {shown(name)}", weight, 0.0, 1.0)
     total = sum(scenario.values())
     if abs(total - 1.0) > 1e-6:
         raise ValueError(f"The weights {dict(scenario)} sum to {total:.6g}; they must sum to 1.")
@@ -94,11 +95,13 @@ class LoggingAgent(RandomPolicy):
         self._tastes = world.tastes if tastes is None else tastes
         self.config = LoggingConfig() if config is None else config
         if not isinstance(self.config, LoggingConfig):
-            raise ValueError(f"The logging agent's config is a LoggingConfig, not {config!r}.")
+            raise ValueError(f"The logging agent's config is a LoggingConfig, not {shown(config)}.")
         self.weights = mixture_weights(scenario)
         self._seed = check_seed(seed)
         popularity = torch.from_numpy(world.catalogue.popularity).to(world.device)
         organic = popularity**self.config.random_exponent
+        if not organic.sum() > 0.0:  # so steep that all vanish, which their ratios do not
+            organic = (popularity / popularity.max()) ** self.config.random_exponent
         self._random = organic / organic.sum()
         self._random_cdf = self._random.cumsum(0)
         self._log_bias = self.config.popularity_bias * popularity.log()

@@ -6,6 +6,7 @@ of every random counter, so training, validation and test users are disjoint wha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
@@ -27,7 +29,7 @@ from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generat
 from recsim_drpo.simulator.config import SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
 from recsim_drpo.simulator.decoder_names import EXACT, parse_decoder
-from recsim_drpo.simulator.described_catalogue import catalogue_of_array, make_catalogue
+from recsim_drpo.simulator.described_catalogue import catalogue_of_array, check_size, make_catalogue
 from recsim_drpo.simulator.retrieval import check_decoder, make_decoder
 
 MakesDecoder = str | Callable[[Tensor], Decoder]
@@ -89,6 +91,8 @@ class World:
         self.device = resolve_device(device)
         self._decoder_name = decoder if isinstance(decoder, str) else None
         self._is_drawn = catalogue is None and config.embeddings is None and not callable(decoder)
+        if catalogue is not None or config.embeddings is None:  # else of how many, the file tells
+            check_size(config, catalogue)
         self.catalogue = make_catalogue(config) if catalogue is None else catalogue
         with warnings.catch_warnings():
             # A memory-mapped file is read-only, which torch warns of; nothing here writes to it.
@@ -292,7 +296,7 @@ class World:
 
 def stream_of(split: str) -> Stream:
     """Random stream of a split of users; ``ValueError`` if there is no such split."""
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     return _USER_STREAMS[SPLITS.index(split)]
 
@@ -306,9 +310,10 @@ def shared_world(
     another name of a decoder.
     """
     file_stamp = None
-    if config.embeddings is not None and Path(config.embeddings).is_file():
-        status = Path(config.embeddings).stat()
-        file_stamp = (status.st_mtime_ns, status.st_size)
+    if config.embeddings is not None:
+        with contextlib.suppress(OSError, ValueError):  # to be refused where it is read
+            status = Path(config.embeddings).stat()
+            file_stamp = (status.st_mtime_ns, status.st_size)
     named = None if decoder is None else str(parse_decoder(decoder))
     return _shared_world(config, str(device), file_stamp, None if named == EXACT else named)
 
@@ -348,6 +353,7 @@ def make_world(
     described = build_config(WorldConfig, config, "world parameter")
     for name in ("embeddings_checksum", "id_column", "vector_columns"):
         if getattr(described, name) is not None:
-            raise ValueError(f"{name}={getattr(described, name)!r} is about a file, not an array.")
+            value = shown(getattr(described, name))
+            raise ValueError(f"{name}={value} is about a file, not an array.")
     catalogue = catalogue_of_array(embeddings, described)
     return World(described, catalogue=catalogue, decoder=decoder, device=device)

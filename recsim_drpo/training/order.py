@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.memory import check_memory
+from recsim_drpo.core.messages import shown
+
+_BYTES_AN_INDEX = 100
+"""What drawing an index takes: the words of its block, in 64 bits, and itself."""
 
 
 def draw_indices(
@@ -52,7 +57,10 @@ def drawn_ahead(
 
     ``max_indices`` bounds how many indices are held; those of one step always are.
     """
-    ahead = max(1, max_indices // (len(seeds) * batch_size))
+    of_one_step = len(seeds) * batch_size
+    what = f"batch_size={shown(batch_size)} for {len(seeds)} learners"
+    check_memory(what, _BYTES_AN_INDEX * of_one_step, "choose smaller batches")
+    ahead = max(1, max_indices // of_one_step)
     end = first_step + num_steps
     for start in range(first_step, end, ahead):
         yield from draw_indices(seeds, sizes, start, min(ahead, end - start), batch_size)

@@ -116,3 +116,18 @@ def test_mistakes_on_the_command_line(d3rlpy, sb3, datasets, tmp_path, capsys, a
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "error:" in one]
     assert message in line
     assert not out.exists()
+
+
+def test_the_old_gym_that_d3rlpy_imports_says_nothing_and_warnings_are_left():
+    pytest.importorskip("d3rlpy")
+    script = (
+        "import sys, warnings\n"
+        "from recsim_drpo.adapters import import_library\n"
+        "import_library('d3rlpy', 'd3rlpy')\n"
+        "warnings.warn('a real one')\n"
+        "print('gym' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "unmaintained" not in done.stderr
+    assert "a real one" in done.stderr

@@ -12,6 +12,7 @@ from recsim_drpo import (
 from recsim_drpo.agents import registry
 from recsim_drpo.agents.algorithms.bc import BC
 from recsim_drpo.agents.builtin import BUILT_IN
+from recsim_drpo.cli.app import main
 from recsim_drpo.runs.folder import load_agent, save_run
 from tests.agents.conftest import DIMS, TRAINING, install
 
@@ -148,37 +149,48 @@ def test_entry_points_offer_classes_factories_and_algorithms(site):
     assert names["cloning"] == "cloning under another name"
 
 
+def test_to_list_agents_imports_none(site, capsys):
+    (site / "hostile.py").write_text("raise SystemExit('it ran')\n")
+    install(site, "offers", mean="outside:Mean", wrong="hostile:Agent", bc="hostile:Agent")
+    install(site, "rival", twice="outside:Needy")
+    install(site, "third", twice="outside:Mean")
+    names = agent_names()
+    assert names["mean"] == "from a package: outside:Mean of offers"
+    assert names["wrong"] == "from a package: hostile:Agent of offers"
+    assert names["bc"] == BC.summary
+    assert names["twice"].startswith("no agent, as several packages offer it: outside:Mean of ")
+    assert main(["agents"]) == 0
+    assert "hostile:Agent of offers" in capsys.readouterr().out
+    assert not {"outside", "hostile"} & sys.modules.keys()
+
+
 def test_an_entry_point_beside_a_decorator_in_its_module(site):
     text = "from recsim_drpo import register_agent\nimport outside\n"
     (site / "decorated.py").write_text(
         text + "Agent = register_agent('mean', summary='mine')(outside.Mean)\n"
     )
     install(site, "offers", mean="decorated:Agent")
+    assert make_agent("mean", **DIMS)
     assert agent_names()["mean"] == "mine"
 
 
-def test_entry_points_that_fail_are_named_and_skipped(site):
+def test_entry_points_that_fail_say_why_when_they_are_asked_for(site):
     (site / "broken.py").write_text("import no_such_library\n")
     install(
         site, "offers", mean="outside:Mean", wrong="broken:Agent", bc="outside:Mean",
         other="outside:ALGORITHM", number="outside:NUMBER", twice="outside:Mean",
     )  # fmt: skip
     install(site, "rival", twice="outside:Needy")
-    with pytest.warns(RuntimeWarning) as caught:
-        names = agent_names()
-    assert set(names) == {*BUILT_IN, "mean"}
-    assert names["bc"] == BC.summary
-    said = sorted(str(warning.message) for warning in caught)
-    for part in (
-        "'wrong' (broken:Agent) cannot be imported (ModuleNotFoundError: No module named 'no_such",
-        "outside:Mean cannot be the agent 'bc': that is a built-in agent",
-        "'number' (outside:NUMBER) is a int",
-        "'other' (outside:ALGORITHM) is an algorithm called 'cloning'",
-        "'twice' is offered by several packages: 'outside:Mean', 'outside:Needy'",
-    ):
-        assert sum(part in message for message in said) == 1, part
-    assert len(said) == 5
-    assert all(warning.filename == __file__ for warning in caught)
+    assert set(agent_names()) == {*BUILT_IN, "mean", "wrong", "other", "number", "twice"}
+    assert agent_names()["bc"] == BC.summary
+    for name, message in {
+        "wrong": r"\(broken:Agent\) cannot be imported \(ModuleNotFoundError: No module named 'no_",
+        "number": r"\(outside:NUMBER\) is a int",
+        "other": r"\(outside:ALGORITHM\) is an algorithm called 'cloning'",
+        "twice": "is offered by several packages: 'outside:Mean', 'outside:Needy'",
+    }.items():
+        with pytest.raises((ImportError, TypeError, ValueError), match=message):
+            make_agent(name, **DIMS)
     with pytest.raises(ImportError, match="No module named 'no_such_library'") as error:
         make_agent("wrong", **DIMS)
     assert isinstance(error.value.__cause__, ModuleNotFoundError)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, strategies as st
 
-from recsim_drpo.core.messages import one_line, shown
+from recsim_drpo.core.messages import one_line, shown, shown_path
 
 
 class Unprintable:
@@ -50,3 +52,12 @@ def test_whatever_is_said_stays_on_one_short_line(text: str) -> None:
     for line, width in ((shown(text), 80), (one_line(OSError(text)), 200)):
         assert len(line) <= width
         assert len(line.splitlines()) == 1
+
+
+def test_a_path_is_shown_by_its_end():
+    assert shown_path(Path("a/b.npy")) == "'a/b.npy'"
+    long = shown_path(f"{'x' * 500}/result.json")
+    assert long.startswith("'…xxx")
+    assert long.endswith("xxx/result.json'")
+    assert len(long) == 80
+    assert shown_path("a\nb" * 100).count("\n") == 0

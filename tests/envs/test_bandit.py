@@ -153,6 +153,7 @@ def test_vector_step_needs_a_reset(small_kwargs):
     envs = make_native(2, **small_kwargs).unwrapped
     with pytest.raises(gym.error.ResetNeeded):
         envs.step(np.ones((2, 16), np.float32))
+    envs.reset(seed=0)
     with pytest.raises(ValueError, match="expected numbers of shape"):
         envs.step(np.ones((3, 16), np.float32))
 

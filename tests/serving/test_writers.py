@@ -78,3 +78,23 @@ def test_a_kill_leaves_no_half_written_result(service, run, contexts, tmp_path):
     load_recommender(run).recommend(path, out, k=2)
     assert len(out.read_text().splitlines()) == 51
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_no_cell_is_a_formula_where_that_is_asked(service, run, contexts, tmp_path, capsys):
+    formula = "=HYPERLINK(A1)"
+    path = service.write_contexts(tmp_path / "in.csv", contexts[:2], [formula, "-7"])
+    with path.open("a") as file:
+        file.write("=2+3\n")
+    command = ["recommend", str(run), "--contexts", str(path), "-k", "1", "--id-column", "user"]
+    plain, safe = tmp_path / "plain.csv", tmp_path / "safe.csv"
+    assert main([*command, "--out", str(plain)]) == 0
+    assert main([*command, "--out", str(safe), "--excel-safe"]) == 0
+    before, after = service.read_results(plain), service.read_results(safe)
+    assert [row["user"] for row in before] == [formula, "-7"]
+    assert [row["user"] for row in after] == [f"'{formula}", "-7"]
+    assert [row["score"] for row in after] == [row["score"] for row in before]
+    assert ",=2+3\n" in (tmp_path / "plain.csv.refused.csv").read_text()
+    assert ",'=2+3\n" in (tmp_path / "safe.csv.refused.csv").read_text()
+    capsys.readouterr()
+    assert main([*command, "--out", str(tmp_path / "o.jsonl"), "--excel-safe"]) == 2
+    assert "--excel-safe) is about CSV" in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_checksum_of_the_file(tmp_path):
     again = make_world(embeddings=path, num_topics=3, embeddings_checksum=checksum)
     assert again.catalogue.checksum == checksum
     wrong = "0" * 64
-    with pytest.raises(ValueError, match=rf"has checksum {checksum}, expected {wrong}"):
+    with pytest.raises(ValueError, match=rf"has checksum {checksum}, expected .{wrong[:17]}…"):
         make_world(embeddings=path, num_topics=3, embeddings_checksum=wrong)
 
 

@@ -26,7 +26,8 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "reproduce"
 """Results of full runs, which come with the package."""
 
 NEAREST = 5
-_SCALED = ("rounds", "effective_items")  # compared by ratio
+SCALED = ("rounds", "effective_items")
+"""Features that are compared by ratio, and therefore positive."""
 _ROUNDING = 1e-9  # of the map's range
 _METHODS = {"DRPO": "filter (DRPO)", "BC": "clone (BC)", "the best soft method": "weigh softly"}
 
@@ -177,7 +178,7 @@ def _row(features: Mapping[str, float]) -> Floats:
     values = [features[name] for name in FEATURES]
     return np.array(
         [
-            np.log(value) if name in _SCALED else value
+            np.log(value) if name in SCALED else value
             for name, value in zip(FEATURES, values, strict=True)
         ]
     )

@@ -19,6 +19,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Cond
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.core import interrupts
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
@@ -229,13 +230,23 @@ class Study:
                 yield from _work(self, folder, job)
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        others = set(multiprocessing.active_children())
+        with ProcessPoolExecutor(
+            processes, mp_context=context, initializer=interrupts.leave_to_parent
+        ) as pool:
             pending = {pool.submit(_work_through, self, folder, job) for job in jobs}
             try:
                 while pending:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield from future.result()
+            except (
+                KeyboardInterrupt,
+                GeneratorExit,
+            ):  # without an end to what is under way: it may take hours
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
+                raise
             finally:
                 for future in pending:
                     future.cancel()

@@ -12,6 +12,7 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
+from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.reporting.tables import markdown_table
 
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
@@ -90,6 +91,8 @@ def _summary(results: Sequence[Mapping[str, Any]]) -> str:
 
 def _section(result: Mapping[str, Any]) -> str:
     name = result["experiment"]
+    if name not in EXPERIMENTS:
+        raise unknown_name("experiment", name, EXPERIMENTS)
     about = EXPERIMENTS[name].about
     facts = "; ".join([*map(_scale, result["plans"]), str(result["device"])])
     parts = [
@@ -227,14 +230,19 @@ def _headline(table1: Mapping[str, Any]) -> str:
     shown = ("eCPM, tuned online", "paper's eCPM")
     tables = {table["title"]: table for table in table1["tables"]}
     header, rows = ["agent"], dict[str, list[str]]()
-    for scenario in SCENARIOS:
-        table = tables[f"Table 1, {scenario}"]
+    blank = [""] * (2 * len(SCENARIOS))
+    for place, scenario in enumerate(SCENARIOS):
+        title = f"Table 1, {scenario}"
+        if title not in tables or not {*shown} <= {*tables[title]["header"]}:
+            raise ValueError(f"The result of table1 has no {title!r} with {' and '.join(shown)}.")
+        table = tables[title]
         header += [f"{scenario}, eCPM", "paper"]
         columns = [table["header"].index(name) for name in shown]
         for row in table["rows"]:
-            rows.setdefault(row[0], [row[0]]).extend(row[column] for column in columns)
+            cells = rows.setdefault(row[0], [row[0], *blank])
+            cells[1 + 2 * place : 3 + 2 * place] = [row[column] for column in columns]
     note = (
         "On test users, tuned on validation users by true reward; [95 % intervals] over seeds. "
-        f"{_scale(table1['plans'][0])}; revision `{table1['revision']}`."
+        f"{'; '.join(map(_scale, table1['plans']))}; revision `{table1['revision']}`."
     )
     return f"{markdown_table(header, list(rows.values()))}\n\n{note}"

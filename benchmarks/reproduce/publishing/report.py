@@ -144,7 +144,7 @@ def _json(value: Any) -> Markup:
 
 def _data(result: Mapping[str, Any], panels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The records, data and panels that the scripts draw of an experiment."""
-    numbers = rounded({key: result.get(key) for key in ("records", "data")}, _DIGITS)
+    numbers = rounded({key: result[key] for key in ("records", "data")}, _DIGITS)
     return {"name": str(result["experiment"]), **numbers, "panels": panels}
 
 
@@ -155,7 +155,7 @@ def _quantiles(results: Sequence[Mapping[str, Any]]) -> list[float | None]:
 
 
 def _num_seeds(result: Mapping[str, Any]) -> int:
-    return len(distinct(result.get("records", []), "seed"))
+    return len(distinct(result["records"], "seed"))
 
 
 def _verdicts(
@@ -181,10 +181,10 @@ def _section(
         "anchor": f"experiment-{number}",
         "quick": result["quick"],
         "facts": [(key, value) for key, value in _facts(result).items() if value],
-        "tables": [Table(**table) for table in result.get("tables", [])],
+        "tables": [Table(**table) for table in result["tables"]],
         "map": _map(result["data"]),
         "pictures": [(str(k), panel["title"]) for k, panel in enumerate(panels)],
-        "runs": _runs(result.get("records", [])),
+        "runs": _runs(result["records"]),
         "downloads": list(_downloads(result)),
         "logs": [(p.get("name", name), definitions(p)) for p in plans if p.get("conditions")],
         "configuration": [
@@ -257,7 +257,7 @@ def _levels(points: Sequence[Mapping[str, Any]], axis: str) -> list[Choice]:
 
 def _downloads(result: Mapping[str, Any]) -> Iterator[Choice]:
     """Files that a reader can have: their endings, and what is in them."""
-    if result.get("records"):
+    if result["records"]:
         yield "csv", "Every seed's numbers and learning curves (CSV)"
-    if result.get("data"):
+    if result["data"]:
         yield "json", "Other data of this experiment (JSON)"

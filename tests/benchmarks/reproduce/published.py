@@ -42,7 +42,8 @@ def table(scenario: str) -> dict[str, Any]:
 
 
 def result(name: str, *, quick: bool = False) -> dict[str, Any]:
-    conditions = [{"label": "medium", "num_rounds": n} for n in (200_000, 50_000)]
+    definition = {"label": "medium", "weights": {"random": 1.0}, "world": {}, "logging": {}}
+    conditions = [definition | {"num_rounds": n} for n in (200_000, 50_000)]
     return {
         "experiment": name,
         "quick": quick,

@@ -177,6 +177,7 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
     points = [
         dict.fromkeys(AXES, skewness)
         | {"leads": {name: [lead] for name in PAIRS}, "log": log | {"skewness": skewness}}
+        | {"label": f"skewness {skewness}", "best_soft": "awr"}
         for lead, skewness in ((0.5, 1.5), (0.25, 1.25), (-0.5, 0.5), (-0.25, 0.75))
     ]
     folder = left(tmp_path / "one", result("phase-map") | {"data": {"points": points}})

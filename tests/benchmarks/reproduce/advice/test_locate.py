@@ -12,6 +12,7 @@ from recsim_drpo.benchmarks.reproduce.advice import leads, locate
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES, log_features
 from recsim_drpo.benchmarks.reproduce.advice.rules import best_judged, judge
 from recsim_drpo.cli import main
+from tests.benchmarks.reproduce import published
 
 
 def point(noise, above_mean, soft, **log):
@@ -164,7 +165,8 @@ def test_the_command_reads_a_dataset(small_kwargs, tmp_path, monkeypatch, capsys
     generate_dataset("try/log-v0", num_rounds=500, env_kwargs=small_kwargs, progress=False)
     results = tmp_path / "results"
     results.mkdir()
-    (results / "phase-map.json").write_text(json.dumps(PUBLISHED), encoding="utf-8")
+    whole = published.result(leads.PHASE_MAP) | PUBLISHED
+    (results / "phase-map.json").write_text(json.dumps(whole), encoding="utf-8")
     assert main(["locate", "try/log-v0", "--results", str(results)]) == 0
     printed = capsys.readouterr().out
     batch = load_transitions("try/log-v0", infos=["item_id"]).as_batch()
@@ -174,7 +176,7 @@ def test_the_command_reads_a_dataset(small_kwargs, tmp_path, monkeypatch, capsys
     assert "the rule loses 0.075 [0.000, 0.314] eCPM" in printed.partition("\n\n")[0]
     assert "What the rules of thumb say" in printed
 
-    other = PUBLISHED | {"experiment": "table1"}
+    other = whole | {"experiment": "table1"}
     (results / "phase-map.json").write_text(json.dumps(other), encoding="utf-8")
     assert main(["locate", "try/log-v0", "--results", str(results)]) != 0
     assert "There is no phase-map among the results" in capsys.readouterr().err
