@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import (
     SEED_LIMIT,
     check_flag,
@@ -74,7 +75,7 @@ class FieldRule:
             check_flag(name, value)
         elif self.kind is str:
             if not isinstance(value, str):
-                raise ValueError(f"{name}={value!r} is not text.")
+                raise ValueError(f"{name}={shown(value)} is not text.")
             if self.names and value not in self.names:
                 raise unknown_name(name.replace("_", " "), value, self.names)
         elif self.kind is int and self.high == SEED_LIMIT:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core.messages import VALUE_WIDTH, shown
+
 SEED_LIMIT = 2**63
 """Seeds are integers in [0, SEED_LIMIT)."""
 
@@ -25,12 +27,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """
     choices = sorted(known)
     hint = nearest_name(name, choices)
-    return ValueError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+    return ValueError(f"Unknown {kind} {shown(name)}.{hint} Known: {', '.join(choices) or 'none'}.")
 
 
 def nearest_name(name: object, known: Iterable[str]) -> str:
     """The end of a message, " Did you mean …?" with the nearest name; empty if none is near."""
-    matches = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.4)
+    start = name[:VALUE_WIDTH] if isinstance(name, str) else shown(name)
+    matches = difflib.get_close_matches(start, list(known), n=1, cutoff=0.4)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
@@ -67,7 +70,9 @@ def check_number(
     if not inside:
         left, right = "[("[not include_low], "])"[not include_high]
         right = ")" if math.isinf(high) else right
-        raise ValueError(f"{name}={value!r} is not a number in {left}{low:g}, {high:g}{right}.")
+        raise ValueError(
+            f"{name}={shown(value)} is not a number in {left}{low:g}, {high:g}{right}."
+        )
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -78,19 +83,19 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
     is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
     if not is_integer or value < low or (high is not None and value > high):
         bound = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name}={value!r} is not an integer {bound}.")
+        raise ValueError(f"{name}={shown(value)} is not an integer {bound}.")
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a ``bool``; the text "true" is not."""
     if not isinstance(value, bool):
-        raise ValueError(f"{name}={value!r} is neither true nor false (a boolean).")
+        raise ValueError(f"{name}={shown(value)} is neither true nor false (a boolean).")
 
 
 def check_seed(seed: int, name: str = "seed") -> int:
     """The seed as an ``int``; ``ValueError`` unless it is an integer in [0, 2**63)."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= int(seed) < SEED_LIMIT:
-        raise ValueError(f"{name}={seed!r} is not an integer in [0, 2**63).")
+        raise ValueError(f"{name}={shown(seed)} is not an integer in [0, 2**63).")
     return int(seed)
 
 
@@ -98,5 +103,5 @@ def check_seeds(seeds: Sequence[int]) -> list[int]:
     """Seeds of replicates as ``int``; ``ValueError`` unless valid, all different, at least one."""
     checked = [check_seed(seed) for seed in seeds]
     if not checked or len(set(checked)) < len(checked):
-        raise ValueError(f"seeds={list(seeds)} must be different seeds, at least one.")
+        raise ValueError(f"seeds={shown(list(seeds))} must be different seeds, at least one.")
     return checked
