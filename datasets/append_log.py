@@ -23,7 +23,13 @@ from recsim_drpo.datasets.import_log import (
     import_counts,
     measured,
 )
-from recsim_drpo.datasets.imported import COLUMNS, imported_items, is_imported, reward_unit
+from recsim_drpo.datasets.imported import (
+    COLUMNS,
+    imported_items,
+    is_imported,
+    recorded_infos,
+    reward_unit,
+)
 from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns, expanded, read_columns
 from recsim_drpo.datasets.importing.counts import ImportStats, widened
@@ -124,8 +130,8 @@ def _of_dataset(dataset: MinariDataset) -> tuple[Columns, Catalogue]:
 
 def _count(dataset: MinariDataset, stats: ImportStats) -> None:
     """Add the rounds that are there to the counts."""
+    known = [name for name in recorded_infos(dataset) if name in _INFOS]
     for episode in episodes_of(dataset):
-        known = [name for name in _INFOS if name in (episode.infos or {})]
         infos = {name: info_column(dataset.id, episode, name) for name in known}
         stats.add(Rounds({"reward": np.asarray(episode.rewards), **infos}))
 

@@ -13,6 +13,7 @@ from recsim_drpo.core.messages import one_line, shown
 
 _MOST_BYTES = 2**28
 _PLACE_WIDTH = 60
+_DEEPEST = 64
 
 
 class Described(BaseModel):
@@ -49,11 +50,28 @@ def read_json(path: Path) -> Any:
     if size > _MOST_BYTES:
         raise ValueError(f"it is {size:,} bytes long")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        _check_depth(values)
+        return values
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"it is not JSON: {one_line(error)}") from error
+
+
+def _check_depth(values: Any) -> None:
+    """Raise ``RecursionError`` where values nest deeper than what copies or writes them can go."""
+    level = [values]
+    for _ in range(_DEEPEST):
+        within = [each for each in level if isinstance(each, dict | list)]
+        level = [
+            value
+            for each in within
+            for value in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def check_shape(schema: type[Described], values: object) -> None:

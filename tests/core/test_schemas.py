@@ -70,6 +70,7 @@ def test_another_shape_is_told_in_one_line(values, message):
         (b"{", "it is not JSON"),
         (b"\xff", "it is not JSON"),
         (b"[" * 100_000, "nested too deeply"),
+        (b"[" * 64 + b"7" + b"]" * 64, "nested too deeply"),
         (b"9" * 10_000, "it is not JSON"),
     ],
 )
@@ -85,3 +86,8 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text(" " * 11)
     with pytest.raises(ValueError, match="it is 11 bytes long"):
         read_json(tmp_path / "a.json")
+
+
+def test_what_nests_as_deep_as_may_be_is_read(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 63 + "7" + "]" * 63)
+    assert "7" in str(read_json(tmp_path / "a.json"))

@@ -276,6 +276,17 @@ def test_counts_of_an_import_of_another_shape(shop, tmp_path, value, message):
         append_log("own/log-v0", tmp_path / "log.csv", progress=False)
 
 
+def test_a_log_is_not_appended_to_what_lacks_a_column(shop, tmp_path):
+    log = shop.write(tmp_path / "log.csv", shop.GOOD)
+    shop.load(log)
+    with h5py.File(shop.folder / "data" / "main_data.hdf5", "r+") as file:
+        del file["episode_0/infos/item_id"]
+    before = (shop.folder / "data" / "main_data.hdf5").read_bytes()
+    with pytest.raises(ValueError, match="'item_id'"):
+        append_log("own/log-v0", log, progress=False)
+    assert (shop.folder / "data" / "main_data.hdf5").read_bytes() == before
+
+
 def held_out(dataset):
     return held_out_part(None, dataset, 0.1)
 
