@@ -24,7 +24,13 @@ from recsim_drpo.datasets.import_log import (
     import_counts,
     measured,
 )
-from recsim_drpo.datasets.imported import COLUMNS, imported_items, is_imported, reward_unit
+from recsim_drpo.datasets.imported import (
+    COLUMNS,
+    imported_items,
+    is_imported,
+    recorded_infos,
+    reward_unit,
+)
 from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns, expanded, read_columns
 from recsim_drpo.datasets.importing.counts import ImportStats, widened
@@ -34,6 +40,7 @@ from recsim_drpo.datasets.importing.storage import PackWriter
 from recsim_drpo.datasets.importing.summary import write_card
 from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.soundness import episodes_of, info_column, metadata_of
 from recsim_drpo.datasets.staging import new_dataset
 from recsim_drpo.simulator.catalogue import Catalogue
 
@@ -85,9 +92,10 @@ def append_log(
     with new_dataset(dataset_id, what, needed, replace=True) as staging:
         shutil.copytree(folder, staging, dirs_exist_ok=True)
         storage = MinariStorage.read(staging / "data")
-        former = storage.metadata["import"]
+        appended = MinariDataset(storage)
+        former = metadata_of(appended)["import"]
         stats = ImportStats(len(catalogue.item_ids), columns.reward_unit, notes)
-        _count(minari.MinariDataset(storage), stats)
+        _count(appended, stats)
         before, stats.times = stats.times, (np.inf, -np.inf)
         number = 2 + len(former.get("appended", ()))
 
@@ -124,8 +132,9 @@ def _of_dataset(dataset: MinariDataset) -> tuple[Columns, Catalogue]:
 
 def _count(dataset: MinariDataset, stats: ImportStats) -> None:
     """Add the rounds that are there to the counts."""
-    for episode in dataset.iterate_episodes():
-        infos = {name: episode.infos[name][1:] for name in _INFOS if name in episode.infos}
+    known = [name for name in recorded_infos(dataset) if name in _INFOS]
+    for episode in episodes_of(dataset):
+        infos = {name: info_column(dataset.id, episode, name) for name in known}
         stats.add(Rounds({"reward": np.asarray(episode.rewards), **infos}))
 
 

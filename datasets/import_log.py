@@ -39,6 +39,7 @@ from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.importing.times import NAMES
 from recsim_drpo.datasets.items import ITEMS_FILE
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
+from recsim_drpo.datasets.soundness import metadata_of
 from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.embeddings import Embeddings, load_embeddings, load_item_ids
@@ -353,4 +354,4 @@ def _metadata(dataset_id: str, about: Mapping[str, Any], stats: ImportStats) -> 
 
 def import_summary(dataset: MinariDataset) -> str:
     """Counts of the imported and of the rejected rows of the log, as Markdown."""
-    return summary(dataset.storage.metadata["import"])
+    return summary(metadata_of(dataset)["import"])

@@ -15,6 +15,7 @@ from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.importing.columns import COLUMNS as COLUMNS, read_columns
 from recsim_drpo.datasets.importing.kept import NO_TEXT, texts_file
 from recsim_drpo.datasets.items import resolve_items
+from recsim_drpo.datasets.soundness import metadata_of
 from recsim_drpo.simulator.embeddings import Embeddings
 
 _ROWS = 65_536
@@ -22,7 +23,17 @@ _ROWS = 65_536
 
 def is_imported(dataset: MinariDataset) -> bool:
     """Whether a dataset was made by :func:`recsim_drpo.datasets.import_log.import_log`."""
-    return "import" in dataset.storage.metadata
+    return metadata_of(dataset).get("import") is not None
+
+
+def recorded_infos(dataset: MinariDataset) -> list[str]:
+    """Info columns that a dataset has by its metadata, where it was generated or imported here."""
+    metadata = metadata_of(dataset)
+    about = metadata.get("import")
+    if about is None:
+        return ["item_id", "propensity"] if metadata.get("logging_config") else []
+    told = {"propensity": "propensities", "time": "time", "request": "request"}
+    return ["item_id", *(name for name, key in told.items() if about.get(key) is not None)]
 
 
 def imported_context(dataset: MinariDataset) -> dict[str, Any]:
@@ -46,7 +57,7 @@ def reward_unit(dataset: MinariDataset) -> RewardUnit:
     Where nothing is said of it, as in generated datasets and in those imported before there were
     units, rewards are in their own.
     """
-    low, high = dataset.storage.metadata.get("import", {}).get("reward_range", (0.0, 1.0))
+    low, high = (metadata_of(dataset).get("import") or {}).get("reward_range") or (0.0, 1.0)
     return RewardUnit(low, high)
 
 
@@ -55,7 +66,7 @@ def stored_range(dataset: MinariDataset) -> tuple[float, float]:
 
     That is 0 to 1, but of datasets imported before rewards had a unit: theirs is the log's own.
     """
-    if "reward_range" in dataset.storage.metadata["import"]:
+    if metadata_of(dataset)["import"].get("reward_range") is not None:
         return 0.0, 1.0
     columns = read_columns(Path(dataset.spec.data_path).parent / COLUMNS)
     low, high = columns.get("reward_range", (0.0, 1.0))

@@ -88,14 +88,14 @@ def _items_of_run(source: Mapping[str, Any]) -> Catalogue:
     ours = WorldSpec.of(source.get("env_spec"))
     if ours is not None:
         return ours.catalogue()
-    if "context" not in source:
+    if source.get("context") is None or source.get("dataset") is None:
         raise NoItemsError(f"The run's log, {source.get('dataset')!r}, names no catalogue; {MEND}")
     try:
         dataset = open_dataset(source["dataset"])
     except FileNotFoundError as error:
         raise FileNotFoundError(f"The run's log, {source['dataset']!r}, is gone; {MEND}") from error
     items = _items_of_dataset(dataset)
-    if items.checksum != source["catalogue_checksum"]:
+    if items.checksum != source.get("catalogue_checksum"):
         raise ValueError(
             f"The items of {source['dataset']!r} have changed since the run learnt from it; {MEND}"
         )

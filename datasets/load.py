@@ -6,36 +6,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
-import minari
 import numpy as np
 import torch
 from minari import EpisodeData, MinariDataset
 from minari.data_collector import EpisodeBuffer
-from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.datasets.staging import check_root
-
-
-def open_dataset(dataset_id: str) -> MinariDataset:
-    """The local Minari dataset of that id.
-
-    Raises:
-        FileNotFoundError: it is missing; says where.
-        ValueError: as :func:`recsim_drpo.datasets.staging.check_root`.
-    """
-    check_root()
-    try:
-        return minari.load_dataset(dataset_id)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no local dataset {dataset_id!r} under {str(get_dataset_path())!r}; make it "
-            "by recsim-drpo generate, or set MINARI_DATASETS_PATH to where it is."
-        ) from error
+from recsim_drpo.datasets.soundness import (
+    DamagedDatasetError,
+    check_episode,
+    episodes_of,
+    flat_rows,
+    info_column,
+    metadata_of,
+    num_transitions,
+    open_dataset as open_dataset,
+)
 
 
 def check_combined(dataset: MinariDataset) -> None:
@@ -46,9 +35,9 @@ def check_combined(dataset: MinariDataset) -> None:
     """
     if dataset.spec.env_spec is not None:
         return
-    for part in dataset.storage.metadata.get("combined_datasets", ()):
+    for part in metadata_of(dataset).get("combined_datasets", ()):
         try:
-            is_imported = "import" in minari.load_dataset(part).storage.metadata
+            is_imported = "import" in metadata_of(open_dataset(part))
         except (FileNotFoundError, ValueError):
             continue
         if is_imported:
@@ -90,11 +79,11 @@ def load_transitions(
             ("action", dataset.action_space),
         )
     }
-    total, num_episodes = int(dataset.total_steps), int(dataset.total_episodes)
+    total, num_episodes = num_transitions(dataset), int(dataset.total_episodes)
     if total == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no transitions.")
     return transitions_of_episodes(
-        dataset.iterate_episodes(), total, num_episodes, widths, infos, resolved, dataset.id
+        episodes_of(dataset), total, num_episodes, widths, infos, resolved, dataset.id
     )
 
 
@@ -174,44 +163,45 @@ class _Arrays:
     def add(self, episode: EpisodeData | EpisodeBuffer) -> None:
         """Append an episode; ``ValueError`` where it does not hold together."""
         length, done = len(episode.rewards), self._done
-        if length > len(self.rewards) - done or len(episode.observations) != length + 1:
-            raise ValueError(
-                f"Dataset {self._name!r}, episode {self._num_episodes}: {length} rewards and "
-                f"{len(episode.observations)} observations where one more is due; the dataset is "
-                "damaged."
+        check_episode(self._name, self._num_episodes, episode)
+        if length > len(self.rewards) - done:
+            raise DamagedDatasetError(
+                self._name, f"it says {len(self.rewards):,} transitions but holds more"
             )
         here = slice(done, done + length)
         first = done + self._num_episodes
-        self.observations[first : first + length + 1] = np.reshape(
-            episode.observations, (length + 1, -1)
+        self.observations[first : first + length + 1] = flat_rows(
+            self._name,
+            "observations",
+            episode.observations,
+            length + 1,
+            self.observations.shape[1],
         )
-        self.actions[here] = np.reshape(episode.actions, (length, -1))
+        self.actions[here] = flat_rows(
+            self._name, "actions", episode.actions, length, self.actions.shape[1]
+        )
         self.rewards[here] = episode.rewards
         self.terminations[here] = episode.terminations
         self.rows[here] = np.arange(first, first + length)
         for column in self._columns:
-            values = self._info(episode, column, length)
+            values = info_column(self._name, episode, column)
             if column not in self.infos:
                 shape = (len(self.rewards), *values.shape[1:])
                 self.infos[column] = np.empty(shape, dtype=values.dtype)
-            self.infos[column][here] = values[1:]
+            first_rows = self.infos[column]
+            if first_rows.shape[1:] != values.shape[1:] or first_rows.dtype != values.dtype:
+                raise DamagedDatasetError(
+                    self._name, f"its info column {column!r} is of another type in some episodes"
+                )
+            first_rows[here] = values
         self._done += length
         self._num_episodes += 1
-
-    def _info(self, episode: EpisodeData | EpisodeBuffer, column: str, length: int) -> NDArray[Any]:
-        infos = episode.infos or {}
-        values = infos.get(column)
-        if not isinstance(values, np.ndarray) or len(values) != length + 1:
-            known = [name for name, array in infos.items() if isinstance(array, np.ndarray)]
-            raise unknown_name(f"info column of dataset {self._name!r}", column, known)
-        return values
 
     def check(self) -> None:
         """Raise ``ValueError`` unless all transitions are there and all numbers are finite."""
         if self._done != len(self.rewards):
-            raise ValueError(
-                f"Dataset {self._name!r} says {len(self.rewards)} transitions but holds "
-                f"{self._done}; it is damaged."
+            raise DamagedDatasetError(
+                self._name, f"it says {len(self.rewards):,} transitions but holds {self._done:,}"
             )
         for what in ("observations", "actions", "rewards"):
             array = getattr(self, what)

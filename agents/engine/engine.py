@@ -377,13 +377,27 @@ class Engine:
     def _check_shapes(
         self, own: Mapping[str, Tensor], state: Mapping[str, Tensor], subject: str
     ) -> None:
-        """Raise ``ValueError`` unless ``state`` has tensors of the same names and shapes."""
+        """Raise ``ValueError`` unless ``state`` has tensors of the same names, kinds and shapes."""
         for name in sorted(own.keys() | state.keys()):
-            given = tuple(state[name].shape) if name in state else "missing"
-            expected = tuple(own[name].shape) if name in own else "not there"
+            given = _form(state[name]) if name in state else "missing"
+            expected = _form(own[name]) if name in own else "not there"
             if given != expected:
                 raise ValueError(
                     f"The {subject} not fit this {self.algorithm.name!r} agent (observation_dim="
                     f"{self.observation_dim}, action_dim={self.action_dim}): {name!r} is {given}, "
                     f"expected {expected}."
                 )
+
+
+def _form(value: object) -> str:
+    """The shape of a tensor, and its kind where it has no real numbers, as an error shows them."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    kind = (
+        ""
+        if value.is_floating_point()
+        else "booleans "
+        if value.dtype == torch.bool
+        else "integers "
+    )
+    return f"{kind}{tuple(value.shape)}"

@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.config import build_config
+from recsim_drpo.core.schemas import check_shape
 from recsim_drpo.datasets.importing.cells import (
     NO_NUMBER,
     category_text,
     number_values,
     of_distinct,
 )
+from recsim_drpo.datasets.importing.descriptions import ContextDescription
 from recsim_drpo.datasets.importing.transforms import NumberCoding
 
 OTHER, MISSING = "other", "missing"
@@ -151,8 +154,12 @@ class ContextCoder:
         has numbers as they are, and cannot code an empty cell or another category.
 
         Raises:
-            ValueError: the coding is of other columns of numbers.
+            ValueError: the coding is of other columns of numbers, or damaged.
         """
+        try:
+            check_shape(ContextDescription, description)
+        except ValueError as error:
+            raise ValueError(f"The coding of contexts is damaged: {error}.") from error
         coding = description.get("coding") or {}
         names = list(description["numbers"])
         known = coding.get("numbers", {name: {} for name in names})
@@ -162,9 +169,12 @@ class ContextCoder:
                 "of the file of columns, and they are measured anew."
             )
         return cls(
-            {name: NumberCoding(**fields) for name, fields in known.items()},
+            {
+                name: build_config(NumberCoding, fields, "measure of a number")
+                for name, fields in known.items()
+            },
             description["categories"],
-            description.get("hashes", {}),
+            description.get("hashes") or {},
             coding.get("extra", {}),
             strict=coding.get("strict", True),
         )

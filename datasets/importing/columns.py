@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 
 from recsim_drpo.core.config import build_config
 from recsim_drpo.core.reward_unit import RewardUnit
+from recsim_drpo.core.schemas import check_shape, read_json
 from recsim_drpo.core.validation import check_integer, check_number, unknown_name
-from recsim_drpo.datasets.importing.limits import MISSING_POLICIES
+from recsim_drpo.datasets.importing.descriptions import ColumnsFile
+from recsim_drpo.datasets.importing.limits import MAX_BUCKETS, MISSING_POLICIES
 from recsim_drpo.datasets.importing.table import LogTable
 from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
@@ -24,8 +25,6 @@ COLUMNS = "columns.json"
 OUTSIDE = ("refuse", "clip")
 """Known ways to treat a row whose reward is out of range."""
 
-
-_MAX_BUCKETS = 16_384
 CONTEXT_FIELDS = frozenset({"numbers", "categories", "hashes", "transforms", "missing"})
 """Fields of :class:`Columns` that a coding is made of: with others a log is measured anew."""
 
@@ -115,7 +114,7 @@ class Columns:
 
     def _check_coding(self) -> None:
         for name, size in self.hashes.items():
-            check_integer(f"number of buckets of {name!r}", size, 1, _MAX_BUCKETS)
+            check_integer(f"number of buckets of {name!r}", size, 1, MAX_BUCKETS)
         for kind in self.transforms.values():
             if kind not in TRANSFORMS:
                 raise unknown_name("transform", kind, TRANSFORMS)
@@ -154,11 +153,15 @@ def read_columns(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except ValueError as error:
         raise ValueError(f"{path.name!r} is not JSON ({error}).") from error
     if not isinstance(values, dict):
         raise ValueError(f'{path.name!r} holds no object of fields, such as {{"item": "id"}}.')
+    try:
+        check_shape(ColumnsFile, values)
+    except ValueError as error:
+        raise ValueError(f"{path.name!r} does not describe columns: {error}.") from error
     if values.keys() == _FORMER:  # of a log that was imported before columns were measured
         values |= {"missing": "refuse", "coding": {}}
     build_config(Columns, values, f"field of {path.name!r}")

@@ -5,3 +5,6 @@ MAX_REFUSED = 0.2
 
 MISSING_POLICIES = ("code", "refuse")
 """Known ways to treat a row with an empty cell in its context, or another category."""
+
+MAX_BUCKETS = 16_384
+"""Most buckets of a hashed column."""

@@ -47,11 +47,12 @@ def evaluate(
     device: Device = "cpu",
 ) -> None:
     """Value of trained runs, and of references, on simulated users."""
-    from gymnasium.envs.registration import EnvSpec
     from tqdm import tqdm
 
+    from recsim_drpo.core.config import build_config
     from recsim_drpo.core.files import check_new_folder
     from recsim_drpo.core.validation import check_integer
+    from recsim_drpo.envs.spec import spec_of_json
     from recsim_drpo.evaluation.evaluate import evaluator_for
     from recsim_drpo.evaluation.references import reference_policies_for
     from recsim_drpo.runs.folder import load_config
@@ -64,11 +65,13 @@ def evaluate(
     sources = [load_config(folder)["source"] for folder in folders]
     _check_comparable(folders, sources)
     source = sources[0]
-    spec = EnvSpec.from_json(source["env_spec"])
+    spec = spec_of_json(source["env_spec"])
     evaluator = evaluator_for(spec, num_users, seed, split, device, decoder=decoder)
     if evaluator is None:
         raise ValueError(_why_no_evaluator(spec))
-    logging = LoggingConfig(**(source.get("logging_config") or {}))
+    logging = build_config(
+        LoggingConfig, source.get("logging_config") or {}, "parameter of the logging agent"
+    )
     below, above = reference_policies_for(evaluator, source.get("weights"), logging)
     policies = below | _agents(folders, sources, device) | above
     results: Results = {

@@ -196,6 +196,7 @@ def _catalogue_notes(
     Raises:
         ValueError: a run learnt on a catalogue that has nothing to do with this one.
     """
+    from recsim_drpo.datasets.soundness import metadata_of
     from recsim_drpo.simulator.catalogue import Catalogue
 
     notes, shown = [], log.num_items
@@ -203,7 +204,7 @@ def _catalogue_notes(
         rounds = int((log.items >= shown).sum())
         gone = f"{log.num_gone:,} items of the log are gone from the catalogue"
         notes.append(f"{gone}; {rounds:,} rounds show them, which no policy can match.")
-    if embeddings is None and dataset.storage.metadata.get("catalogue_checksum") is None:
+    if embeddings is None and metadata_of(dataset).get("catalogue_checksum") is None:
         return notes
     present = Catalogue(log.embeddings[:shown].cpu().numpy(), log.item_ids[:shown])
     for folder, config in configs.items():

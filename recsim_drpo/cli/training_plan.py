@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class Plan:
                 f"The training to go on with has the option {unknown[0]!r}, which this version "
                 "does not know; go on with it by the version that began it."
             )
-        plan, default = cls(**kept), cls(None, None)
+        plan, default = cls._of_json(kept), cls(None, None)
         for option in fields(cls):
             before, now = getattr(plan, option.name), getattr(asked, option.name)
             if now not in (before, getattr(default, option.name)):
@@ -98,6 +100,22 @@ class Plan:
                     "the option out, or train anew into another folder."
                 )
         return plan.checked()
+
+    @classmethod
+    def _of_json(cls, kept: Mapping[str, Any]) -> Plan:
+        """The plan that JSON has; ``ValueError`` where an option is of another type."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            TypeAdapter(cls).validate_json(json.dumps(kept), strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0] if first["loc"] else "plan").replace("_", "-")
+            raise ValueError(
+                f"The training to go on with is damaged: its --{name} is {shown(first['input'])} "
+                f"({one_line(first['msg'])}). Remove its folder 'unfinished', and train anew."
+            ) from error
+        return cls(**kept)
 
 
 def check_online(plan: Plan) -> None:

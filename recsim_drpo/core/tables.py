@@ -19,9 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, CsvRows
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.table_headers import DELIMITERS
 
 _TEXT_BYTES = 2**13
+
+# What readers raise where bytes are not of their format; pyarrow's errors are of these kinds too.
+_OF_READERS: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, csv.Error)
+_OF_READERS += (ArithmeticError, NotImplementedError, RecursionError, MemoryError, SystemError)
 
 Malformed = tuple[int, str, str]
 """A malformed row: its number, what is wrong with it, its text."""
@@ -89,7 +94,7 @@ class Table(ABC):
 
 def unreadable(name: str, format: str, error: Exception) -> ValueError:
     """The usual error for a file that its reader cannot read."""
-    return ValueError(f"{name!r} is not a readable {format} ({error}).")
+    return ValueError(f"{shown(name)} is not a readable {format} ({one_line(error)}).")
 
 
 @contextmanager
@@ -100,7 +105,7 @@ def reading(name: str, format: str, unreadable: Unreadable = unreadable) -> Iter
     """
     try:
         yield
-    except (OSError, ValueError, NotImplementedError, csv.Error) as error:  # pyarrow's too
+    except _OF_READERS as error:
         if type(error) is ValueError:
             raise
         raise unreadable(name, format, error) from error
@@ -271,7 +276,14 @@ def arrow_block(
     batch: Any,
     malformed: Sequence[Malformed] = (),
 ) -> Block:
-    """A block of these columns of a pyarrow record batch; dictionaries and views become plain."""
+    """A block of these columns of a pyarrow record batch; dictionaries and views become plain.
+
+    Raises:
+        pyarrow.ArrowInvalid: the batch is damaged: Arrow's functions trust offsets and read beyond
+            their memory where these are wrong.
+    """
+    for name in columns:
+        batch.column(name).validate(full=True)
     return Block(rows, {name: plain_cells(batch.column(name)) for name in columns}, malformed)
 
 

@@ -10,6 +10,7 @@ import gymnasium as gym
 import torch
 from gymnasium.envs.registration import EnvSpec
 
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.envs.registration import ENVIRONMENTS
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.config import WorldConfig
@@ -51,6 +52,27 @@ def translating_wrappers(env: EnvSpec | gym.Env[Any, Any]) -> list[str]:
     return [name for name in names if name not in _TRANSPARENT_WRAPPERS]
 
 
+def spec_of_json(text: str) -> EnvSpec:
+    """The Gymnasium spec that JSON describes; nothing that it names is imported.
+
+    Raises:
+        ValueError: it describes none.
+    """
+    try:
+        spec = EnvSpec.from_json(text)
+        if not isinstance(spec.kwargs, dict):
+            raise TypeError(f"its kwargs are {shown(spec.kwargs)}")
+    except (ArithmeticError, LookupError, RecursionError) as error:
+        reason: object = f"{type(error).__name__}: {error}"
+    except (AttributeError, TypeError, ValueError, gym.error.Error) as error:
+        reason = error.__cause__ or error
+    else:
+        return spec
+    raise ValueError(
+        f"The spec of an environment, {shown(text)}, is damaged: {one_line(str(reason))}"
+    )
+
+
 @dataclass(frozen=True)
 class WorldSpec:
     """Description of an environment of this package: its id, and the keywords of its world.
@@ -73,9 +95,12 @@ class WorldSpec:
         Returns:
             ``None`` where there is no spec, or its environment is not of this package, or it is
             seen through :func:`translating_wrappers`.
+
+        Raises:
+            ValueError: the JSON describes no environment.
         """
         if isinstance(spec, str):
-            spec = EnvSpec.from_json(spec)
+            spec = spec_of_json(spec)
         if spec is None or spec.id not in ENVIRONMENTS or translating_wrappers(spec):
             return None
         kwargs = {k: v for k, v in spec.kwargs.items() if k not in _NOT_OF_THE_WORLD}

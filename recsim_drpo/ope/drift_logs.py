@@ -9,10 +9,11 @@ import numpy as np
 from minari import MinariDataset
 from numpy.typing import NDArray
 
-from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
+from recsim_drpo.datasets.imported import imported_context, is_imported, recorded_infos, reward_unit
 from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
 from recsim_drpo.datasets.load import load_transitions, open_dataset
+from recsim_drpo.datasets.soundness import DamagedDatasetError, episodes_of
 
 REQUEST = "request"
 """Info column by whose values rows are of one request."""
@@ -72,6 +73,8 @@ def read_compared_log(dataset: str | MinariDataset) -> ComparedLog:
     """
     if isinstance(dataset, str):
         dataset = open_dataset(dataset)
+    if dataset.total_episodes == 0:
+        raise ValueError(f"Dataset {dataset.id!r} has no transitions.")
     log = load_transitions(dataset, infos=_known_infos(dataset))
     if len(log) < 2:
         raise ValueError(f"Dataset {dataset.id!r} has one row; two at least can be compared.")
@@ -95,10 +98,15 @@ def read_compared_log(dataset: str | MinariDataset) -> ComparedLog:
 
 
 def _known_infos(dataset: MinariDataset) -> list[str]:
-    """Those of the info columns of interest that a dataset has."""
-    episode = next(iter(dataset.iterate_episodes([0])))
-    infos = episode.infos or {}
-    return [name for name in _INFOS if isinstance(infos.get(name), np.ndarray)]
+    """Those of the info columns of interest that a dataset has, or should have."""
+    there = []
+    for episode in episodes_of(dataset, dataset.episode_indices[[0, -1]]):
+        infos = episode.infos or {}
+        there.append({name for name in _INFOS if isinstance(infos.get(name), np.ndarray)})
+    if there[0] != there[1]:
+        raise DamagedDatasetError(dataset.id, "its episodes have different info columns")
+    due = there[0] | set(recorded_infos(dataset))
+    return [name for name in _INFOS if name in due]
 
 
 def _contexts(
@@ -124,4 +132,6 @@ def _ids(dataset: MinariDataset, items: NDArray[np.int64]) -> NDArray[np.str_]:
     except NoItemsError:
         return items.astype(np.str_)
     known = np.asarray(ids).astype(np.str_)
+    if items.dtype.kind not in "iu" or items.min() < 0 or items.max() >= len(known):
+        raise DamagedDatasetError(dataset.id, f"not all of its items are of the {len(known):,}")
     return np.asarray(known[items])

@@ -25,6 +25,7 @@ from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported, reward_unit
 from recsim_drpo.datasets.items import resolve_items
 from recsim_drpo.datasets.load import load_transitions
+from recsim_drpo.datasets.soundness import DamagedDatasetError, metadata_of
 from recsim_drpo.ope.formulas import effective_sample_size, snips
 from recsim_drpo.ope.split import ordering_infos, split_rounds
 from recsim_drpo.reporting.statistics import Estimate
@@ -159,10 +160,12 @@ def load_and_hold_out(
     items = resolve_items(dataset)
     if share == 0.0:
         return load_transitions(dataset, device=device, infos=infos), None
-    known = dataset.storage.metadata["import"]["propensities"] is not None
+    known = metadata_of(dataset)["import"]["propensities"] is not None
     needed = ["item_id", *(["propensity"] if known else []), *ordering_infos(dataset)]
     whole = load_transitions(dataset, device=device, infos=[*dict.fromkeys([*infos, *needed])])
     order = {name: whole.infos[name].cpu().numpy() for name in ordering_infos(dataset)}
+    if known:
+        _check_propensities(dataset.id, whole.infos["propensity"])
     learnt, last = split_rounds(len(whole), share, order.get("time"), order.get("request"))
     held_out = whole.take(torch.from_numpy(last).to(whole.device))
     if np.array_equal(learnt, np.arange(len(learnt))):
@@ -172,3 +175,9 @@ def load_and_hold_out(
     return first, LogEvaluator(
         held_out, torch.from_numpy(items.embeddings).to(whole.device), reward_unit(dataset)
     )
+
+
+def _check_propensities(name: str, propensities: Tensor) -> None:
+    wrong = int((~((propensities > 0.0) & (propensities <= 1.0))).sum())
+    if wrong:
+        raise DamagedDatasetError(name, f"{wrong:,} propensities are outside (0, 1]")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from minari import EpisodeData, MinariDataset
@@ -15,16 +16,24 @@ from torch import Tensor
 
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import resolve_device
-from recsim_drpo.core.validation import unknown_name
-from recsim_drpo.datasets.imported import is_imported, reward_unit, stored_range
+from recsim_drpo.datasets.imported import is_imported, recorded_infos, reward_unit, stored_range
 from recsim_drpo.datasets.items import NoItemsError, resolve_items
-from recsim_drpo.datasets.load import check_combined, open_dataset
+from recsim_drpo.datasets.load import check_combined
 from recsim_drpo.datasets.packing import ROUNDS_PER_EPISODE
+from recsim_drpo.datasets.soundness import (
+    DamagedDatasetError,
+    episodes_of,
+    flat_rows,
+    info_column,
+    num_transitions,
+    open_dataset,
+)
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.ope.catalogues import Directions, check_catalogue, joined
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
 
 _UNIT_RANGE = (0.0, 1.0)
+_INFOS = {"item_id", "propensity", "request", "position"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,13 +186,13 @@ def read_item_log(
         dataset = open_dataset(dataset)
     check_combined(dataset)
     catalogue, places, num_gone = _catalogue(dataset, embeddings, normalize)
-    columns = _Columns(int(dataset.total_steps))
+    columns = _Columns(dataset.id, num_transitions(dataset))
     vectors = None if catalogue is None else torch.from_numpy(np.array(catalogue.embeddings))
     directions = Directions(dataset.id)
-    for episode in dataset.iterate_episodes():
-        rounds = _rounds_of(dataset.id, episode)
-        actions = np.reshape(episode.actions, (len(rounds["items"]), -1))
-        actions = actions.astype(np.float32, copy=False)
+    due = _INFOS & set(recorded_infos(dataset))
+    for episode in episodes_of(dataset):
+        rounds = _rounds_of(dataset, episode, due)
+        actions = _flat(dataset, "actions", episode.actions, len(rounds["items"]))
         if vectors is None:
             directions.add(rounds["items"], actions)
         else:
@@ -232,10 +241,10 @@ def _known_range(
 class _Columns:
     """Arrays of so many rows, filled episode by episode, so that nothing is kept twice."""
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(self, name: str, num_rows: int) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self.length = 0
-        self._num_rows = num_rows
+        self._name, self._num_rows = name, num_rows
 
     def append(self, rows: Mapping[str, NDArray[Any]]) -> None:
         """Add rows to each column; the first ones say which there are."""
@@ -245,18 +254,21 @@ class _Columns:
                 for name, values in rows.items()
             }
         end = self.length + len(rows["items"])
+        if rows.keys() != self.arrays.keys():
+            raise DamagedDatasetError(self._name, "its episodes have different info columns")
         for name, array in self.arrays.items():
             array[self.length : end] = rows[name]
         self.length = end
 
 
-def _rounds_of(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
+def _rounds_of(
+    dataset: MinariDataset, episode: EpisodeData, due: Iterable[str]
+) -> dict[str, NDArray[Any]]:
     """The columns of an :class:`ItemLog` in an episode, their actions left out."""
-    infos = _info_columns(name, episode)
-    length = len(episode.rewards)
-    contexts = np.reshape(episode.observations[:-1], (length, -1))
+    infos = _info_columns(dataset.id, episode, due)
+    contexts = _flat(dataset, "observations", episode.observations, len(episode.rewards) + 1)
     rounds: dict[str, NDArray[Any]] = {
-        "contexts": contexts.astype(np.float32, copy=False),
+        "contexts": contexts[:-1],
         "items": infos["item_id"].astype(np.int64, copy=False),
         "rewards": np.asarray(episode.rewards).astype(np.float32, copy=False),
     }
@@ -269,23 +281,34 @@ def _rounds_of(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
     return rounds
 
 
-def _info_columns(name: str, episode: EpisodeData) -> dict[str, NDArray[Any]]:
+def _info_columns(name: str, episode: EpisodeData, due: Iterable[str]) -> dict[str, NDArray[Any]]:
     """The info columns of an episode; row t + 1 belongs to action t, as Minari records it."""
     if not np.asarray(episode.terminations).all():
         raise ValueError(
             f"Dataset {name!r} has rounds that others follow (sessions); off-policy evaluation at "
             "item level is for rounds that stand alone."
         )
-    infos = episode.infos or {}
-    columns = {key: values[1:] for key, values in infos.items() if isinstance(values, np.ndarray)}
-    if not columns:
+    known = {key for key, values in (episode.infos or {}).items() if isinstance(values, np.ndarray)}
+    if not known and not due:
         raise ValueError(
             f"Dataset {name!r} has no infos, and off-policy evaluation needs its item_id: record "
             "them, by minari.DataCollector(env, record_infos=True) for example."
         )
-    if "item_id" not in columns:
-        raise unknown_name(f"info column of dataset {name!r}", "item_id", columns)
+    wanted = ["item_id", *sorted((known & _INFOS).union(due) - {"item_id"})]
+    columns = {key: info_column(name, episode, key) for key in wanted}
+    for key, values in columns.items():
+        if values.ndim != 1 or (key == "item_id" and values.dtype.kind not in "iu"):
+            raise DamagedDatasetError(
+                name, f"its info column {key!r} has {values.dtype} of shape {values.shape}"
+            )
     return columns
+
+
+def _flat(dataset: MinariDataset, what: str, values: object, length: int) -> NDArray[np.float32]:
+    """Rows (length, ·) of observations or actions of an episode."""
+    space = dataset.observation_space if what == "observations" else dataset.action_space
+    width = int(np.prod(space.shape)) if isinstance(space, gym.spaces.Box) else 1
+    return flat_rows(dataset.id, what, values, length, width).astype(np.float32, copy=False)
 
 
 def _catalogue(

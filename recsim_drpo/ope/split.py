@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
+from recsim_drpo.datasets.soundness import episodes_of, info_column, metadata_of
 from recsim_drpo.ope.logs import ItemLog
 
 ORDER = ("time", "request")
@@ -23,7 +24,7 @@ _FARTHEST = 2.0  # how much smaller or larger than asked a part may become, to c
 
 def ordering_infos(dataset: MinariDataset) -> list[str]:
     """Those of :data:`ORDER` that an imported dataset has."""
-    about = dataset.storage.metadata["import"]
+    about = metadata_of(dataset)["import"]
     return [name for name in ORDER if about.get(name) is not None]
 
 
@@ -86,9 +87,9 @@ def held_out_part(log: ItemLog, dataset: MinariDataset, share: float) -> ItemLog
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
     names = ordering_infos(dataset)
     columns: dict[str, list[Any]] = {name: [] for name in names}
-    for episode in dataset.iterate_episodes() if names else ():
+    for episode in episodes_of(dataset) if names else ():
         for name in names:
-            columns[name].append(episode.infos[name][1:])
+            columns[name].append(info_column(dataset.id, episode, name))
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     _, held_out = split_rounds(len(log), share, whole.get("time"), whole.get("request"))
     rounds = torch.from_numpy(held_out).to(log.items.device)

@@ -10,14 +10,20 @@ mappings come back as dictionaries.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from recsim_drpo.agents.engine.algorithm import Algorithm
+from recsim_drpo.agents.registry import AgentSpec, find_agent
+from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import one_line, shown
 
 _FORMAT = "recsim_drpo.agent/2"
 _PLAIN = (bool, int, float, str, type(None))
@@ -59,20 +65,71 @@ def load_state(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # safetensors', the system's, and torch's for a type that it lacks
         raise ValueError(
-            f"{str(path)!r} is not a whole safetensors file ({error}); train the run again."
+            f"{str(path)!r} is not a whole safetensors file ({one_line(error)}); train the run "
+            "again."
         ) from error
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"{str(path)!r} was not written by recsim_drpo (format {metadata.get('format')!r}, "
-            f"expected {_FORMAT!r})."
+            f"{str(path)!r} was not written by recsim_drpo (format "
+            f"{shown(metadata.get('format'))}, expected {_FORMAT!r})."
         )
     try:
-        state: dict[str, Any] = _nested(json.loads(metadata["state"]), tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} does not describe its tensors ({error!r}).") from error
+        state = _nested(json.loads(metadata["state"]), tensors)
+        if not isinstance(state, dict):
+            raise TypeError(f"the state is a {type(state).__name__}")
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} does not describe its tensors ({type(error).__name__}: "
+            f"{one_line(error)}); train the run again."
+        ) from error
     return state
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Turn what restoring a state raises where it is another's into one ``ValueError``.
+
+    A ``ValueError`` passes unchanged: it says what does not fit.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:  # an agent from outside may raise anything
+        raise ValueError(
+            f"{str(path)!r} is not the state of this agent ({type(error).__name__}: "
+            f"{one_line(error)}); train the run again."
+        ) from error
+
+
+def check_holds(path: Path, spec: AgentSpec, state: Mapping[str, Any]) -> None:
+    """Check that a state has the parameters of the agent that is to be made, before it is made.
+
+    Args:
+        path: of the checkpoint, for the message.
+        spec: how the agent is made; those from outside are not checked.
+        state: what the checkpoint holds.
+
+    Raises:
+        ValueError: the agent would have more parameters, as where a dimension was changed; or it
+            cannot be made.
+    """
+    algorithm = find_agent(spec.name)
+    if not isinstance(algorithm, Algorithm):
+        return
+    what = f"hyper-parameter of {spec.name!r}"
+    config = build_config(algorithm.config, spec.hyperparameters, what)
+    width, depth = config.hidden_dim, config.num_hidden_layers
+    needed = width * (spec.observation_dim + spec.action_dim + (depth - 1) * width)
+    held = sum(value.numel() for value in state.values() if isinstance(value, Tensor))
+    if needed > held:
+        raise ValueError(
+            f"{str(path)!r} holds {held:,} numbers, and a {spec.name!r} agent from "
+            f"{spec.observation_dim:,} to {spec.action_dim:,} dimensions with {depth:,} layers of "
+            f"{width:,} has {needed:,} or more: the run is damaged; train it again."
+        )
 
 
 def flatten(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], Any]:

@@ -20,10 +20,13 @@ from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.core.files import atomic_dir
 from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.schemas import object_of
 from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
+from recsim_drpo.datasets.soundness import metadata_of
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.reporting import plots
-from recsim_drpo.runs.checkpoints import load_state, save_state
+from recsim_drpo.runs.checkpoints import check_holds, load_state, restoring, save_state
+from recsim_drpo.runs.description import RunDescription
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import Row
 from recsim_drpo.training.sweep import Trained
@@ -63,7 +66,7 @@ actions = agent.act(observations)  # float32 (B, {observation_dim}) -> (B, {acti
 
 def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
     """The description of a log that is kept in the runs that were trained on it."""
-    metadata = dataset.storage.metadata
+    metadata = metadata_of(dataset)
     spec = dataset.spec.env_spec
     source = {
         "dataset": dataset.id,
@@ -265,12 +268,11 @@ def load_config(folder: str | Path) -> dict[str, Any]:
             "make one by recsim-drpo train."
         )
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("agent", "observation_dim", "action_dim", "seed", "hyperparameters", "source"):
-            config[key]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is not the configuration of a run ({error!r}).") from error
-    return config
+        return object_of(path, RunDescription)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} is not the configuration of a run ({error}); train the run again."
+        ) from error
 
 
 def load_agent(folder: str | Path, *, device: str | torch.device = "cpu") -> Agent:
@@ -298,9 +300,11 @@ def load_agent(folder: str | Path, *, device: str | torch.device = "cpu") -> Age
         config["seed"],
         config["hyperparameters"],
     )
+    check_holds(path, spec, state)
     dtype = config.get("training", {}).get("dtype")
     agent = spec.make(device, **({"dtype": getattr(torch, dtype)} if dtype else {}))
-    agent.load_state_dict(state)
+    with restoring(path):
+        agent.load_state_dict(state)
     return agent
 
 

@@ -14,11 +14,13 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
 from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.schemas import Described, object_of
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.runs.checkpoints import load_state, save_state
@@ -78,11 +80,8 @@ class Unfinished:
                 "missing): name the folder that --out was, of a training that had "
                 "--checkpoint-every and is not done."
             )
-        try:
-            described = json.loads(path.read_text(encoding="utf-8"))
-            return cls(out, described["every"]), dict(described["plan"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{str(path)!r} does not describe a training ({error!r}).") from error
+        described = _description_of(path)
+        return cls(out, described["every"]), dict(described["plan"])
 
     def check_log(self, log: Transitions, dataset: str) -> None:
         """Check that a log is the one that the training began with.
@@ -91,7 +90,7 @@ class Unfinished:
             ValueError: it has other dimensions, another length or other content.
         """
         path = self.folder / _DESCRIPTION
-        before, now = json.loads(path.read_text(encoding="utf-8"))["log"], fingerprint(log)
+        before, now = _description_of(path)["log"], fingerprint(log)
         for what, value in now.items():
             if value != before.get(what):
                 raise ValueError(
@@ -130,6 +129,24 @@ class Unfinished:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.safetensors"
+
+
+class _Description(Described):
+    """What the description of a training says."""
+
+    every: Annotated[int, Field(ge=1)]
+    plan: dict[str, Any]
+    log: dict[str, int | str]
+
+
+def _description_of(path: Path) -> dict[str, Any]:
+    try:
+        return object_of(path, _Description)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} does not describe a training ({error}); remove its folder and train "
+            "anew."
+        ) from error
 
 
 def check_no_unfinished(out: Path) -> None:

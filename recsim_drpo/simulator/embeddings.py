@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.messages import shown
+from recsim_drpo.core.arrays import read_npy, read_npz, read_safetensors
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column
 from recsim_drpo.core.tables import Malformed, open_table, require_pyarrow, unreadable
 from recsim_drpo.simulator.catalogue import check_ids
@@ -74,8 +75,12 @@ def load_embeddings(
         raise ValueError(
             f"{path.name!r} holds an array of shape {vectors.shape}; embeddings are (items, dims)."
         )
+    if vectors.dtype.kind not in "biuf":
+        raise ValueError(f"{path.name!r} holds vectors of {vectors.dtype}; they are real numbers.")
     if ids is None:
         ids = np.arange(len(vectors), dtype=np.int64)
+    if ids.dtype.kind not in "iuSU":
+        raise ValueError(f"{path.name!r} holds ids of {ids.dtype}; they are integers or text.")
     check_ids(ids, len(vectors), path.name)
     return vectors, ids
 
@@ -100,41 +105,29 @@ def load_item_ids(path: str | Path) -> NDArray[Any]:
     path = Path(path)
     if not _is_file(path):
         raise FileNotFoundError(f"There is no file of item ids at {shown(str(path))}.")
-    try:
-        if path.suffix.lower() != ".npy":
+    if path.suffix.lower() != ".npy":
+        try:
             return _as_ids(path.read_text(encoding="utf-8-sig").splitlines())
-        ids = np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path.name!r} is not a readable file of ids ({error}).") from error
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path.name!r} is not a readable file of ids ({one_line(error)})."
+            ) from error
+    ids = read_npy(path)
     if ids.ndim != 1 or ids.dtype.kind not in "iuSU":
         raise ValueError(f"{path.name!r} holds {ids.dtype} {ids.shape}; ids are (items,).")
     return ids
 
 
 def _load_arrays(path: Path, suffix: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    try:
-        if suffix == ".npy":
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            if not isinstance(array, np.ndarray):
-                array.close()
-                raise ValueError("it is an archive; call it .npz")
-            return array, None
-        arrays: dict[str, NDArray[Any]]
-        if suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        else:
-            from safetensors.numpy import load_file
-
-            arrays = load_file(path)
-    except Exception as error:
-        # NumPy, zipfile and safetensors each have exceptions of their own for a damaged file.
-        raise ValueError(f"{path.name!r} is not a readable {suffix} file ({error}).") from error
+    if suffix == ".npy":
+        return read_npy(path), None
+    arrays = read_npz(path) if suffix == ".npz" else read_safetensors(path)
     matrices = [name for name, array in arrays.items() if array.ndim == 2]
     name = "embeddings" if "embeddings" in arrays else (matrices or [""])[0]
     if not name or ("embeddings" not in arrays and len(matrices) > 1):
         raise ValueError(
-            f"{path.name!r} holds {sorted(arrays)}; name the (items, dims) array 'embeddings'."
+            f"{path.name!r} holds [{listed(sorted(arrays))}]; name the (items, dims) array "
+            "'embeddings'."
         )
     return arrays[name], arrays.get("item_ids")
 

@@ -15,6 +15,8 @@ from recsim_drpo.agents.engine.algorithm import AVERAGED
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent
+from recsim_drpo.core.messages import one_line, shown
+from recsim_drpo.core.validation import check_integer
 
 Row = dict[str, float]
 
@@ -73,8 +75,11 @@ class RunningMeans:
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._sums = {name: total.to(device) for name, total in state["sums"].items()}
-        self._count = state["count"]
+        sums, count = state["sums"], state["count"]
+        if not isinstance(count, int) or count < 0 or not sums.keys() <= AVERAGED:
+            raise ValueError("its running means are none")
+        self._sums = {name: total.to(device) for name, total in sums.items()}
+        self._count = count
 
 
 @dataclass
@@ -97,20 +102,28 @@ class Journal:
         """Go back to the last checkpoint, if there is one; the number of updates made until then.
 
         Raises:
-            ValueError: the state is of another agent, or of an agent of another shape.
+            ValueError: the state is of another agent, or of an agent of another shape; or damaged.
         """
         if self.checkpoint is None:
             return first_step
         state = self.checkpoint.place.load(self.checkpoint.name)
         if state is None:
             return first_step
-        self.learner.load_state_dict(state["learner"])
-        self.means.load_state_dict(state["means"], device)
-        for history, rows in zip(self.histories, state["histories"], strict=True):
-            history[:] = rows
-        if state["random"] is not None:
-            _restore_generators(state["random"])
-        return int(state["step"])
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.means.load_state_dict(state["means"], device)
+            for history, rows in zip(self.histories, state["histories"], strict=True):
+                history[:] = [_checked_row(row) for row in rows]
+            if state["random"] is not None:
+                _restore_generators(state["random"])
+            step = state["step"]
+            check_integer("step", step, first_step)
+        except Exception as error:  # an agent from outside may raise anything
+            raise ValueError(
+                f"The checkpoint of {self.checkpoint.name!r} is damaged or another's "
+                f"({one_line(repr(error))}): train anew into another folder."
+            ) from error
+        return int(step)
 
     def due(self, first_step: int, steps: int) -> set[int]:
         """The numbers of updates in (first_step, steps] after which it is kept, the last too."""
@@ -133,6 +146,16 @@ class Journal:
             "random": _generators() if draws_from_outside else None,
         }
         self.checkpoint.place.save(self.checkpoint.name, state)
+
+
+def _checked_row(row: Any) -> Row:
+    """A row of a history; ``ValueError`` unless it is numbers by name, ``step`` among them."""
+    numbers = isinstance(row, dict) and all(
+        isinstance(name, str) and isinstance(value, int | float) for name, value in row.items()
+    )
+    if not numbers or "step" not in row:
+        raise ValueError(f"a row of its history is {shown(row)}")
+    return dict(row)
 
 
 def _generators() -> dict[str, Any]:
