@@ -16,6 +16,7 @@ from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.core.files import exchange
+from recsim_drpo.core.messages import shown
 
 _STAGING = ".recsim-drpo"
 _ROOT = "MINARI_DATASETS_PATH"
@@ -44,8 +45,8 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
-            "digits, '-' and '_', a namespace of at least two."
+            f"dataset_id={shown(dataset_id)} is not a Minari id; write (namespace/)name-v0 in "
+            "letters, digits, '-' and '_', a namespace of at least two."
         ) from error
     _check_absent(dataset_id, replace)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,6 +12,8 @@ import typer
 from typer.core import TyperCommand
 
 from recsim_drpo.agents.engine.options import EXECUTIONS
+from recsim_drpo.core.json_text import json_value
+from recsim_drpo.core.messages import shown
 
 _NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
 
@@ -108,7 +109,7 @@ def integer(text: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no integer.") from error
+        raise typer.BadParameter(f"{shown(text)} is no integer.") from error
 
 
 def number(text: str) -> float:
@@ -116,7 +117,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no number.") from error
+        raise typer.BadParameter(f"{shown(text)} is no number.") from error
 
 
 def one_of(names: Iterable[str]) -> Callable[[], list[str]]:
@@ -185,11 +186,11 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
     for pair in pairs or ():
         name, separator, text = pair.partition("=")
         if not separator or not name:
-            raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
+            raise ValueError(f"{shown(pair)} is not of the form NAME=VALUE.")
         if name in values:
-            raise ValueError(f"{name!r} is given twice; once is clear.")
+            raise ValueError(f"{shown(name)} is given twice; once is clear.")
         try:
-            values[name] = json.loads(text)
+            values[name] = json_value(text)
         except ValueError:
             values[name] = text
     return values

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.csv_rows import BLOCK_BYTES, MAX_ROW_BYTES, CsvRows
+from recsim_drpo.core.json_text import json_value
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.table_headers import DELIMITERS
 
 _TEXT_BYTES = 2**13
+
+# What readers raise where bytes are not of their format; pyarrow's errors are of these kinds too.
+_OF_READERS: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, csv.Error)
+_OF_READERS += (ArithmeticError, NotImplementedError, RecursionError, MemoryError, SystemError)
 
 Malformed = tuple[int, str, str]
 """A malformed row: its number, what is wrong with it, its text."""
@@ -94,7 +99,7 @@ class Table(ABC):
 
 def unreadable(name: str, format: str, error: Exception) -> ValueError:
     """The usual error for a file that its reader cannot read."""
-    return ValueError(f"{name!r} is not a readable {format} ({error}).")
+    return ValueError(f"{shown(name)} is not a readable {format} ({one_line(error)}).")
 
 
 @contextmanager
@@ -105,7 +110,7 @@ def reading(name: str, format: str, unreadable: Unreadable = unreadable) -> Iter
     """
     try:
         yield
-    except (OSError, ValueError, NotImplementedError, csv.Error) as error:  # pyarrow's too
+    except _OF_READERS as error:
         if type(error) is ValueError:
             raise
         raise unreadable(name, format, error) from error
@@ -298,9 +303,9 @@ class JsonLinesTable(Table):
                 continue
             row, fault = None, "not an object of named values"
             try:
-                row = json.loads(content)
+                row = json_value(content)
             except ValueError as error:
-                fault = f"not JSON ({error})"
+                fault = f"not JSON ({one_line(error)})"
             yield line, row if isinstance(row, dict) else None, (line, fault, content.strip())
 
     def _blocks(self, columns: Sequence[str], size: int) -> Iterator[Block]:
@@ -338,7 +343,14 @@ def arrow_block(
     batch: Any,
     malformed: Sequence[Malformed] = (),
 ) -> Block:
-    """A block of these columns of a pyarrow record batch; dictionaries and views become plain."""
+    """A block of these columns of a pyarrow record batch; dictionaries and views become plain.
+
+    Raises:
+        pyarrow.ArrowInvalid: the batch is damaged: Arrow's functions trust offsets and read beyond
+            their memory where these are wrong.
+    """
+    for name in columns:
+        batch.column(name).validate(full=True)
     return Block(rows, {name: plain_cells(batch.column(name)) for name in columns}, malformed)
 
 

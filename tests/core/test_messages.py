@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, strategies as st
 
-from recsim_drpo.core.messages import one_line, shown
+from recsim_drpo.core.messages import LINE_WIDTH, one_line, short_line, shown
 
 
 class Unprintable:
@@ -43,3 +43,19 @@ def test_whatever_is_said_stays_on_one_short_line(text: str) -> None:
     for line, width in ((shown(text), 80), (one_line(OSError(text)), 200)):
         assert len(line) <= width
         assert len(line.splitlines()) == 1
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    assert short_line("no\n  such\tfile") == "no such file"
+    assert short_line("x" * LINE_WIDTH) == "x" * LINE_WIDTH
+    line = short_line(f"name={'v' * 3_000} is unknown. Known: a, b.")
+    assert len(line) == LINE_WIDTH
+    assert line.startswith("name=vvv")
+    assert line.endswith("vvv is unknown. Known: a, b.")
+
+
+@given(st.text(max_size=2_000))
+def test_any_text_is_one_line(text: str) -> None:
+    line = short_line(text)
+    assert len(line) <= LINE_WIDTH
+    assert len(line.splitlines()) <= 1
