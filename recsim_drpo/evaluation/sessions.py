@@ -14,6 +14,7 @@ from torch import Tensor
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
+from recsim_drpo.evaluation.limits import MAX_USERS
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
 from recsim_drpo.simulator.sessions import Sessions
@@ -99,7 +100,7 @@ class SessionEvaluator:
 
     Args:
         sessions: the sessions that they have, and the world.
-        num_users: ≥ 1.
+        num_users: from 1 to 100,000,000.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
     """
@@ -107,7 +108,7 @@ class SessionEvaluator:
     def __init__(
         self, sessions: Sessions, num_users: int = 10_000, seed: int = 0, split: str = "test"
     ) -> None:
-        check_integer("num_users", num_users, 1)
+        check_integer("num_users", num_users, 1, MAX_USERS)
         self._seed = check_seed(seed)
         stream_of(split)
         self.sessions = sessions
