@@ -11,22 +11,23 @@ import numpy as np
 import torch
 from minari import EpisodeData, MinariDataset
 from minari.data_collector import EpisodeBuffer
-from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.datasets.root import dataset_folder
 
 
 def open_dataset(dataset_id: str) -> MinariDataset:
     """The local Minari dataset of that id; ``FileNotFoundError`` that says where it is missing."""
+    root = dataset_folder()
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"There is no local dataset {dataset_id!r} under {str(get_dataset_path())!r}; make it "
+            f"There is no local dataset {dataset_id!r} under {str(root)!r}; make it "
             "by recsim-drpo generate, or set MINARI_DATASETS_PATH to where it is."
         ) from error
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import filelock
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
-from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.core.files import exchange
 from recsim_drpo.core.messages import shown
+from recsim_drpo.datasets.root import ROOT as _ROOT, dataset_folder
 
 _STAGING = ".recsim-drpo"
-_ROOT = "MINARI_DATASETS_PATH"
 
 
 @contextmanager
@@ -52,7 +51,7 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
 
 
 def _check_absent(dataset_id: str, replace: bool) -> None:
-    path, root = get_dataset_path(dataset_id), get_dataset_path()
+    path, root = dataset_folder(dataset_id), dataset_folder()
     for parent in path.parents:
         if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
             raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
@@ -80,7 +79,7 @@ def new_dataset(
         OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
         RuntimeError: another process is making this dataset.
     """
-    root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
+    root = dataset_folder().resolve()  # absolute: Minari's storage stumbles over relative paths
     slug = dataset_id.replace("/", "__")
     staging = root / _STAGING / slug
     _check_disk(root, what, needed)
