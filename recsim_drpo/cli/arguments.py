@@ -15,6 +15,7 @@ from recsim_drpo.agents.engine.options import EXECUTIONS
 from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.messages import shown
 
+_COUNT_DIGITS = 18
 _NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
 
 
@@ -118,6 +119,11 @@ def number(text: str) -> float:
         return float(text)
     except ValueError as error:
         raise typer.BadParameter(f"{shown(text)} is no number.") from error
+
+
+def is_count(text: str) -> bool:
+    """Whether a word is a whole number without a sign, of at most 18 digits."""
+    return text.isdecimal() and len(text) <= _COUNT_DIGITS
 
 
 def one_of(names: Iterable[str]) -> Callable[[], list[str]]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from recsim_drpo.core.messages import one_line, shown
+
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
@@ -95,12 +97,13 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     try:
         resolved = torch.device(device)
-        # In float64, which random numbers and propensities need.
-        torch.empty(1, dtype=torch.float64, device=resolved)
+        # In float64, which random numbers and propensities need, and back, which meta cannot.
+        torch.empty(1, dtype=torch.float64, device=resolved).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         names = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        reason = str(error).strip().splitlines()[0]
+        reason = one_line(str(error).strip().partition("\n")[0])
         raise ValueError(
-            f"device={str(device)!r} cannot be used here ({reason}); available: {', '.join(names)}."
+            f"device={shown(str(device))} cannot be used here ({reason}); available: "
+            f"{', '.join(names)}."
         ) from error
     return resolved
