@@ -20,7 +20,7 @@ def dataset_folder(dataset_id: str = "") -> Path:
         OSError: the folder of all cannot be made; says which, and by which variable it is named.
     """
     try:
-        return get_dataset_path(dataset_id)
+        return Path(get_dataset_path(dataset_id))
     except (OSError, ValueError) as error:  # a ValueError of signs that no path can have
         reason = error.strerror if isinstance(error, OSError) else None
         if ROOT not in os.environ:
