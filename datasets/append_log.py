@@ -12,7 +12,6 @@ import minari
 import numpy as np
 from minari import MinariDataset
 from minari.dataset.minari_storage import MinariStorage
-from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.validation import check_number
@@ -40,6 +39,7 @@ from recsim_drpo.datasets.importing.storage import PackWriter
 from recsim_drpo.datasets.importing.summary import write_card
 from recsim_drpo.datasets.importing.table import Log, LogTable, open_log_table
 from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.root import dataset_folder
 from recsim_drpo.datasets.soundness import episodes_of, info_column, metadata_of
 from recsim_drpo.datasets.staging import new_dataset
 from recsim_drpo.simulator.catalogue import Catalogue
@@ -82,8 +82,8 @@ def append_log(
         OSError, RuntimeError: likewise; the dataset is as it was.
     """
     check_number("max_refused", max_refused, 0.0, 1.0)
+    folder = dataset_folder(dataset_id)
     columns, catalogue = _of_dataset(open_dataset(dataset_id))
-    folder = get_dataset_path(dataset_id)
     table = open_log_table(log, format=input_format, escape=escape)
     columns = expanded(columns, table)
     needed = estimated_bytes(table, columns, catalogue.embeddings)

@@ -20,7 +20,6 @@ import numpy as np
 from minari import EpisodeData, MinariDataset
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
-from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 
 from recsim_drpo.core.messages import one_line, shown
@@ -30,6 +29,7 @@ from recsim_drpo.core.schemas import (
 )
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.metadata import DatasetMetadata
+from recsim_drpo.datasets.root import dataset_folder
 
 _METADATA, _HDF5 = "metadata.json", "main_data.hdf5"
 _COLUMNS = ("observations", "actions", "rewards", "terminations", "truncations")
@@ -59,12 +59,13 @@ def open_dataset(dataset_id: str) -> MinariDataset:
 
     Raises:
         FileNotFoundError: it is not there; says where it was looked for.
+        ValueError, OSError: as :func:`.root.dataset_folder`.
         DamagedDatasetError: it is there and cannot be read.
     """
-    folder = get_dataset_path(dataset_id)
+    folder = dataset_folder(dataset_id)
     if not (folder / "data").exists():
         raise FileNotFoundError(
-            f"There is no local dataset {dataset_id!r} under {str(get_dataset_path())!r}; make it "
+            f"There is no local dataset {dataset_id!r} under {str(dataset_folder())!r}; make it "
             "by recsim-drpo generate, or set MINARI_DATASETS_PATH to where it is."
         )
     with soundly(dataset_id):

@@ -13,12 +13,12 @@ from pathlib import Path
 import filelock
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
-from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.core.files import exchange
+from recsim_drpo.core.messages import shown
+from recsim_drpo.datasets.root import ROOT as _ROOT, check_root, dataset_folder
 
 _STAGING = ".recsim-drpo"
-_ROOT = "MINARI_DATASETS_PATH"
 
 
 @contextmanager
@@ -35,18 +35,6 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             os.environ[_ROOT] = before
 
 
-def check_root() -> None:
-    """Raise ``ValueError`` for a MINARI_DATASETS_PATH that Minari takes for what nobody means."""
-    root = os.environ.get(_ROOT)
-    if root is not None and not root.strip():
-        raise ValueError(f"{_ROOT} is empty; unset it, or let it name a folder.")
-    if root is not None and root.startswith("~"):
-        raise ValueError(
-            f"{_ROOT}={root!r} would be a folder named '~' here, as Minari reads it; write "
-            f"{str(Path(root).expanduser())!r}."
-        )
-
-
 def check_id(dataset_id: str, *, replace: bool = False) -> None:
     """Raise ``ValueError`` unless a dataset of that id can be made: well-formed, and not there.
 
@@ -57,14 +45,14 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"dataset_id={dataset_id!r} is not a Minari id; write (namespace/)name-v0 in letters, "
-            "digits, '-' and '_', a namespace of at least two."
+            f"dataset_id={shown(dataset_id)} is not a Minari id; write (namespace/)name-v0 in "
+            "letters, digits, '-' and '_', a namespace of at least two."
         ) from error
     _check_absent(dataset_id, replace)
 
 
 def _check_absent(dataset_id: str, replace: bool) -> None:
-    path, root = get_dataset_path(dataset_id), get_dataset_path()
+    path, root = dataset_folder(dataset_id), dataset_folder()
     for parent in path.parents:
         if parent != root and parent.is_relative_to(root) and (parent / "data").exists():
             raise ValueError(f"dataset_id={dataset_id!r} lies inside the dataset {parent.name!r}.")
@@ -92,7 +80,7 @@ def new_dataset(
         OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
         RuntimeError: another process is making this dataset.
     """
-    root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
+    root = dataset_folder().resolve()  # absolute: Minari's storage stumbles over relative paths
     slug = dataset_id.replace("/", "__")
     staging = root / _STAGING / slug
     _check_disk(root, what, needed)

@@ -34,6 +34,8 @@ from recsim_drpo.reporting.tables import markdown_table
 RESULT = "result.json"
 TABLES = "tables.md"
 PANELS = "panels"
+_MOST_PROCESSES = 1_024
+_MOST_SEEDS = 100_000
 """File, and key of a loaded result: the lines of its pictures, for the report."""
 
 
@@ -76,9 +78,9 @@ def reproduce(
         ValueError: an unknown name, a number of seeds for an experiment that has none, or a folder
             that holds results of another configuration.
     """
-    check_integer("processes", settings.processes, 1)
+    check_integer("processes", settings.processes, 1, _MOST_PROCESSES)
     if settings.num_seeds is not None:
-        check_integer("seeds", settings.num_seeds, 1)
+        check_integer("seeds", settings.num_seeds, 1, _MOST_SEEDS)
     wanted = list(experiments) if list(names) == ["all"] else list(names)
     for name in wanted:
         if name not in experiments:

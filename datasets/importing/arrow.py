@@ -146,8 +146,10 @@ def table_of_stream(table: Any) -> LogTable:
     package = type(table).__module__.partition(".")[0]
     if package in _IN_MEMORY and hasattr(table, "__len__"):
         return MemoryTable(table)
-    reader = pyarrow.RecordBatchReader.from_stream(table)
-    name = table.name if isinstance(table, NamedStream) else type(table).__name__
+    if isinstance(table, NamedStream):  # itself, since a C stream makes text of Python's errors
+        name, reader = table.name, table.reader
+    else:
+        name, reader = type(table).__name__, pyarrow.RecordBatchReader.from_stream(table)
     source = Spooled(name, "arrow")
     with source.filling() as file, ipc.new_stream(file, reader.schema) as writer:
         for batch in reader:

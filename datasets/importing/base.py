@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.table_headers import check_unique
 from recsim_drpo.core.tables import Block, reading
 from recsim_drpo.core.validation import unknown_name
@@ -62,6 +63,7 @@ class LogTable(ABC):
 
 def damaged(name: str, format: str, error: Exception) -> ValueError:
     """The error for a log, or contexts, that its reader cannot read."""
-    text = " ".join(str(error).split())
     what = f"{Path(name).suffix.lower()} file of one table".strip()
-    return ValueError(f"{name!r} is cut off, damaged or no {what} ({text}); nothing was written.")
+    return ValueError(
+        f"{shown(name)} is cut off, damaged or no {what} ({one_line(error)}); nothing was written."
+    )

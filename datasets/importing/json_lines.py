@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.core.csv_rows import MAX_ROW_BYTES
+from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.tables import Block, Malformed
 from recsim_drpo.datasets.importing.base import BLOCK_ROWS, LogTable, damaged
 from recsim_drpo.datasets.importing.sources import Source
@@ -85,7 +86,7 @@ class JsonLinesTable(LogTable):
 def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str, str]:
     text = line[:_SHOWN].decode(errors="replace").rstrip("\r\n")
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json_value(line.decode("utf-8-sig"))
     except ValueError:  # UnicodeDecodeError too
         return None, "not JSON", text
     if not isinstance(row, dict):

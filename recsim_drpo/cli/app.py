@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from recsim_drpo.cli.reproduce import reproduce
 from recsim_drpo.cli.serve import serve
 from recsim_drpo.cli.train import train
 from recsim_drpo.core import interrupts
+from recsim_drpo.core.messages import one_line, short_line
 
 _PROGRAM = interrupts.PROGRAM
 _COMPLETION = "_RECSIM_DRPO_COMPLETE"
@@ -45,7 +47,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": report,
     "demo": demo,
 }
-_MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError, ArithmeticError)
+_MISTAKES: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, RuntimeError)
+_MISTAKES += (ImportError, ArithmeticError, MemoryError)
+_NO_MEMORY = re.compile("allocate memory|out of memory")  # as torch says it
 
 
 def _show_version(wanted: bool) -> None:
@@ -134,7 +138,7 @@ def _run(words: list[str]) -> int:
     except typer.Exit as shown:  # help or the version
         sys.exit(shown.exit_code)
     except typer.TyperException as error:
-        print(f"{_PROGRAM}: error: {_told(error)}", file=sys.stderr)
+        _say(_told(error))
         sys.exit(2)
     except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -145,13 +149,23 @@ def _run(words: list[str]) -> int:
             return interrupts.status_of(error)
         if not isinstance(error, _MISTAKES):
             raise
-        print(f"{_PROGRAM}: error: {_text(error)}", file=sys.stderr)
+        _say(_text(error))
         return 2
     return 0
 
 
 def _text(error: Exception) -> str:
-    text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.filename:
-        text = f"{text}: {error.filename!r}"
-    return text
+    """What an error says, with the file that it is about; of memory that is not there, so much."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+    ):
+        return f"There is not enough memory for this ({one_line(error)}); take a smaller size."
+    return str(error) or f"{type(error).__name__}."
+
+
+def _say(text: str) -> None:
+    """Print an error as one line."""
+    start = f"{_PROGRAM}: error: "
+    print(f"{start}{short_line(text)}", file=sys.stderr)

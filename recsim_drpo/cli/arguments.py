@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,8 +12,10 @@ import typer
 from typer.core import TyperCommand
 
 from recsim_drpo.agents.engine.options import EXECUTIONS
+from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.messages import shown
 
+_COUNT_DIGITS = 18
 _NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
 
 
@@ -120,6 +121,11 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"{shown(text)} is no number.") from error
 
 
+def is_count(text: str) -> bool:
+    """Whether a word is a whole number without a sign, of at most 18 digits."""
+    return text.isdecimal() and len(text) <= _COUNT_DIGITS
+
+
 def one_of(names: Iterable[str]) -> Callable[[], list[str]]:
     """What completes an option's value in a shell: these names."""
 
@@ -198,7 +204,7 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
         if name in values:
             raise ValueError(f"{shown(name)} is given twice; once is clear.")
         try:
-            values[name] = json.loads(text)
+            values[name] = json_value(text)
         except ValueError:
             values[name] = text
     return values

@@ -54,11 +54,12 @@ def evaluate(
     from recsim_drpo.core.validation import check_integer
     from recsim_drpo.envs.spec import spec_of_json
     from recsim_drpo.evaluation.evaluate import evaluator_for
+    from recsim_drpo.evaluation.limits import MAX_USERS
     from recsim_drpo.evaluation.references import reference_policies_for
     from recsim_drpo.runs.folder import load_config
     from recsim_drpo.simulator.config import LoggingConfig
 
-    check_integer("--num-users", num_users, 1)
+    check_integer("--num-users", num_users, 1, MAX_USERS)
     if out is not None:
         check_new_folder(out)
     folders = run_folders(runs)

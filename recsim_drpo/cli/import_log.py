@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Escape, Normalize, number, one_of
+from recsim_drpo.cli.arguments import Escape, Normalize, is_count, number, one_of
+from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
 from recsim_drpo.datasets.importing.sources import FORMATS
 from recsim_drpo.datasets.importing.transforms import TRANSFORMS
@@ -321,14 +322,14 @@ def _pairs(
     for word in words or []:
         column, equals, value = word.rpartition("=")
         if not (column and equals and value):
-            raise ValueError(f"{option} {word!r} is not COLUMN=VALUE.")
+            raise ValueError(f"{option} {shown(word)} is not COLUMN=VALUE.")
         pairs[column] = read(value)
     return pairs or None
 
 
 def _size(text: str) -> int:
-    if not text.isdecimal():
-        raise ValueError(f"--hash: {text!r} is no number of dimensions, from 1 to 16,384.")
+    if not is_count(text):
+        raise ValueError(f"--hash: {shown(text)} is no number of dimensions, from 1 to 16,384.")
     return int(text)
 
 

@@ -96,12 +96,13 @@ def ope(
     from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.ope import report
     from recsim_drpo.ope.evaluator import OffPolicyEvaluator
+    from recsim_drpo.ope.limits import MAX_SAMPLES
     from recsim_drpo.ope.logs import read_item_log
     from recsim_drpo.ope.split import held_out_part
     from recsim_drpo.runs.folder import load_agent, load_config
     from recsim_drpo.simulator.retrieval import check_decoder
 
-    check_integer("--samples", samples, 0)
+    check_integer("--samples", samples, 0, MAX_SAMPLES)
     if out is not None:
         check_new_folder(out)
     configs = {folder: load_config(folder) for folder in run_folders(runs)}

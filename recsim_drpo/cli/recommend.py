@@ -18,9 +18,11 @@ from recsim_drpo.cli.arguments import (
     RunFolder,
     assignments,
     integer,
+    is_count,
     one_of,
     run_folder,
 )
+from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.sources import FORMATS as INPUT_FORMATS, STREAM
 from recsim_drpo.serving.formats import FORMATS, SUFFIXES
 
@@ -214,6 +216,6 @@ def category_limit(text: str | None) -> tuple[Path | None, int | None]:
     if text is None:
         return None, None
     file, _, limit = text.rpartition("=")
-    if not file or not limit.isdecimal():
-        raise ValueError(f"--max-per {text!r} is not of the form FILE=K.")
+    if not file or not is_count(limit):
+        raise ValueError(f"--max-per {shown(text)} is not of the form FILE=K.")
     return Path(file), int(limit)

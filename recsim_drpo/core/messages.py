@@ -8,6 +8,9 @@ VALUE_WIDTH = 80
 REASON_WIDTH = 200
 """The characters of another library's error that an error of ours repeats at most."""
 
+LINE_WIDTH = 400
+"""The characters of a whole error that a user is shown at most."""
+
 _PREVIEW = 10_000
 """The characters that are looked at, so that a text of gigabytes is not copied to be cut."""
 
@@ -54,3 +57,18 @@ def one_line(error: BaseException | str, width: int = REASON_WIDTH) -> str:
 def _cut(text: str, width: int) -> str:
     line = " ".join(text[:_PREVIEW].split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def short_line(text: str) -> str:
+    """Return an error on one line of at most 400 characters, without its middle if it is longer.
+
+    Errors begin with what is wrong and end with what to do; between are values of any length.
+
+    Args:
+        text: of the error.
+    """
+    line = " ".join(text.split())
+    if len(line) <= LINE_WIDTH:
+        return line
+    end = LINE_WIDTH // 4
+    return f"{line[: LINE_WIDTH - end - 3]} … {line[-end:]}"

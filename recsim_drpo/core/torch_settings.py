@@ -97,7 +97,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     try:
         resolved = torch.device(device)
-        # In float64, which random numbers and propensities need.
+        # In float64, which random numbers and propensities need, and back, which meta cannot.
         torch.zeros(1, dtype=torch.float64, device=resolved).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         names = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]

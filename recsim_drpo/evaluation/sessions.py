@@ -15,6 +15,7 @@ from torch import Tensor
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
+from recsim_drpo.evaluation.limits import MAX_USERS
 from recsim_drpo.evaluation.measured import Floats, Measured, host
 from recsim_drpo.evaluation.retrieval import Retrieval
 from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, ratio_interval
@@ -110,7 +111,7 @@ class SessionEvaluator:
 
     Args:
         sessions: the sessions that they have, and the world.
-        num_users: ≥ 1.
+        num_users: from 1 to 100,000,000.
         seed: integer in [0, 2**63) of the users.
         split: ``"test"`` (default), ``"validation"`` or ``"train"``.
         compared: first users on whom a decoder that is not exact is held against exact search, ≥ 0;
@@ -126,7 +127,7 @@ class SessionEvaluator:
         *,
         compared: int = SAMPLE,
     ) -> None:
-        check_integer("num_users", num_users, 1)
+        check_integer("num_users", num_users, 1, MAX_USERS)
         check_integer("compared", compared, 0)
         self._seed = check_seed(seed)
         stream_of(split)

@@ -25,6 +25,7 @@ from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.evaluation.measured import host
 from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
 from recsim_drpo.ope.formulas import mean_reward, r_squared, rewarded_matches
+from recsim_drpo.ope.limits import MAX_SAMPLES
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
 from recsim_drpo.ope.propensities import EstimatedPropensities, estimate_propensities
@@ -197,8 +198,9 @@ class OffPolicyEvaluator:
 
         Args:
             policy: anything with ``act(observations) -> actions``.
-            samples: ≥ 0; K > 0 evaluates the stochastic policy that ``sample(observations,
-                generator)`` draws from, by K draws in each context. Time grows with K.
+            samples: from 0 to 100,000; K > 0 evaluates the stochastic policy that
+                ``sample(observations, generator)`` draws from, by K draws in each context.
+                Time grows with K.
 
         Raises:
             TypeError: it has no ``act``, or for K > 0 no ``sample``.
@@ -245,7 +247,7 @@ class OffPolicyEvaluator:
 
         Arguments and errors as of a call.
         """
-        check_integer("samples", samples, 0)
+        check_integer("samples", samples, 0, MAX_SAMPLES)
         draw = self._drawing(policy, samples)
         log = self.log
         counts = torch.zeros(len(log.embeddings) + 1, dtype=torch.int64, device=log.items.device)

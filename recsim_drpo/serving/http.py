@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import sys
 import time
@@ -15,11 +16,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from recsim_drpo.core.messages import short_line, shown
 from recsim_drpo.core.provenance import versions
+from recsim_drpo.core.validation import check_integer, check_number
 from recsim_drpo.serving.batching import Batches
 from recsim_drpo.serving.online import Request, Service
 
 _BACKLOG = 2_048
+_MOST_SECONDS = 86_400.0
+_LENGTH = re.compile("[0-9]{1,18}")
 _MISTAKES = (ValueError, TypeError, OSError, RuntimeError, ImportError)
 
 
@@ -127,7 +132,7 @@ class _Handlers:
                 raise _Refused(408, f"The request took above {limits.timeout:g} s.") from error
             raise _Refused(503, f"There was no turn within {limits.timeout:g} s.") from error
         except ValueError as error:
-            raise _Refused(400, str(error)) from error
+            raise _Refused(400, short_line(str(error))) from error
         finally:
             self._waiting -= 1
             self.metrics.seconds.observe(time.perf_counter() - started)
@@ -141,7 +146,10 @@ class _Handlers:
 
     async def _body(self, request: Any) -> bytes:
         most = self._service.limits.max_bytes
-        parts, size = [], int(request.headers.get("content-length") or 0)
+        length = request.headers.get("content-length") or "0"
+        if not _LENGTH.fullmatch(length):
+            raise _Refused(400, f"content-length={shown(length)} is no number of bytes.")
+        parts, size = [], int(length)
         if size <= most:
             size = 0
             async for part in request.stream():
@@ -232,12 +240,14 @@ def run_server(service: Service, host: str, port: int, *, grace: float = 10.0) -
         service: what answers.
         host: address to listen at.
         port: likewise, 0 for any that is free.
-        grace: seconds that requests have to end after the signal.
+        grace: seconds that requests have to end after the signal, at most a day.
 
     Raises:
         OSError: the address cannot be used.
-        ValueError: the extra ``serve`` is missing.
+        ValueError: the extra ``serve`` is missing; there is no such port.
     """
+    check_integer("port", port, 0, 2**16 - 1)
+    check_number("grace", grace, 0.0, _MOST_SECONDS)
     app = make_app(service)
     try:
         import uvicorn

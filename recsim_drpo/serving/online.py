@@ -6,7 +6,6 @@ has for each its top items with scores and propensities.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from recsim_drpo.core.config import Config, Count, NonNegative, Positive
+from recsim_drpo.core.json_text import json_value
+from recsim_drpo.core.messages import one_line
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.serving.exploration import Exploration, Shown
 from recsim_drpo.serving.readers import contexts_of
@@ -158,9 +159,9 @@ class Service:
             ValueError: it is none, or asks for more than there is.
         """
         try:
-            content = json.loads(body)
+            content = json_value(body)
         except ValueError as error:
-            raise ValueError(f"The request is not JSON ({error}).") from error
+            raise ValueError(f"The request is not JSON ({one_line(error)}).") from error
         if not isinstance(content, dict):
             raise ValueError("The request is not an object with 'contexts'.")
         for name in content:
@@ -271,6 +272,14 @@ def _joined(lists: Sequence[list[Any] | None]) -> list[Any] | None:
     return None if lists[0] is None else [entry for one in lists for entry in one or ()]
 
 
+def _as_float(value: float) -> float:
+    """A number in double precision, infinite where it is an integer beyond that."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
+
+
 def _checked_lists(name: str, value: Any, length: int) -> list[Any] | None:
     if value is None:
         return None
@@ -300,7 +309,8 @@ def _coded(recommender: Recommender, contexts: Sequence[Any]) -> NDArray[np.floa
     if any(type(value) not in numbers for context in contexts for value in context):
         raise ValueError("Contexts hold something that is no number.")
     with np.errstate(over="ignore"):
-        values = np.array(contexts, dtype=np.float64).astype(np.float32)
+        values = np.array([[_as_float(x) for x in context] for context in contexts])
+        values = values.astype(np.float32)
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         number = int((~finite).argmax())

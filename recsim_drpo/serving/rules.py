@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.table_headers import no_column
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.datasets.importing.table import open_log_table
@@ -269,7 +269,7 @@ def _parsed(cell: Any) -> list[str]:
     """The item ids of a cell, as text."""
     if isinstance(cell, str) and cell.lstrip().startswith("["):
         try:
-            cell = json.loads(cell)
+            cell = json_value(cell)
         except ValueError:
             cell = cell.strip().strip("[]")
     if isinstance(cell, str):

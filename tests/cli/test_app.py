@@ -58,6 +58,13 @@ WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
         (["train", "--dataset", "DATA", "--agent", "bc", "--out", "TAKEN"], "is there already"),
         (["evaluate", "nowhere"], "There is no run in"),
         (["evaluate", "nowhere", "--num-users", "0"], "--num-users=0"),
+        (["evaluate", "nowhere", "--num-users", f"{10**15}"], "from 1 to 100000000."),
+        (["ope", "nowhere", "--dataset", "DATA", "--samples", f"{10**12}"], "from 0 to 100000."),
+        (["reproduce", "table2", "--processes", f"{10**12}"], "from 1 to 1024."),
+        (["reproduce", "table2", "--seeds", f"{10**12}"], "from 1 to 100000."),
+        (["generate", "a\nb" * 2_000], "is not a Minari id; write (namespace/)name-v0"),
+        (["generate", "a-v0", "--world", "x" * 9_000], "…' is not of the form NAME=VALUE."[2:]),
+        (["generate", "a-v0", "--weights", "expert=" + "[" * 99_999], "expert"),
         (["evaluate", "nowhere", "--out", "OUT"], "There is no run in"),
         (
             ["train", "--dataset", "none-v0", "--agent", "bc", "--out", "OUT"],

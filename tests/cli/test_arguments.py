@@ -13,7 +13,13 @@ import typer
 
 from recsim_drpo.cli import main
 from recsim_drpo.cli.app import app
-from recsim_drpo.cli.arguments import assignments, one_option_a_value, run_folder, run_folders
+from recsim_drpo.cli.arguments import (
+    assignments,
+    is_count,
+    one_option_a_value,
+    run_folder,
+    run_folders,
+)
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "generate": {
@@ -631,6 +637,15 @@ def test_assignments_are_json_where_they_can_be():
     for wrong in (["a"], ["=1"], ["a=1", "a=1"]):
         with pytest.raises(ValueError, match=r"NAME=VALUE|given twice"):
             assignments(wrong)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("0", True), ("16384", True), ("9" * 18, True), ("9" * 19, False), ("9" * 5_000, False)]
+    + [("", False), ("-1", False), ("1.0", False), ("²", False)],
+)
+def test_a_count_has_digits_alone_and_few_of_them(word, expected):
+    assert is_count(word) is expected
 
 
 def test_a_folder_stands_for_the_runs_below_it(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given, strategies as st
 
-from recsim_drpo.core.messages import one_line, shown, shown_path
+from recsim_drpo.core.messages import LINE_WIDTH, one_line, short_line, shown, shown_path
 
 
 class Unprintable:
@@ -61,3 +61,19 @@ def test_a_path_is_shown_by_its_end():
     assert long.endswith("xxx/result.json'")
     assert len(long) == 80
     assert shown_path("a\nb" * 100).count("\n") == 0
+
+
+def test_a_long_error_keeps_its_beginning_and_its_end() -> None:
+    assert short_line("no\n  such\tfile") == "no such file"
+    assert short_line("x" * LINE_WIDTH) == "x" * LINE_WIDTH
+    line = short_line(f"name={'v' * 3_000} is unknown. Known: a, b.")
+    assert len(line) == LINE_WIDTH
+    assert line.startswith("name=vvv")
+    assert line.endswith("vvv is unknown. Known: a, b.")
+
+
+@given(st.text(max_size=2_000))
+def test_any_text_is_one_line(text: str) -> None:
+    line = short_line(text)
+    assert len(line) <= LINE_WIDTH
+    assert len(line.splitlines()) <= 1

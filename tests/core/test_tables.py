@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from recsim_drpo.core.tables import open_table
+from recsim_drpo.core.tables import open_table, reading
 
 NAMES = ["a", "b"]
 
@@ -113,3 +113,24 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]  # and not six times as much
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("malloc of size 9 failed"),
+        SystemError("returned NULL\nwithout an exception"),
+        RecursionError("too deep"),
+        OverflowError("too large"),
+        KeyError("key"),
+        TypeError("no such type"),
+        OSError("Unexpected end\n\n of stream"),
+    ],
+)
+def test_whatever_a_reader_raises_becomes_one_line(error):
+    with (
+        pytest.raises(ValueError, match=r"'t' is not a readable table \(.+\)\.") as refused,
+        reading("t", "table"),
+    ):
+        raise error
+    assert len(str(refused.value).splitlines()) == 1

@@ -47,7 +47,10 @@ def test_bf16_products_round_to_eight_bits():
 
 def test_devices():
     assert resolve_device("cpu") == resolve_device(CPU) == CPU
-    for name in ("nonsense", "cuda:99", "cpu:x"):
+    for name in ("nonsense", "cuda:99", "cpu:x", "meta"):
         message = rf"device='{name}' cannot be used here \(.+\); available: cpu"
         with pytest.raises(ValueError, match=message):
             resolve_device(name)
+    with pytest.raises(ValueError, match="cannot be used here") as refused:
+        resolve_device("x" * 5_000)
+    assert len(str(refused.value)) < 400

@@ -1,9 +1,10 @@
-"""How large the campaign of faults is."""
+"""How large the campaign of faults is, and what it draws."""
 
 from __future__ import annotations
 
 import math
 import os
+import random
 
 
 def scaled(number: int) -> int:
@@ -16,3 +17,8 @@ def scaled(number: int) -> int:
     if not 0.0 < share <= 1.0:
         raise ValueError(f"RECSIM_DRPO_FAULTS={share:g} must lie in (0, 1].")
     return max(1, math.ceil(number * share))
+
+
+def seeded(name: str) -> random.Random:
+    """Random numbers of a test's own, others with another RECSIM_DRPO_FAULTS_SEED."""
+    return random.Random(f"{name} {os.environ.get('RECSIM_DRPO_FAULTS_SEED', '0')}")

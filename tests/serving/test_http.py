@@ -31,7 +31,7 @@ pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
-from recsim_drpo.serving.http import _listening, make_app  # noqa: E402
+from recsim_drpo.serving.http import _listening, make_app, run_server  # noqa: E402
 
 
 def service_of(run, limits=None, exploration=None, rules=None, **options):
@@ -121,6 +121,9 @@ def test_rules_of_the_service_and_of_a_request(service, run, contexts, tmp_path)
     [
         (b"{", 400, "not JSON"),
         (b"\xff", 400, "not JSON"),
+        (b"[" * 4_000, 400, "nested too deeply"),
+        ({"x" * 3_000: 1}, 400, "Known: candidates, context, contexts, exclude, k."),
+        ({"context": [0, 0, 0, 10**400]}, 400, "Context 0 is not of finite"),
         ([1], 400, "not an object"),
         ({}, 400, "needs 'contexts'"),
         ({"context": [1], "contexts": [[1]]}, 400, "needs 'contexts'"),
@@ -149,7 +152,38 @@ def test_a_wrong_request_is_told(run, body, status, message):
     )
     assert wrong.status_code == status
     assert message in wrong.json()["error"]
+    assert len(wrong.json()["error"]) <= 400
     assert right.status_code == 200
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "٣", "9" * 5_000])
+def test_a_length_that_is_no_number_is_told(run, length):
+    app = make_app(service_of(run))
+
+    async def send(client):
+        headers = [(b"content-length", length.encode())]
+        return await client.request("POST", "/recommend", content=b"{}", headers=headers)
+
+    (answer,) = ask(app, send)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("content-length=")
+    assert len(answer.json()["error"]) < 150
+
+
+@pytest.mark.parametrize(
+    ("port", "grace", "message"),
+    [
+        (65_536, 1.0, "port=65536 is not an integer from 0 to 65535"),
+        (-1, 1.0, "port=-1"),
+        (10**30, 1.0, "port=1000"),
+        (0, float("nan"), "grace=nan"),
+        (0, float("inf"), "grace=inf"),
+        (0, -1.0, "grace=-1.0"),
+    ],
+)
+def test_a_port_or_a_grace_that_is_none_is_told(run, port, grace, message):
+    with pytest.raises(ValueError, match=message):
+        run_server(service_of(run), "127.0.0.1", port, grace=grace)
 
 
 def test_a_long_request_of_unknown_length_is_cut_off(run):

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.csv_rows import MAX_ROW_BYTES
 from recsim_drpo.datasets.importing.arrow import NamedStream
-from recsim_drpo.datasets.importing.base import BLOCK_ROWS
+from recsim_drpo.datasets.importing.base import BLOCK_ROWS, damaged
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.sources import Source
 from recsim_drpo.datasets.importing.table import Log, open_log_table
@@ -76,15 +77,28 @@ def one_file(logs: Sequence[str | Path], preset: str) -> Path:
 
 
 def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers from 1, without blanks around them; the file may be packed."""
+    """Lines with their numbers from 1, without blanks around them; the file may be packed.
+
+    Raises:
+        ValueError: the file is damaged, not UTF-8, or has a line of 16 MiB or more.
+    """
     number = 0
     with Source(path, "csv").opened() as file:
         text = io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8-sig")
         try:
-            for number, line in enumerate(text, start=1):
+            for number, line in enumerate(_bounded_lines(text), start=1):
+                if len(line) >= MAX_ROW_BYTES:
+                    size = f"{MAX_ROW_BYTES / 2**20:g} MiB or more"
+                    raise ValueError(f"{path.name!r}, line {number}: it has {size}.")
                 yield number, line.strip()
         except UnicodeDecodeError as error:
             raise ValueError(f"{path.name!r}, after line {number}: not UTF-8 text.") from error
+        except OSError as error:
+            raise damaged(path.name, "log", error) from error
+
+
+def _bounded_lines(text: io.TextIOWrapper) -> Iterator[str]:
+    return iter(lambda: text.readline(MAX_ROW_BYTES), "")
 
 
 def cells_of(

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Example,
@@ -54,7 +55,9 @@ def _examples(path: Path) -> Iterator[Example]:
                 codes = sorted(word for word in words[1:] if not word.startswith("exid:"))
                 yield Example(context, " ".join(codes), _features(codes), reward, probability)
         except ValueError as error:
-            raise ValueError(f"{path.name!r}, line {number}: no example ({error}).") from error
+            raise ValueError(
+                f"{path.name!r}, line {number}: no example ({one_line(error)})."
+            ) from error
 
 
 def _features(codes: Sequence[str]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Preset,
@@ -84,14 +85,18 @@ def _rounds(paths: Sequence[Path], users: Mapping[str, Sequence[str]]) -> Iterat
     for path in paths:
         for block in open_log_table(path, format="csv").blocks(_LOG):
             cells = block.lists()
-            for user, video, hourmin, time, tab, click in zip(
-                *(cells[name] for name in _LOG), strict=True
+            for row, user, video, hourmin, time, tab, click in zip(
+                block.rows, *(cells[name] for name in _LOG), strict=True
             ):
-                hour = None if hourmin is None else str(int(hourmin) // 100)
                 features = (
                     [value or _MISSING for value in users[user]] if user in users else unknown
                 )
-                outcome = [_number(click), 1.0 / POOL, (_number(time) or 0.0) / 1000.0]
+                try:
+                    hour = None if hourmin is None else str(int(hourmin) // 100)
+                    outcome = [_number(click), 1.0 / POOL, (_number(time) or 0.0) / 1000.0]
+                except ValueError as error:
+                    what = f"hourmin, is_click or time_ms is no number ({one_line(error)})"
+                    raise ValueError(f"{path.name!r}, row {row}: {what}.") from error
                 yield [video, *outcome, tab, hour, *features]
 
 

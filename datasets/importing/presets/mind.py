@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Preset,
@@ -78,7 +79,9 @@ def _rounds(
                 raise ValueError("an item without -0 or -1: the test set has no clicks")
             request_number = float(request)
         except ValueError as error:
-            raise ValueError(f"{path.name!r}, line {number}: no impression ({error}).") from error
+            raise ValueError(
+                f"{path.name!r}, line {number}: no impression ({one_line(error)})."
+            ) from error
         read = [category[news] for news in history.split() if news in category]
         shares = np.bincount([places[name] for name in read], minlength=len(names))
         context = [*(shares / max(1, len(read))).tolist(), float(np.log1p(len(read)))]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Preset,
@@ -75,7 +76,7 @@ def _ratings(path: Path) -> list[list[str]]:
         columns = list(cells_of(path, names).values())
     else:
         mark = "::" if path.suffix == ".dat" else "\t"
-        lines = [line.split(mark) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        lines = [line.split(mark) for line in _utf8(path).splitlines() if line]
         bad = next((number for number, row in enumerate(lines, 1) if len(row) != 4), None)
         if bad is not None or not lines:
             raise ValueError(
@@ -87,7 +88,9 @@ def _ratings(path: Path) -> list[list[str]]:
         order = np.argsort(np.array(columns[3], dtype=np.float64), kind="stable").tolist()
         np.array(columns[2], dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path.name!r}: a rating or a time is no number ({error}).") from error
+        raise ValueError(
+            f"{path.name!r}: a rating or a time is no number ({one_line(error)})."
+        ) from error
     return [[column[row] for row in order] for column in columns]
 
 
@@ -120,6 +123,9 @@ def _films(path: Path) -> tuple[list[str], NDArray[Any], list[str]]:
         else:
             names = _FLAGS.split("|")
             flags = [row[-len(names) :] for row in lines]
+            short = next((n for n, row in enumerate(flags, 1) if len(row) < len(names)), None)
+            if short is not None:
+                raise ValueError(f"{path.name!r}, film {short}: not {len(names)} flags of genres.")
             genres = [
                 [name for name, flag in zip(names, row, strict=True) if flag == "1"]
                 for row in flags
@@ -136,13 +142,26 @@ def _users(path: Path) -> Users:
     if path.suffix == ".csv":
         return users
     file = path.with_name("users.dat" if path.suffix == ".dat" else "u.user")
-    for line in _latin(file) if file.is_file() else []:
-        if file.suffix == ".dat":
-            user, gender, age, occupation = line.split("::")[:4]
-        else:
-            user, age, gender, occupation = line.split("|")[:4]
-        users[user] = (float(age), gender, occupation)
+    for number, line in enumerate(_latin(file) if file.is_file() else [], start=1):
+        try:
+            if file.suffix == ".dat":
+                user, gender, age, occupation = line.split("::")[:4]
+            else:
+                user, age, gender, occupation = line.split("|")[:4]
+            users[user] = (float(age), gender, occupation)
+        except ValueError as error:
+            what = "no user, gender, age and occupation"
+            raise ValueError(
+                f"{file.name!r}, user {number}: {what} ({one_line(error)})."
+            ) from error
     return users
+
+
+def _utf8(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name!r} is not UTF-8 text ({one_line(error)}).") from error
 
 
 def _latin(path: Path) -> list[str]:

@@ -6,11 +6,12 @@ of its ``dsjson`` parser. A reward is a cost with its sign changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recsim_drpo.core.json_text import json_value
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Example,
@@ -67,7 +68,8 @@ def _label(path: Path, number: int, words: str) -> tuple[str, float, float] | No
         return action, float(cost), float(probability)
     except ValueError as error:
         raise ValueError(
-            f"{path.name!r}, line {number}: {words.strip()!r} is no label action:cost:probability."
+            f"{path.name!r}, line {number}: {shown(words.strip())} is no label "
+            "action:cost:probability."
         ) from error
 
 
@@ -86,7 +88,7 @@ def _features(path: Path, number: int, spaces: Sequence[str]) -> dict[str, float
                 key = f"{name}^{feature}" if name else feature
                 features[key] = features.get(key, 0.0) + weight * float(text or 1.0)
     except ValueError as error:
-        raise ValueError(f"{path.name!r}, line {number}: {error}.") from error
+        raise ValueError(f"{path.name!r}, line {number}: {one_line(error)}.") from error
     return features
 
 
@@ -141,10 +143,10 @@ def _decisions(path: Path) -> Iterator[Example]:
         if not line:
             continue
         try:
-            decision = json.loads(line)
+            decision = json_value(line)
             example = _decision(decision)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            what = f"no dsjson decision ({type(error).__name__}: {error})"
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            what = f"no dsjson decision ({type(error).__name__}: {one_line(error)})"
             raise ValueError(f"{path.name!r}, line {number}: {what}.") from error
         if example is not None:
             yield example

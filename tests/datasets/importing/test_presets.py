@@ -323,3 +323,71 @@ def test_a_later_log_is_coded_like_the_first(minari_root, tmp_path):
     # a: 1, 1 and b: 2, 0 in the first log: means 1 and 1, deviations none and 1.
     assert log.observations.tolist() == [[-1, 2]]
     assert log.infos["item_id"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "content", "message"),
+    [
+        (
+            write_1m,
+            "users.dat",
+            "1::F::25::10::1\n2::M::50",
+            "'users.dat', user 2: no user, gender",
+        ),
+        (write_1m, "users.dat", "1::F::old::10::1", "'users.dat', user 1: no user, gender"),
+        (write_1m, "ratings.dat", b"1::10::5::30\xff0\n", "'ratings.dat' is not UTF-8 text"),
+        (write_100k, "u.item", "1|A|1995||x|0|1", "'u.item', film 1: not 19 flags"),
+        (write_100k, "u.user", "1|25", "'u.user', user 1: no user, gender"),
+    ],
+)
+def test_damaged_movielens_says_where(tmp_path, write, name, content, message):
+    log = write(tmp_path)
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_preset("movielens", [log])
+
+
+@pytest.mark.parametrize("cut", [5, 20, -9])
+def test_a_packed_log_that_was_cut_is_damaged(tmp_path, cut):
+    whole = gzip.compress(b"1:-1:0.4 | a c:2\n2:0:0.6 | c\n" * 9)
+    (tmp_path / "log.vw.gz").write_bytes(whole[:cut])
+    with pytest.raises(ValueError, match=r"'log.vw.gz' is cut off, damaged"):
+        read_preset("vw", [tmp_path / "log.vw.gz"])
+
+
+def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path):
+    (tmp_path / "log.vw.gz").write_bytes(gzip.compress(b"1:-1:0.4 | a\n" + b"x" * 2**25))
+    with pytest.raises(ValueError, match=r"'log.vw.gz', line 2: it has 16 MiB or more"):
+        read_preset("vw", [tmp_path / "log.vw.gz"])
+
+
+def test_an_error_in_a_line_is_one_line_without_arrows_own(minari_root, tmp_path, capsys):
+    (tmp_path / "news.tsv").write_text("N1\tnews\tworld\tTitle\n")
+    (tmp_path / "behaviors.tsv").write_text("1\tU1\tyesterday\tN1\tN1-0\n")
+    assert main(["import", "own/log-v0", str(tmp_path / "behaviors.tsv"), "--preset", "mind"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "'behaviors.tsv', line 1: no impression (time data 'yesterday'" in line
+    assert "Traceback" not in line
+    assert "Python" not in line
+
+
+def test_kuairand_says_in_which_row_a_number_is_none(load, tmp_path):
+    log = tmp_path / "log_random_4_22_to_5_08_1k.csv"
+    log.write_text("user_id,video_id,hourmin,time_ms,is_click,tab\n0,7,2300,0,1,1\n0,7,x,0,1,1\n")
+    (tmp_path / "user_features_1k.csv").write_text(f"{USER_HEADER}\n{user_features('0', 'full')}\n")
+    (tmp_path / "video_features_basic_1k.csv").write_text(
+        "video_id,video_type,upload_type,music_type,tag\n7,NORMAL,Web,9,3\n"
+    )
+    with pytest.raises(
+        ValueError, match=r"5_08_1k.csv', row 2: hourmin, is_click or time_ms is no"
+    ):
+        load("kuairand", log)
+
+
+@pytest.mark.parametrize("depth", [999, 100_000])
+def test_a_dsjson_decision_that_is_nested_too_deeply_says_its_line(tmp_path, depth):
+    text = json.dumps(next(as_dsjson()))
+    (tmp_path / "log.json").write_text(f"{text}\n{text[:-1]}, {'[' * depth}\n")
+    with pytest.raises(ValueError, match=r"'log.json', line 2: no dsjson decision"):
+        read_preset("dsjson", [tmp_path / "log.json"])

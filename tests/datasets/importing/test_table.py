@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import minari
 import numpy as np
 import pytest
@@ -235,3 +237,30 @@ def test_a_file_that_is_no_table_is_given_up(shop, tmp_path):
     path = shop.write(tmp_path / "log.csv", [*["x"] * 50, *shop.GOOD])
     with pytest.raises(ValueError, match=r"damaged .*Expected 6 columns, got 1"):
         list(open_log_table(path, max_malformed=50).blocks(["sku"]))
+
+
+def damaged_arrow(table, path, wrong):
+    """Write a table whose offsets of phone, tablet and phone have another number in them."""
+    sink = io.BytesIO()
+    with ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    right = np.array([0, 5, 11, 16], dtype="<i4").tobytes()
+    content = sink.getvalue()
+    assert content.count(right) == 1
+    path.write_bytes(content.replace(right, np.array([0, 5, wrong, 16], dtype="<i4").tobytes()))
+
+
+@pytest.mark.parametrize("wrong", [2**31 - 1, -(2**31), 3, 2**20])
+def test_arrow_with_offsets_beyond_its_memory_is_refused(shop, nothing_is_left, tmp_path, wrong):
+    damaged_arrow(shop.as_table(), tmp_path / "log.arrow", wrong)
+    with pytest.raises(ValueError, match="is cut off, damaged") as refused:
+        shop.load(tmp_path / "log.arrow")
+    assert len(str(refused.value).splitlines()) == 1
+    assert nothing_is_left()
+
+
+def test_a_json_line_that_is_nested_too_deeply_costs_its_own_row_alone(shop, tmp_path):
+    good = '{"sku": 11, "click": 1, "propensity": 0.5, "age": 1, "device": "a", "day": 1}\n'
+    (tmp_path / "log.jsonl").write_text(good + "[" * 100_000 + "\n" + good)
+    assert shop.load(tmp_path / "log.jsonl").total_steps == 2
+    assert [(row, why) for row, why, _ in shop.rejected()] == [("2", "not JSON")]
