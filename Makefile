@@ -9,16 +9,20 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	--constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow test-peers lint format clean
+.PHONY: demo test test-slow test-faults test-peers lint format clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not faults" $(ARGS)
+
+# Kills, malformed input, full disks; a share of them by RECSIM_DRPO_FAULTS=0.1.
+test-faults: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist loadgroup $(ARGS)
 
 # Against other people's implementations, in an environment of their own.
 test-peers: $(PEERS)/installed
