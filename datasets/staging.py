@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
 
-from recsim_drpo.core.files import exchange
+from recsim_drpo.core.files import exchange, staged
 
-_STAGING = ".recsim-drpo"
 _ROOT = "MINARI_DATASETS_PATH"
 
 
@@ -80,25 +78,17 @@ def new_dataset(
         RuntimeError: another process is making this dataset.
     """
     root = get_dataset_path().resolve()  # absolute: Minari's storage stumbles over relative paths
-    slug = dataset_id.replace("/", "__")
-    staging = root / _STAGING / slug
+    busy = (
+        f"Another process is generating {dataset_id!r} right now; wait for it, or choose another "
+        "id."
+    )
     _check_disk(root, what, needed)
     try:
-        staging.parent.mkdir(exist_ok=True)
-        with filelock.FileLock(staging.with_name(f"{slug}.lock"), timeout=0):
+        with staged(root / dataset_id.replace("/", "__"), busy=busy) as staging:
             _check_absent(dataset_id, replace)
-            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-            try:
-                staging.mkdir()
-                yield staging
-                _publish(staging, root / dataset_id, dataset_id)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except filelock.Timeout as error:
-        raise RuntimeError(
-            f"Another process is generating {dataset_id!r} right now; wait for it, or choose "
-            "another id."
-        ) from error
+            staging.mkdir()
+            yield staging
+            _publish(staging, root / dataset_id, dataset_id)
     except OSError as error:
         raise _explained(error, root, needed) from error
 

@@ -227,6 +227,7 @@ def train(
 
 def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     """Train as planned, from the start or from what was kept."""
+    from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device
     from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.training.online import train_online
@@ -244,8 +245,9 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
         source["online"] = True
     initial = initial_of(plan, transitions, source)
     about = {"dataset": dataset, **asdict(config), **values}
-    checkpoints = checkpoints_of(plan, out, kept, transitions)
     with ExitStack() as stack:
+        stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
+        checkpoints = checkpoints_of(plan, out, kept, transitions)
         common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator}
         common["on_done"] = _keeper(agent, folders, config, source)
         common["on_log"] = (
