@@ -15,7 +15,6 @@ from minari.storage.datasets_root_dir import get_dataset_path
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.core.files import sweep
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import unknown_name
@@ -23,7 +22,6 @@ from recsim_drpo.core.validation import unknown_name
 
 def open_dataset(dataset_id: str) -> MinariDataset:
     """The local Minari dataset of that id; ``FileNotFoundError`` that says where it is missing."""
-    sweep(get_dataset_path())  # what a killed process left of another
     try:
         return minari.load_dataset(dataset_id)
     except FileNotFoundError as error:

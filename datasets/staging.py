@@ -14,7 +14,7 @@ from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
 from minari.storage.datasets_root_dir import get_dataset_path
 
-from recsim_drpo.core.files import exchange, staged
+from recsim_drpo.core.files import exchange, staged, sweep
 
 _ROOT = "MINARI_DATASETS_PATH"
 
@@ -31,6 +31,11 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             del os.environ[_ROOT]
         else:
             os.environ[_ROOT] = before
+
+
+def sweep_datasets() -> None:
+    """Remove what killed processes left of datasets that they were making, of whatever id."""
+    sweep(get_dataset_path())
 
 
 def check_id(dataset_id: str, *, replace: bool = False) -> None:

@@ -26,8 +26,9 @@ from recsim_drpo.cli.report import report
 from recsim_drpo.cli.reproduce import reproduce
 from recsim_drpo.cli.serve import serve
 from recsim_drpo.cli.train import train
+from recsim_drpo.core import interrupts
 
-_PROGRAM = "recsim-drpo"
+_PROGRAM = interrupts.PROGRAM
 _COMPLETION = "_RECSIM_DRPO_COMPLETE"
 _COMMANDS: dict[str, Callable[..., None]] = {
     "generate": generate,
@@ -105,12 +106,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: words of the command line; ``None``: those that the process was started with.
 
     Returns:
-        the exit status: 0; 2, after one line that says what was wrong; 130 if interrupted.
+        the exit status: 0; 2, after one line that says what was wrong; 130, 143 or 129 if SIGINT,
+        SIGTERM or SIGHUP told it to end.
 
     Raises:
         SystemExit: after help, or after one line that says how the words cannot be read.
     """
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        return interrupts.run_program(lambda: _run(sys.argv[1:]))
+    return _run(list(arguments))
+
+
+def _run(words: list[str]) -> int:
     program: Any = typer.main.get_command(app)
     if os.environ.get(_COMPLETION):
         program.main(words, prog_name=_PROGRAM, complete_var=_COMPLETION)  # answers, and exits
@@ -125,13 +132,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(2)
     except BrokenPipeError:  # whoever reads has had enough; Python would complain at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except _MISTAKES as error:
-        text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        if isinstance(error, OSError) and error.filename:
-            text = f"{text}: {error.filename!r}"
-        print(f"{_PROGRAM}: error: {text}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        return interrupts.status_of(interrupt)
+    except Exception as error:
+        if interrupts.was_interrupted():  # and a library made another error of it
+            return interrupts.status_of(error)
+        if not isinstance(error, _MISTAKES):
+            raise
+        print(f"{_PROGRAM}: error: {_text(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{_PROGRAM}: interrupted; what was not complete is gone.", file=sys.stderr)
-        return 130
     return 0
+
+
+def _text(error: Exception) -> str:
+    text = f"{error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{text}: {error.filename!r}"
+    return text

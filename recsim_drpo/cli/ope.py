@@ -84,6 +84,7 @@ def ope(
     from recsim_drpo.core.files import check_new_folder
     from recsim_drpo.core.validation import check_integer
     from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.ope import report
     from recsim_drpo.ope.evaluator import OffPolicyEvaluator
     from recsim_drpo.ope.logs import read_item_log
@@ -94,6 +95,7 @@ def ope(
     if out is not None:
         check_new_folder(out)
     configs = {folder: load_config(folder) for folder in run_folders(runs)}
+    sweep_datasets()
     logged = open_dataset(dataset)
     log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
     if held_out is not None:

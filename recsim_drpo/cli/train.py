@@ -230,6 +230,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device
     from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
@@ -237,6 +238,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     config, values, seeds = plan.config, plan.set, plan.seeds
     torch_device = resolve_device(plan.device)
     folders = _run_folders(out, seeds, resumed=kept is not None)
+    sweep_datasets()
     log = open_dataset(dataset)
     transitions, evaluator, source = _learnt_from(log, plan.infos, plan.held_out, torch_device)
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}

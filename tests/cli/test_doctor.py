@@ -88,10 +88,13 @@ def test_what_is_found_stays_until_it_is_to_be_removed(
     (tmp_path / "a" / "runs" / "seed-1" / "checkpoint.safetensors").unlink()
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "kernel").write_text("fresh")
-    dead = staging_process(tmp_path / "a" / "dead")
+    dead, dead_dataset = (
+        staging_process(path) for path in (tmp_path / "a" / "dead", minari_root / "dead-v0")
+    )
     living = staging_process(tmp_path / "a" / "living")
-    dead.kill()
-    dead.wait()
+    for process in (dead, dead_dataset):
+        process.kill()
+        process.wait()
     before = sorted(tmp_path.rglob("*"))
 
     status, found, _ = examined()
@@ -99,12 +102,14 @@ def test_what_is_found_stays_until_it_is_to_be_removed(
     assert {path: one["kind"] for path, one in found.items()} == {
         "minari/cli/cut-v0": "damaged dataset",
         f"a/{STAGING}/dead.partial": "stale",
+        f"minari/{STAGING}/dead-v0.partial": "stale",
         "a/runs/seed-1": "run without a checkpoint",
         "cache": "cache",
     }
     assert "rewards" in found["minari/cli/cut-v0"]["why"]
-    after = [path for path in sorted(tmp_path.rglob("*")) if path.name != "dead.lock"]
-    assert after == [path for path in before if path.name != "dead.lock"]
+    locks = ("dead.lock", "dead-v0.lock")  # which nobody holds
+    after = [path for path in sorted(tmp_path.rglob("*")) if path.name not in locks]
+    assert after == [path for path in before if path.name not in locks]
 
     with pytest.raises(SystemExit, match="1"):
         run("doctor")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+
+from recsim_drpo.core import interrupts
 
 
 @contextmanager
@@ -34,8 +35,7 @@ def workers(processes: int) -> Iterator[ProcessPoolExecutor]:
 
 def _follow(pipe: Connection) -> None:
     """Let this process end when the pipe's other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the parent tells us
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    interrupts.leave_to_parent()
 
     def watch() -> None:
         try:
