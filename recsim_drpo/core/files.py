@@ -26,6 +26,7 @@ _PARTIAL, _LOCK, _CLAIM = ".partial", ".lock", ".claim"
 _LONGEST = 180  # bytes of a name that endings still fit behind
 _PATIENCE = 1.0  # seconds to wait for one who removes what a killed process left
 _TRIES = 100
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
@@ -74,6 +75,10 @@ def staged(target: Path, *, busy: str | None = None, alone: bool = True) -> Iter
         _remove(path)
         try:
             yield path
+        except OSError as error:
+            if error.errno in _NO_ROOM and error.filename is None:  # say where
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            raise
         finally:
             _remove(path)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,18 @@ def test_names_that_are_like_our_endings_are_told_apart(tmp_path, other_process)
     kill()
     assert len(sweep(tmp_path)) == 1
     assert not tmp_path.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_a_full_disk_is_named_by_what_was_to_be_made(tmp_path):
+    path = tmp_path / "page.html"
+
+    def write():
+        with atomic_file(path) as partial:
+            partial.symlink_to("/dev/full")
+            partial.write_text("too much")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert list(tmp_path.iterdir()) == []

@@ -50,7 +50,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Run a command in a fork: ``words`` in ``folder``.
 
     It gets the signal ``signal`` after ``seconds``, or at its file operation number ``event`` in
-    the folder. ``learn``: tell what it imported, so that this process imports it too.
+    the folder. ``user``: whose number it has. ``learn``: tell what it imported, so that this
+    process imports it too.
 
     Returns:
         ``status`` (minus the signal where it ended so), ``seconds``, ``events`` (operations on
@@ -102,6 +103,10 @@ def _run(request: dict[str, Any], told: int) -> None:
         os.environ["MINARI_DATASETS_PATH"] = str(Path(folder, "minari"))
         count = _count_operations(folder, request.get("event"), request.get("signal"))
         before = set(sys.modules)
+        if request.get("user"):
+            os.setgroups([])
+            os.setgid(request["user"])
+            os.setuid(request["user"])
         _make_small()
         sys.argv = ["recsim-drpo", *request["words"]]
         from recsim_drpo.cli import main
@@ -120,25 +125,31 @@ def _run(request: dict[str, Any], told: int) -> None:
         if request.get("learn"):
             report["modules"] = sorted(set(sys.modules) - before)
         os.write(told, json.dumps(report).encode())
-        sys.stdout.flush()
     except BaseException:
         import traceback
 
         traceback.print_exc()
-        sys.stderr.flush()
     finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
         os._exit(status)
 
 
 def _make_small() -> None:
     """Let quick experiments be those of seconds, without a search for other worlds."""
     from recsim_drpo.benchmarks.reproduce import runner
+    from recsim_drpo.benchmarks.reproduce.experiments import phase_map
     from recsim_drpo.benchmarks.reproduce.framework import settings
     from recsim_drpo.benchmarks.reproduce.framework.conditions import OtherWorld
+    from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems
     from tests.benchmarks.reproduce.small import TINY
     from tests.benchmarks.reproduce.test_runner import FACTS, experiments
 
     settings.QUICK = TINY
+    figure2._QUICK = {"steps": 20, "every": 5, "num_rounds": 1_000}
+    theorems.QUICK_INSTANCES = 20
+    phase_map.QUICK_AXES = {name: axis[:1] for name, axis in phase_map.QUICK_AXES.items()}
     runner.EXPERIMENTS.update(experiments(OtherWorld(1, {"delta": 0.3}, {}, 100, FACTS)))
 
 
