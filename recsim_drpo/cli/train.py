@@ -249,6 +249,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     about = {"dataset": dataset, **asdict(config), **values}
     with ExitStack() as stack:
         stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
+        _run_folders(out, seeds, resumed=kept is not None)  # which another may have made since
         checkpoints = checkpoints_of(plan, out, kept, transitions)
         common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator}
         common["on_done"] = _keeper(agent, folders, config, source)

@@ -46,7 +46,10 @@ def save_state(path: Path, state: Mapping[str, Any], agent: str) -> None:
         for name, tensor in tensors.items()
     }
     metadata = {"format": _FORMAT, "agent": agent, "state": json.dumps(description)}
+    path.touch()
+    mode = path.stat().st_mode  # as that of any file here; safetensors' is its owner's alone
     save_file(own, path, metadata=metadata)
+    path.chmod(mode)
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
+from recsim_drpo.core.files import sweep
 from tests.faults.conftest import scaled
 from tests.faults.sandbox import SMALL, Sandbox
 from tests.faults.warm import Warm
@@ -46,6 +47,7 @@ def killed_and_gone_on_with(
         if begun is resume or not (sandbox.folder / "new" / "seed-0").exists():
             answer = warm(begun, sandbox.folder)
             assert answer["status"] == 0, answer["said"]
+        sweep(sandbox.folder / "new")  # of one that was killed when all was done
         yield
         assert sandbox.seen() == through
         assert sandbox.staged() == []

@@ -82,3 +82,9 @@ def test_damaged_descriptions(description, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "state", metadata=metadata)
     with pytest.raises(ValueError, match="does not describe its tensors"):
         load_state(tmp_path / "state")
+
+
+def test_whoever_may_read_the_folder_may_read_the_checkpoint(tmp_path):
+    (tmp_path / "other").touch()
+    save_state(tmp_path / "state", {"a": torch.zeros(1)}, "any")
+    assert (tmp_path / "state").stat().st_mode == (tmp_path / "other").stat().st_mode
