@@ -219,6 +219,15 @@ def _made_if_filled(folder: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> None:
+    """Remove a file or a folder; an interrupt meanwhile is let through when it is gone."""
+    try:
+        _remove_once(path)
+    except BaseException:
+        _remove_once(path)
+        raise
+
+
+def _remove_once(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

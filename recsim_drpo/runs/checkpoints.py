@@ -9,7 +9,10 @@ mappings come back as dictionaries.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,12 @@ def save_state(path: Path, state: Mapping[str, Any], agent: str) -> None:
     metadata = {"format": _FORMAT, "agent": agent, "state": json.dumps(description)}
     path.touch()
     mode = path.stat().st_mode  # as that of any file here; safetensors' is its owner's alone
-    save_file(own, path, metadata=metadata)
+    try:
+        save_file(own, path, metadata=metadata)
+    except SafetensorError as error:  # which is no OSError, even of a full disk
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
     path.chmod(mode)
 
 

@@ -214,3 +214,19 @@ def test_a_full_disk_is_named_by_what_was_to_be_made(tmp_path):
         write()
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_while_it_is_removed_leaves_nothing(tmp_path, monkeypatch):
+    rmtree, calls = files.shutil.rmtree, []
+
+    def interrupted(path, **options):
+        calls.append(path)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        rmtree(path, **options)
+
+    monkeypatch.setattr(files.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.staged(tmp_path / "a") as partial:
+        partial.mkdir()
+    assert len(calls) == 2
+    assert list(tmp_path.iterdir()) == []
