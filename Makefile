@@ -19,16 +19,20 @@ define INSTALL
 @echo "Installed: $(1) takes $$(du -sm $(1) | cut -f 1) MB."
 endef
 
-.PHONY: demo test test-slow test-peers lint format release clean
+.PHONY: demo test test-slow test-faults test-peers lint format release clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not faults" $(ARGS)
+
+# Kills, malformed input, full disks; a share of them by RECSIM_DRPO_FAULTS=0.1.
+test-faults: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults -n 2 --dist loadgroup $(ARGS)
 
 # Against other people's implementations, in an environment of their own.
 test-peers: $(PEERS)/installed

@@ -10,15 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.namespace import create_namespace, list_local_namespaces
 
-from recsim_drpo.core.files import exchange
+from recsim_drpo.core.files import exchange, staged, sweep
 from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.root import ROOT as _ROOT, check_root, dataset_folder
-
-_STAGING = ".recsim-drpo"
 
 
 @contextmanager
@@ -33,6 +30,11 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             del os.environ[_ROOT]
         else:
             os.environ[_ROOT] = before
+
+
+def sweep_datasets() -> None:
+    """Remove what killed processes left of datasets that they were making, of whatever id."""
+    sweep(dataset_folder())
 
 
 def check_id(dataset_id: str, *, replace: bool = False) -> None:
@@ -81,25 +83,17 @@ def new_dataset(
         RuntimeError: another process is making this dataset.
     """
     root = dataset_folder().resolve()  # absolute: Minari's storage stumbles over relative paths
-    slug = dataset_id.replace("/", "__")
-    staging = root / _STAGING / slug
+    busy = (
+        f"Another process is generating {dataset_id!r} right now; wait for it, or choose another "
+        "id."
+    )
     _check_disk(root, what, needed)
     try:
-        staging.parent.mkdir(exist_ok=True)
-        with filelock.FileLock(staging.with_name(f"{slug}.lock"), timeout=0):
+        with staged(root / dataset_id.replace("/", "__"), busy=busy) as staging:
             _check_absent(dataset_id, replace)
-            shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
-            try:
-                staging.mkdir()
-                yield staging
-                _publish(staging, root / dataset_id, dataset_id)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    except filelock.Timeout as error:
-        raise RuntimeError(
-            f"Another process is generating {dataset_id!r} right now; wait for it, or choose "
-            "another id."
-        ) from error
+            staging.mkdir()
+            yield staging
+            _publish(staging, root / dataset_id, dataset_id)
     except OSError as error:
         raise _explained(error, root, needed) from error
 

@@ -83,7 +83,7 @@ def publish(folder: Path, root: Path) -> list[Path]:
         for name, content in by_file.items()
     }
     for path, content in copies.items():
-        path.write_bytes(content)
+        write_atomically(path, content)
     for path, text in texts.items():
         write_atomically(path, text)
     return [*copies, *texts]

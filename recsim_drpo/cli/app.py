@@ -15,6 +15,7 @@ from recsim_drpo.cli.agents import agents
 from recsim_drpo.cli.arguments import Command
 from recsim_drpo.cli.compare import compare
 from recsim_drpo.cli.demo import demo
+from recsim_drpo.cli.doctor import doctor
 from recsim_drpo.cli.evaluate import evaluate
 from recsim_drpo.cli.export import export
 from recsim_drpo.cli.generate import generate
@@ -46,6 +47,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "locate": locate,
     "report": report,
     "demo": demo,
+    "doctor": doctor,
 }
 _MISTAKES: tuple[type[Exception], ...] = (ValueError, TypeError, OSError, RuntimeError)
 _MISTAKES += (ImportError, ArithmeticError, MemoryError)

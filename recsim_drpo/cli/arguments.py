@@ -225,14 +225,22 @@ def world_parameters(
 def run_folders(paths: Sequence[Path]) -> list[Path]:
     """Folders of the runs named: one that is no run stands for all the runs below it.
 
+    What a killed command left of one, or another is writing, is none.
+
     Raises:
         ValueError: a run is named twice.
     """
+    from recsim_drpo.core.files import is_staged, sweep
     from recsim_drpo.runs.folder import CONFIG
 
     folders: list[Path] = []
     for path in paths:
-        below = sorted({file.parent for file in path.rglob(CONFIG)}, key=_natural_order)
+        sweep(path)
+        sweep(path.parent)
+        found = {
+            file.parent for file in path.rglob(CONFIG) if not is_staged(file.relative_to(path))
+        }
+        below = sorted(found, key=_natural_order)
         folders += below if below and path not in below else [path]
     if len(set(folders)) < len(folders):
         raise ValueError(f"A run is named twice among {', '.join(map(str, folders))}.")

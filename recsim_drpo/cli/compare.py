@@ -23,12 +23,14 @@ Out = Annotated[
 def compare(log_a: LogA, log_b: LogB, out: Out = None) -> None:
     """Compare two logs: what changed, and which of them pays more."""
     from recsim_drpo.core.files import check_new_folder
+    from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.ope import drift_report
     from recsim_drpo.ope.drift import compare_logs
     from recsim_drpo.ope.drift_logs import read_compared_log
 
     if out is not None:
         check_new_folder(out)
+    sweep_datasets()
     drift = compare_logs(read_compared_log(log_a), read_compared_log(log_b))
     print(drift_report.as_text(drift, log_a, log_b))
     if out is not None:

@@ -122,6 +122,7 @@ def run_demo(
         FileExistsError: ``out`` is there and is not a demo's.
         ValueError, OSError: as the parts say.
     """
+    from recsim_drpo.core.files import exchange, staged
     from recsim_drpo.core.validation import check_seeds
     from recsim_drpo.datasets.staging import minari_root
     from recsim_drpo.simulator.world import make_world
@@ -138,19 +139,15 @@ def run_demo(
             f"{', '.join(AGENTS)}, {steps:,} updates each: some minutes by default.",
             flush=True,
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # of a demo that was killed
-    partial.mkdir()
-    try:
+    with staged(out) as partial:
+        partial.mkdir()
         (partial / _MARKER).touch()
         with minari_root(partial / "minari"):
             _fill(partial, world, scenario, num_rounds, config, seeds, env_kwargs, progress)
         if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            exchange(partial, out)
+        else:
+            partial.rename(out)
     print((out / "results.md").read_text(encoding="utf-8"))
     print(f"Done in {time.monotonic() - started:.0f} s. {_next_steps(out, scenario, seeds[0])}")
     return out

@@ -27,7 +27,9 @@ def locate(dataset: Dataset, results: Results = None) -> None:
     from recsim_drpo.benchmarks.reproduce.advice import locate as phase_map
     from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
     from recsim_drpo.datasets.load import load_transitions
+    from recsim_drpo.datasets.staging import sweep_datasets
 
+    sweep_datasets()
     experiments = runner.load_results(results or phase_map.PUBLISHED)
     points, elsewhere = phase_map.points_of(experiments)
     features = features_of_log(load_transitions(dataset, infos=["item_id"]))

@@ -94,6 +94,7 @@ def ope(
     from recsim_drpo.core.validation import check_integer
     from recsim_drpo.datasets.items import resolve_decoder
     from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.ope import report
     from recsim_drpo.ope.evaluator import OffPolicyEvaluator
     from recsim_drpo.ope.limits import MAX_SAMPLES
@@ -106,6 +107,7 @@ def ope(
     if out is not None:
         check_new_folder(out)
     configs = {folder: load_config(folder) for folder in run_folders(runs)}
+    sweep_datasets()
     logged = open_dataset(dataset)
     log = read_item_log(logged, embeddings=embeddings, normalize=normalize, device=device)
     if held_out is not None:

@@ -227,8 +227,10 @@ def train(
 
 def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     """Train as planned, from the start or from what was kept."""
+    from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device
     from recsim_drpo.datasets.load import open_dataset
+    from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
@@ -236,6 +238,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     config, values, seeds = plan.config, plan.set, plan.seeds
     torch_device = resolve_device(plan.device)
     folders = _run_folders(out, seeds, resumed=kept is not None)
+    sweep_datasets()
     log = open_dataset(dataset)
     transitions, evaluator, source = _learnt_from(log, plan.infos, plan.held_out, torch_device)
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
@@ -244,8 +247,10 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
         source["online"] = True
     initial = initial_of(plan, transitions, source)
     about = {"dataset": dataset, **asdict(config), **values}
-    checkpoints = checkpoints_of(plan, out, kept, transitions)
     with ExitStack() as stack:
+        stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
+        _run_folders(out, seeds, resumed=kept is not None)  # which another may have made since
+        checkpoints = checkpoints_of(plan, out, kept, transitions)
         common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator}
         common["on_done"] = _keeper(agent, folders, config, source)
         common["on_log"] = (

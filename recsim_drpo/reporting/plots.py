@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core.files import replaced_file
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -77,7 +79,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recsim_drpo"}):
         for target in paths:
             metadata = {"Date": None} if target.suffix == ".svg" else {}
-            figure.savefig(target, dpi=120, metadata=metadata)
+            with replaced_file(target) as partial:
+                figure.savefig(partial, dpi=120, metadata=metadata, format=target.suffix[1:])
     return paths
 
 

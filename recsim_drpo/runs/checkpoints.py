@@ -9,14 +9,17 @@ mappings come back as dictionaries.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -52,7 +55,15 @@ def save_state(path: Path, state: Mapping[str, Any], agent: str) -> None:
         for name, tensor in tensors.items()
     }
     metadata = {"format": _FORMAT, "agent": agent, "state": json.dumps(description)}
-    save_file(own, path, metadata=metadata)
+    path.touch()
+    mode = path.stat().st_mode  # as that of any file here; safetensors' is its owner's alone
+    try:
+        save_file(own, path, metadata=metadata)
+    except SafetensorError as error:  # which is no OSError, even of a full disk
+        number = re.search(r"os error (\d+)", str(error))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
+    path.chmod(mode)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -60,7 +71,9 @@ def load_state(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: the file is truncated, or of another program.
+        OSError: it is not there, or may not be read.
     """
+    path.open("rb").close()  # safetensors says of a file that may not be read that there is none
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

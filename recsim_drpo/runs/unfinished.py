@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.files import atomic_dir, replaced_file
 from recsim_drpo.core.schemas import Described, object_of
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer
@@ -59,10 +59,12 @@ class Unfinished:
         """
         unfinished = cls(out, every)
         check_no_unfinished(out)
-        unfinished.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            unfinished.folder.rmdir()  # empty, of a version that made it before its content
         description = {"plan": dict(plan), "every": every, "log": fingerprint(log)}
         text = json.dumps(description, indent=2) + "\n"
-        write_atomically(unfinished.folder / _DESCRIPTION, text)
+        with atomic_dir(unfinished.folder) as partial:
+            (partial / _DESCRIPTION).write_text(text, encoding="utf-8")
         return unfinished
 
     @classmethod
@@ -111,11 +113,10 @@ class Unfinished:
     def save(self, name: str, state: Mapping[str, Any]) -> None:
         """Keep a state in place of the former of that name: a reader sees one or the other."""
         path = self._path(name)
-        partial = path.with_name(f".{path.name}.partial")
-        save_state(partial, state, name)
-        with partial.open("rb") as file:  # on the disk, before it takes the name
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replaced_file(path) as partial:
+            save_state(partial, state, name)
+            with partial.open("rb") as file:  # on the disk, before it takes the name
+                os.fsync(file.fileno())
 
     def is_empty(self) -> bool:
         """Whether no state has been kept yet."""

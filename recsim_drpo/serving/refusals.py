@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from recsim_drpo.core.files import check_new_folder
+from recsim_drpo.core.files import check_new_folder, staged
 from recsim_drpo.datasets.importing.rounds import RejectedRows
 from recsim_drpo.serving.formats import STREAM
 
@@ -30,11 +30,11 @@ def reported_refusals(
         FileExistsError, OSError: that file is there, or cannot be made.
     """
     report = out.with_name(out.name + SUFFIX)
-    partial = Path(os.devnull) if out == STREAM else out.with_name(f".{report.name}.partial")
-    if out != STREAM:
-        check_new_folder(report, "file")
-        partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as stack:
+        partial = Path(os.devnull)
+        if out != STREAM:
+            check_new_folder(report, "file")
+            partial = stack.enter_context(staged(report))
         with partial.open("w", newline="", encoding="utf-8") as file:
             refused = RejectedRows(file, several, excel_safe=excel_safe)
             yield refused
@@ -47,6 +47,3 @@ def reported_refusals(
             print(f"{refused.total:,} rows refused{where}: {reasons}.", file=sys.stderr)
             if out != STREAM:
                 partial.rename(report)
-    finally:
-        if out != STREAM:
-            partial.unlink(missing_ok=True)

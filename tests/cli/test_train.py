@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
 import pytest
+
+from recsim_drpo.core import files
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 QUICK = ["--steps", "20", "--log-every", "10", "--evaluate-every", "10"]
@@ -60,3 +63,24 @@ def test_an_option_given_twice_adds_and_a_name_given_twice_is_refused(
     (tmp_path / "file").touch()
     assert run(*train, "--out", tmp_path / "file" / "x") == 2
     assert "is a file" in capsys.readouterr().err
+
+
+def test_of_two_that_train_into_one_folder_one_is_told_so_before_it_trains(
+    run, dataset, tmp_path, monkeypatch, capsys
+):
+    out, claimed = tmp_path / "out", files.claimed
+    words = ["train", "--dataset", dataset, "--agent", "bc", "--steps", 2, "--out", out]
+    with claimed(out / "seed-0"):
+        assert run(*words) == 2
+    assert "Another process is making" in capsys.readouterr().err
+
+    @contextmanager
+    def after_the_other(*folders):
+        with claimed(*folders):
+            folders[0].mkdir(parents=True)  # it was done since this one first looked
+            yield
+
+    monkeypatch.setattr(files, "claimed", after_the_other)
+    assert run(*words) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert list((out / "seed-0").iterdir()) == []

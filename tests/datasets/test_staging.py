@@ -78,7 +78,7 @@ recsim_drpo.generate_dataset("ns/killed-v0", env_kwargs={dict(small_kwargs)!r},
     num_rounds=3_000_000, progress=False, card=False)
 """
     process = subprocess.Popen([sys.executable, "-c", script], env=dict(os.environ))
-    staged = minari_root / ".recsim-drpo" / "ns__killed-v0" / "data" / "main_data.hdf5"
+    staged = minari_root / ".recsim-drpo" / "ns__killed-v0.partial" / "data" / "main_data.hdf5"
     least = 1 if moment == "data" else 20_000_000
     deadline = time.monotonic() + 120
     while not (staged.exists() and staged.stat().st_size >= least):
@@ -90,14 +90,21 @@ recsim_drpo.generate_dataset("ns/killed-v0", env_kwargs={dict(small_kwargs)!r},
         assert minari.list_local_datasets() == {}
     with pytest.raises(RuntimeError, match="Another process is generating 'ns/killed-v0'"):
         generate("ns/killed-v0", small_kwargs)
+    assert generate("ns/other-v0", small_kwargs).total_steps == 500
+    assert staged.exists()  # a living process's is left alone
+    minari.delete_dataset("ns/other-v0")
     process.send_signal(signal.SIGKILL)
     process.wait()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert minari.list_local_datasets() == {}
+    if moment == "late":  # a dataset of another id takes away what is dead
+        generate("ns/other-v0", small_kwargs)
+        minari.delete_dataset("ns/other-v0")
+        assert not staged.parent.parent.exists()
     assert generate("ns/killed-v0", small_kwargs).total_steps == 500
     assert list(minari.list_local_datasets()) == ["ns/killed-v0"]
-    assert not staged.parent.parent.exists()
+    assert not (minari_root / ".recsim-drpo").exists()
 
 
 @pytest.mark.parametrize("before", [None, "elsewhere"])

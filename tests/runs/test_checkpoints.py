@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import errno
 import math
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from recsim_drpo import (
     make_agent,
 )
+from recsim_drpo.runs import checkpoints
 from recsim_drpo.runs.checkpoints import load_state, save_state
 from tests.agents.conftest import (
     DIMS,
@@ -82,3 +84,19 @@ def test_damaged_descriptions(description, tmp_path):
     save_file({"x": torch.zeros(1)}, tmp_path / "state", metadata=metadata)
     with pytest.raises(ValueError, match="does not describe its tensors"):
         load_state(tmp_path / "state")
+
+
+def test_whoever_may_read_the_folder_may_read_the_checkpoint(tmp_path):
+    (tmp_path / "other").touch()
+    save_state(tmp_path / "state", {"a": torch.zeros(1)}, "any")
+    assert (tmp_path / "state").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise SafetensorError("Error while serializing: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        save_state(tmp_path / "state", {"a": torch.zeros(1)}, "any")
+    assert caught.value.errno == errno.ENOSPC

@@ -229,7 +229,7 @@ def test_an_interrupt_leaves_nothing(service, tmp_path, monkeypatch):
     run = service.make_run(tmp_path / "run")
 
     def interrupted(*arguments, **options):
-        assert (tmp_path / ".out.partial" / "policy.onnx").exists()
+        assert (tmp_path / ".recsim-drpo" / "out.partial" / "policy.onnx").exists()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", interrupted)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.files import sweep, write_atomically
 
 PLAN = "plan.json"
 _RECORDS = "records"
@@ -43,6 +43,10 @@ class Store:
         self._records.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _write(path, wanted)
+
+    def sweep(self) -> None:
+        """Remove what processes that were stopped left unfinished."""
+        sweep(self._records)
 
     def has(self, key: str) -> bool:
         """Whether the piece is finished."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Cond
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
-from recsim_drpo.core import interrupts
+from recsim_drpo.benchmarks.reproduce.framework.workers import workers
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
@@ -175,8 +174,11 @@ class Study:
             unit="run",
             disable=None if progress else True,
         ) as bar:
-            for key in self._finished(folder, list(jobs.values()), processes):
-                bar.update(sizes[key])
+            try:
+                for key in self._finished(folder, list(jobs.values()), processes):
+                    bar.update(sizes[key])
+            finally:
+                store.sweep()
         records = [record for piece in pieces for record in store.get(piece.key)["records"]]
         order = {condition.label: i for i, condition in enumerate(self.conditions)}
         names = list(self.agents)
@@ -229,24 +231,13 @@ class Study:
             for job in jobs:
                 yield from _work(self, folder, job)
             return
-        context = multiprocessing.get_context("spawn")
-        others = set(multiprocessing.active_children())
-        with ProcessPoolExecutor(
-            processes, mp_context=context, initializer=interrupts.leave_to_parent
-        ) as pool:
+        with workers(processes) as pool:
             pending = {pool.submit(_work_through, self, folder, job) for job in jobs}
             try:
                 while pending:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     for future in done:
                         yield from future.result()
-            except (
-                KeyboardInterrupt,
-                GeneratorExit,
-            ):  # without an end to what is under way: it may take hours
-                for worker in set(multiprocessing.active_children()) - others:
-                    worker.terminate()
-                raise
             finally:
                 for future in pending:
                     future.cancel()
