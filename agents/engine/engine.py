@@ -393,11 +393,5 @@ def _form(value: object) -> str:
     """The shape of a tensor, and its kind where it has no real numbers, as an error shows them."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
-    kind = (
-        ""
-        if value.is_floating_point()
-        else "booleans "
-        if value.dtype == torch.bool
-        else "integers "
-    )
-    return f"{kind}{tuple(value.shape)}"
+    kind = "booleans " if value.dtype == torch.bool else "integers "
+    return f"{'' if value.is_floating_point() else kind}{tuple(value.shape)}"

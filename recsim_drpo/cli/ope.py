@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +21,7 @@ from recsim_drpo.cli.arguments import (
 if TYPE_CHECKING:
     from minari import MinariDataset
 
+    from recsim_drpo.core.policy import Policy
     from recsim_drpo.ope.logs import ItemLog
     from recsim_drpo.simulator.catalogue import Catalogue
 
@@ -100,7 +101,7 @@ def ope(
     from recsim_drpo.ope.limits import MAX_SAMPLES
     from recsim_drpo.ope.logs import read_item_log
     from recsim_drpo.ope.split import held_out_part
-    from recsim_drpo.runs.folder import load_agent, load_config
+    from recsim_drpo.runs.folder import load_config
     from recsim_drpo.simulator.retrieval import check_decoder
 
     check_integer("--samples", samples, 0, MAX_SAMPLES)
@@ -118,10 +119,7 @@ def ope(
     notes = _catalogue_notes(configs, logged, log, embeddings)
     if log.propensities is None and not estimate_propensities:
         notes.append("The log has no propensities; --estimate-propensities estimates them.")
-    agents = {folder.as_posix(): load_agent(folder, device=device) for folder in configs}
-    for name, agent in agents.items():
-        if samples and not callable(getattr(agent, "sample", None)):
-            raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
+    agents = _loaded(configs, device, samples)
     evaluator = OffPolicyEvaluator(
         log,
         num_clusters=clusters,
@@ -137,6 +135,19 @@ def ope(
             print(f"\n{folder.as_posix()} {problem}")
     if out is not None and (problem := report.save(out, results, notes)):
         print(problem)
+
+
+def _loaded(folders: Iterable[Path], device: str, samples: int) -> dict[str, Policy]:
+    """The agents of runs by their folders; ``ValueError`` where one cannot draw ``samples``."""
+    from recsim_drpo.runs.folder import load_agent
+
+    agents: dict[str, Policy] = {}
+    for folder in folders:
+        name, agent = folder.as_posix(), load_agent(folder, device=device)
+        if samples and not callable(getattr(agent, "sample", None)):
+            raise ValueError(f"{name!r} has no method 'sample' to draw by; leave out --samples.")
+        agents[name] = agent
+    return agents
 
 
 def _learnt_from(

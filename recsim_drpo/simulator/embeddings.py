@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.arrays import read_npy, read_npz, read_safetensors
-from recsim_drpo.core.messages import one_line, shown
+from recsim_drpo.core.messages import one_line, shown, shown_path
 from recsim_drpo.core.table_headers import DELIMITERS, check_unique, listed, no_column
 from recsim_drpo.core.tables import Malformed, open_table, require_pyarrow, unreadable
 from recsim_drpo.simulator.catalogue import check_ids
@@ -54,7 +54,7 @@ def load_embeddings(
     """
     path = Path(path)
     if not _is_file(path):
-        raise FileNotFoundError(f"There is no embeddings file at {shown(str(path))}.")
+        raise FileNotFoundError(f"There is no embeddings file at {shown_path(path)}.")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -104,7 +104,7 @@ def load_item_ids(path: str | Path) -> NDArray[Any]:
     """
     path = Path(path)
     if not _is_file(path):
-        raise FileNotFoundError(f"There is no file of item ids at {shown(str(path))}.")
+        raise FileNotFoundError(f"There is no file of item ids at {shown_path(path)}.")
     if path.suffix.lower() != ".npy":
         try:
             return _as_ids(path.read_text(encoding="utf-8-sig").splitlines())

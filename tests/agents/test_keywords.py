@@ -98,10 +98,10 @@ def test_networks_that_would_not_fit_say_what_they_take(sizes):
 
 
 def test_a_batch_that_would_not_fit_says_what_it_takes():
-    zeros = torch.zeros(5)
+    zeros, width = torch.zeros(5), 1_000_000
     log = Transitions(
-        torch.zeros(10, 3), torch.arange(5) * 2, torch.zeros(5, 2), zeros, zeros == 0.0, {}
+        torch.zeros(10, 3), torch.arange(5) * 2, torch.zeros(5, width), zeros, zeros == 0.0, {}
     )
-    agent = make_agent("bc", **DIMS)
-    with pytest.raises(ValueError, match=r"batch_size=10{13} .* would take .* of memory"):
-        train(agent, log, TrainingConfig(steps=1, batch_size=10**13), progress=False)
+    agent = make_agent("bc", observation_dim=3, action_dim=width, hidden_dim=1)
+    with pytest.raises(ValueError, match=r"batch_size=16777216 .* would take .* of memory"):
+        train(agent, log, TrainingConfig(steps=1, batch_size=2**24), progress=False)

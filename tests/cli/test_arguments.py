@@ -81,7 +81,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "--device": "cpu",
     },
     "recommend": {
-        "--contexts": "-",
+        "--contexts": None,
         "--out": "-",
         "-k": 10,
         "--columns": None,
@@ -388,9 +388,9 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ("recommend r", {"run": Path("r")}),
     (
         "recommend r -k 5 --contexts c.csv --out top.parquet",
-        {"run": Path("r"), "--contexts": "c.csv", "--out": "top.parquet", "-k": 5},
+        {"run": Path("r"), "--contexts": ["c.csv"], "--out": "top.parquet", "-k": 5},
     ),
-    ("recommend r -k5 --contexts - --out -", {"run": Path("r"), "-k": 5}),
+    ("recommend r -k5 --contexts - --out -", {"run": Path("r"), "-k": 5, "--contexts": ["-"]}),
     (
         "recommend r -k=5 --columns a 'ctx_*' --columns b --id-column user",
         {"run": Path("r"), "-k": 5, "--columns": ["a", "ctx_*", "b"], "--id-column": "user"},
@@ -407,7 +407,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
         "recommend r --cont c.csv --col a --id u --input csv",
         {
             "run": Path("r"),
-            "--contexts": "c.csv",
+            "--contexts": ["c.csv"],
             "--columns": ["a"],
             "--id-column": "u",
             "--input-format": "csv",

@@ -77,7 +77,7 @@ def test_a_configuration_that_is_no_object(run, text):
         {"observation_dim": 10**9},
         {"action_dim": 10**9},
         {"hyperparameters": {"hidden_dim": 10**12}},
-        {"hyperparameters": {"hidden_dim": 4, "num_hidden_layers": 10**12}},
+        {"hyperparameters": {"hidden_dim": 4, "num_hidden_layers": 1_000}},
     ],
 )
 def test_dimensions_that_the_checkpoint_has_no_numbers_for(run, values):

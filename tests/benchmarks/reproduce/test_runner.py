@@ -111,7 +111,9 @@ def test_verdicts_fit_a_terminal():
     long = "a word or two " * 40
     verdict = {"claim": "Claim 1", "statement": long, "paper": "", "ours": "0.5", "because": long}
     verdict |= {"verdict": "does not hold", "command": "none"}
-    text = runner.as_text({"experiment": "e", "quick": False, "verdicts": [verdict]}, width=60)
+    text = runner.as_text(
+        {"experiment": "e", "quick": False, "tables": [], "verdicts": [verdict]}, width=60
+    )
     lines = text.splitlines()
     assert max(map(len, lines)) <= 60
     assert lines[:4] == [
