@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -134,7 +136,7 @@ def _run(words: list[str]) -> int:
     if os.environ.get(_COMPLETION):
         program.main(words, prog_name=_PROGRAM, complete_var=_COMPLETION)  # answers, and exits
     try:
-        with program.make_context(_PROGRAM, words) as context:
+        with program.make_context(_PROGRAM, words) as context, _of_arithmetic_at_the_end():
             program.invoke(context)
         sys.stdout.flush()
     except typer.Exit as shown:  # help or the version
@@ -154,6 +156,25 @@ def _run(words: list[str]) -> int:
         _say(_text(error))
         return 2
     return 0
+
+
+@contextmanager
+def _of_arithmetic_at_the_end() -> Iterator[None]:
+    """Print RuntimeWarnings when the block has ended well; its error is one line, and says more."""
+    held: list[tuple[Any, ...]] = []
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def hold(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, RuntimeWarning):
+                held.append((message, category, *where))
+            else:
+                show(message, category, *where)
+
+        warnings.showwarning = hold  # type: ignore[assignment]  # fewer names, the same arguments
+        yield
+    for warning in held:
+        show(*warning)
 
 
 def _text(error: Exception) -> str:

@@ -156,6 +156,14 @@ Precision = Annotated[
         autocompletion=one_of(PRECISIONS),
     ),
 ]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        parser=integer,
+        help="Processor threads; only large networks gain from more, and last bits depend on it.",
+    ),
+]
 Tracker = Annotated[
     str | None,
     typer.Option(
@@ -184,6 +192,7 @@ def train(
     execution: Execution = "auto",
     tracker: Tracker = None,
     device: Device = "cpu",
+    threads: Threads = 1,
     init: Init = None,
     checkpoint_every: CheckpointEvery = None,
     resume: Resume = None,
@@ -210,6 +219,7 @@ def train(
         device,
         None if init is None else str(init),
         checkpoint_every,
+        threads,
     )
     if resume is not None:
         if out is not None:
@@ -228,7 +238,7 @@ def train(
 def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     """Train as planned, from the start or from what was kept."""
     from recsim_drpo.core.files import claimed
-    from recsim_drpo.core.torch_settings import resolve_device
+    from recsim_drpo.core.torch_settings import resolve_device, threads
     from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.datasets.staging import sweep_datasets
     from recsim_drpo.training.online import train_online
@@ -248,6 +258,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     initial = initial_of(plan, transitions, source)
     about = {"dataset": dataset, **asdict(config), **values}
     with ExitStack() as stack:
+        stack.enter_context(threads(plan.threads))
         stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
         _run_folders(out, seeds, resumed=kept is not None)  # which another may have made since
         checkpoints = checkpoints_of(plan, out, kept, transitions)

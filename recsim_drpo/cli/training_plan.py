@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.core.messages import one_line, shown
+from recsim_drpo.core.validation import check_integer
 from recsim_drpo.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recsim_drpo.runs.unfinished import Unfinished
 
 _DEFAULTS = TrainingConfig()
+_MOST_THREADS = 1_024
 _NO_HYPERPARAMETERS = {
     "name": "--agent",
     "observation_dim": "another dataset",
@@ -55,13 +57,15 @@ class Plan:
     device: str = "cpu"
     init: str | None = None
     checkpoint_every: int | None = None
+    threads: int = 1
 
     def checked(self) -> Plan:
         """The plan itself.
 
         Raises:
-            ValueError: what is named as a hyper-parameter is none.
+            ValueError: what is named as a hyper-parameter is none; no such number of threads.
         """
+        check_integer("--threads", self.threads, 1, _MOST_THREADS)
         for name, instead in _NO_HYPERPARAMETERS.items():
             if name in self.set:
                 raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")

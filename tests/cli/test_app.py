@@ -221,3 +221,24 @@ def test_what_is_missing_is_said_with_what_says_more(run, capsys, words, message
         run(*words)
     assert stopped.value.code == 2
     assert capsys.readouterr().err == f"recsim-drpo: error: {message}\n"
+
+
+@pytest.mark.parametrize(("ending", "printed"), [("", 1), ("raise ValueError('too cold')", 0)])
+def test_warnings_of_arithmetic_do_not_come_before_an_error(ending, printed):
+    script = (
+        "import sys, warnings\n"
+        "from recsim_drpo.cli import agents, app\n"
+        "def lists():\n"
+        "    warnings.warn('overflow in exp', RuntimeWarning)\n"
+        "    warnings.warn('few rows', UserWarning)\n"
+        f"    {ending}\n"
+        "app.app.registered_commands[:] = []\n"
+        "app.app.command('lists')(lists)\n"
+        "app.app.command('other')(lists)\n"
+        "sys.exit(app.main(['lists']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == (2 if ending else 0)
+    assert done.stderr.count("overflow in exp") == printed
+    assert done.stderr.count("few rows") == 1
+    assert done.stderr.count("recsim-drpo: error: too cold\n") == 1 - printed

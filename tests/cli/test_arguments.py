@@ -71,6 +71,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "--device": "cpu",
         "--init": None,
         "--checkpoint-every": None,
+        "--threads": 1,
         "--resume": None,
     },
     "evaluate": {

@@ -4,8 +4,10 @@ import json
 from contextlib import contextmanager
 
 import pytest
+import torch
 
 from recsim_drpo.core import files
+from recsim_drpo.training import sweep
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 QUICK = ["--steps", "20", "--log-every", "10", "--evaluate-every", "10"]
@@ -84,3 +86,15 @@ def test_of_two_that_train_into_one_folder_one_is_told_so_before_it_trains(
     assert run(*words) == 2
     assert "is there already" in capsys.readouterr().err
     assert list((out / "seed-0").iterdir()) == []
+
+
+def test_threads_are_as_asked_and_one_by_default(run, dataset, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(sweep, "train_many", lambda *_, **__: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    words = ["train", "--dataset", dataset, "--agent", "bc", "--steps", 2, "--out"]
+    assert run(*words, tmp_path / "one") == 0
+    assert run(*words, tmp_path / "three", "--threads", 3) == 0
+    assert run(*words, tmp_path / "none", "--threads", 0) == 2
+    assert seen == [1, 3]
+    assert torch.get_num_threads() == before
