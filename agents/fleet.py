@@ -16,6 +16,7 @@ from recsim_drpo.agents.engine.options import EngineOptions
 from recsim_drpo.agents.engine.step import Metrics
 from recsim_drpo.agents.registry import find_agent
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_integer, check_seeds
@@ -223,7 +224,9 @@ class Fleet:
         known = self.state_dict()
         unknown = sorted(state.keys() - known.keys())
         if unknown:
-            raise ValueError(f"The state does not fit this fleet of {self.name!r}: {unknown[0]!r}.")
+            raise ValueError(
+                f"The state does not fit this fleet of {self.name!r}: {shown(unknown[0])}."
+            )
         before = [group.state_dict() for group in self._groups]
         try:
             for group, prefix in self._prefixed():
@@ -292,7 +295,8 @@ def check_variants(name: str, variants: Sequence[Mapping[str, Any]]) -> None:
     """Raise ``ValueError`` unless ``variants`` is a list of at least one mapping."""
     if not isinstance(variants, Sequence) or not all(isinstance(v, Mapping) for v in variants):
         raise ValueError(
-            f"{name}={variants!r} must be a list of hyper-parameters by name, one for each variant."
+            f"{name}={shown(variants)} must be a list of hyper-parameters by name, one for each "
+            "variant."
         )
     if not variants:
         raise ValueError(f"{name}=[] makes no learner; pass [{{}}] for the defaults.")
@@ -311,7 +315,8 @@ def _algorithm_of(agent: str | Algorithm) -> Algorithm:
     algorithm = find_agent(agent) if isinstance(agent, str) else agent
     if not isinstance(algorithm, Algorithm):
         raise ValueError(
-            f"The agent {agent!r} is no Algorithm and cannot run in a fleet; train one at a time, "
+            f"The agent {shown(agent)} is no Algorithm and cannot run in a fleet; train one at a "
+            "time, "
             "or by recsim_drpo.training.sweep.train_many, which does."
         )
     return algorithm

@@ -9,6 +9,7 @@ import numpy as np
 from minari import MinariDataset
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.tables import open_table
 from recsim_drpo.core.validation import unknown_name
@@ -103,7 +104,9 @@ def kept_texts(
             _look_up(path, needed, found)
     without = [code for code, text in zip(needed.tolist(), found, strict=True) if text is None]
     if without:
-        raise ValueError(f"Column {column!r} of {dataset.id!r} has no text of code {without[0]}.")
+        raise ValueError(
+            f"Column {shown(column)} of {dataset.id!r} has no text of code {without[0]}."
+        )
     texts = np.array([*found, None], dtype=np.object_)
     return np.asarray(texts[np.where(codes == NO_TEXT, -1, np.searchsorted(needed, codes))])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from minari import MinariDataset
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.catalogue import Catalogue
@@ -89,14 +90,19 @@ def _items_of_run(source: Mapping[str, Any]) -> Catalogue:
     if ours is not None:
         return ours.catalogue()
     if source.get("context") is None or source.get("dataset") is None:
-        raise NoItemsError(f"The run's log, {source.get('dataset')!r}, names no catalogue; {MEND}")
+        raise NoItemsError(
+            f"The run's log, {shown(source.get('dataset'))}, names no catalogue; {MEND}"
+        )
     try:
         dataset = open_dataset(source["dataset"])
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"The run's log, {source['dataset']!r}, is gone; {MEND}") from error
+        raise FileNotFoundError(
+            f"The run's log, {shown(source['dataset'])}, is gone; {MEND}"
+        ) from error
     items = _items_of_dataset(dataset)
     if items.checksum != source.get("catalogue_checksum"):
         raise ValueError(
-            f"The items of {source['dataset']!r} have changed since the run learnt from it; {MEND}"
+            f"The items of {shown(source['dataset'])} have changed since the run learnt from it; "
+            f"{MEND}"
         )
     return items

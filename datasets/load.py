@@ -13,6 +13,7 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.soundness import (
@@ -42,7 +43,8 @@ def check_combined(dataset: MinariDataset) -> None:
             continue
         if is_imported:
             raise ValueError(
-                f"Dataset {dataset.id!r} was combined of imported logs such as {part!r}, without "
+                f"Dataset {dataset.id!r} was combined of imported logs such as {shown(part)}, "
+                "without "
                 "their items, coding of contexts and unit of rewards: put logs together by "
                 "recsim-drpo import, of several files or with --append."
             )
@@ -191,7 +193,8 @@ class _Arrays:
             first_rows = self.infos[column]
             if first_rows.shape[1:] != values.shape[1:] or first_rows.dtype != values.dtype:
                 raise DamagedDatasetError(
-                    self._name, f"its info column {column!r} is of another type in some episodes"
+                    self._name,
+                    f"its info column {shown(column)} is of another type in some episodes",
                 )
             first_rows[here] = values
         self._done += length

@@ -23,6 +23,7 @@ from torch import Tensor
 from recsim_drpo.agents.engine.algorithm import State
 from recsim_drpo.agents.engine.networks import Parameters
 from recsim_drpo.core.config import Config, Positive, Share
+from recsim_drpo.core.messages import shown
 
 STD_EPSILON = 1e-8
 
@@ -51,7 +52,8 @@ class FilterConfig(Config):
         super().__post_init__()
         if self.adaptive and self.min_kappa > self.initial_kappa:
             raise ValueError(
-                f"min_kappa={self.min_kappa!r} is above initial_kappa={self.initial_kappa!r}, "
+                f"min_kappa={shown(self.min_kappa)} is above "
+                f"initial_kappa={shown(self.initial_kappa)}, "
                 "where an adaptive κ begins; choose a smaller floor."
             )
 

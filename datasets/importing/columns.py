@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.schemas import check_shape, read_json
 from recsim_drpo.core.validation import check_integer, check_number, unknown_name
@@ -94,7 +95,9 @@ class Columns:
     def __post_init__(self) -> None:
         for name in ("numbers", "keep", "texts"):
             if isinstance(getattr(self, name), str):
-                raise ValueError(f"{name}={getattr(self, name)!r} is text; give a list of columns.")
+                raise ValueError(
+                    f"{name}={shown(getattr(self, name))} is text; give a list of columns."
+                )
         categories: Any = self.categories
         if not isinstance(categories, Mapping):  # names alone
             object.__setattr__(self, "categories", dict.fromkeys(categories, ()))
@@ -105,7 +108,9 @@ class Columns:
             )
         self._check_coding()
         if len(self.reward_range) != 2:
-            raise ValueError(f"reward_range={self.reward_range!r} is not a smallest and a largest.")
+            raise ValueError(
+                f"reward_range={shown(self.reward_range)} is not a smallest and a largest."
+            )
         low, high = self.reward_range
         check_number("reward_range's smallest", low, -float(np.finfo(np.float32).max))
         check_number("reward_range's largest", high, low, include_low=False)

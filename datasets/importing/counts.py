@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.datasets.importing.rounds import RejectedRows, Rounds
 
@@ -87,7 +88,7 @@ def check_refused(
     """
     rows = imported + rejected.total
     if rows == 0:
-        raise ValueError(f"{file!r} has a header and no row.")
+        raise ValueError(f"{shown(file)} has a header and no row.")
     if imported > 0 and rejected.total <= max_refused * rows:
         return
     reasons = "; ".join(
@@ -95,10 +96,10 @@ def check_refused(
         for reason, count in rejected.counts.items()
     )
     if imported == 0:
-        text = f"Not one row of {file!r} can be used: {reasons}."
+        text = f"Not one row of {shown(file)} can be used: {reasons}."
     else:
         text = (
-            f"{rejected.total:,} of {rows:,} rows of {file!r} cannot be used, a share of "
+            f"{rejected.total:,} of {rows:,} rows of {shown(file)} cannot be used, a share of "
             f"{rejected.total / rows:.3g} where --max-refused allows {max_refused:g}: {reasons}."
         )
     raise ValueError(text + _mends(rejected, ids))

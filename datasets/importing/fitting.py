@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.cells import category_text, number_values
 from recsim_drpo.datasets.importing.coding import (
     MISSING,
@@ -161,7 +162,8 @@ class ContextFitter:
     def _check_number(self, name: str) -> None:
         if len(self._found[name]) > _MAX_CATEGORIES:
             raise ValueError(
-                f"Column {name!r} of {self._file!r} has more than {_MAX_CATEGORIES:,} different "
+                f"Column {name!r} of {shown(self._file)} has more than {_MAX_CATEGORIES:,} "
+                "different "
                 "values; as categories each would be a dimension of the context. Leave it out, "
                 f"give it fewer, or say --hash {name}=SIZE."
             )

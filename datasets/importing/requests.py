@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.table import host, missing, texts
 
 _MIN_SLATES = 10  # fewer requests pay all their rows alike by chance
@@ -52,7 +53,8 @@ def check_one_item(cells: Any, column: str) -> None:
     kind = cells.type
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         raise ValueError(
-            f"Column {column!r} has several items in a row, a slate. A round is one item: write a "
+            f"Column {shown(column)} has several items in a row, a slate. A round is one item: "
+            "write a "
             "row for each, with that item's own reward and propensity, and give the slate's id as "
             "--request and the place as --position. A reward of the slate as a whole cannot be "
             "learnt from here."

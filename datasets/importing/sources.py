@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import repeated_values, unknown_name
 
 FORMATS = ("csv", "jsonl", "parquet", "arrow")
@@ -196,7 +197,7 @@ def _expanded(log: str, format: str | None) -> Iterator[Source]:
     files = [file for one in found for file in ([one] if one.is_file() else _below(one, format))]
     if not files:
         what = "table in the folder" if path.is_dir() else "file at"
-        raise FileNotFoundError(f"There is no {what} {log!r}.")
+        raise FileNotFoundError(f"There is no {what} {shown(log)}.")
     for file in files:
         yield Source(file, format, _partition(file.relative_to(root).parts[:-1]))
 
@@ -244,7 +245,7 @@ def _format_of(path: Path, named: str | None) -> tuple[str, str | None]:
     format = named or SUFFIXES.get(suffix)
     if format is None:
         raise ValueError(
-            f"{path.name!r} has suffix {suffix!r}; known: {', '.join(SUFFIXES)}, and of text "
+            f"{path.name!r} has suffix {shown(suffix)}; known: {', '.join(SUFFIXES)}, and of text "
             f"{' and '.join(COMPRESSIONS)} after it. Or name its format by --input-format: "
             f"{', '.join(FORMATS)}."
         )

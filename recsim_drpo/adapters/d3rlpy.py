@@ -22,6 +22,7 @@ from torch import Tensor
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents.plugins import Factory
 from recsim_drpo.agents.registry import AgentSpec
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_flag, check_integer, check_number, unknown_name
@@ -293,7 +294,8 @@ def _config(algorithm: str, hyperparameters: Mapping[str, Any]) -> Any:
         scaler = getattr(config, name)
         if scaler is not None and not scaler.built:
             raise ValueError(
-                f"{name}={hyperparameters[name]!r} has no numbers, and an agent that sees batches "
+                f"{name}={shown(hyperparameters[name])} has no numbers, and an agent that sees "
+                "batches "
                 'alone cannot find them: give them in its "params".'
             )
     return config
@@ -308,9 +310,9 @@ def _check_kind(name: str, value: Any, default: Any) -> None:
         check_number(name, value, -math.inf)
     elif isinstance(default, str):
         if not isinstance(value, str):
-            raise ValueError(f"{name}={value!r} is not text, such as {default!r}.")
+            raise ValueError(f"{name}={shown(value)} is not text, such as {shown(default)}.")
     elif value is not None and not (isinstance(value, Mapping) and {"type", "params"} <= {*value}):
         raise ValueError(
-            f"{name}={value!r} is not in d3rlpy's form: "
+            f"{name}={shown(value)} is not in d3rlpy's form: "
             '{"type": "vector", "params": {"hidden_units": [128, 128]}}, for example.'
         )

@@ -23,6 +23,7 @@ from torch import Tensor
 from recsim_drpo.adapters import import_library
 from recsim_drpo.agents.plugins import Factory
 from recsim_drpo.agents.registry import AgentSpec
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.policy import as_observations
 from recsim_drpo.core.transitions import Batch
 from recsim_drpo.core.validation import check_integer, unknown_name
@@ -107,13 +108,15 @@ def _vec_env_class() -> type:  # noqa: C901 - a class, whose methods count toget
 
         def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
             raise AttributeError(
-                f"{attr_name!r} cannot be set: these environments are one computation. Say it to "
+                f"{shown(attr_name)} cannot be set: these environments are one computation. Say it "
+                "to "
                 "gym.make_vec."
             )
 
         def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> Any:
             raise AttributeError(
-                f"{method_name!r} cannot be called: these environments are one computation. Call "
+                f"{shown(method_name)} cannot be called: these environments are one computation. "
+                "Call "
                 "it on .envs."
             )
 

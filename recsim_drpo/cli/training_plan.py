@@ -91,7 +91,8 @@ class Plan:
         unknown = sorted(kept.keys() - {option.name for option in fields(cls)})
         if unknown:
             raise ValueError(
-                f"The training to go on with has the option {unknown[0]!r}, which this version "
+                f"The training to go on with has the option {shown(unknown[0])}, which this "
+                "version "
                 "does not know; go on with it by the version that began it."
             )
         plan, default = cls._of_json(kept), cls(None, None)
@@ -100,7 +101,8 @@ class Plan:
             if now not in (before, getattr(default, option.name)):
                 name = option.name.replace("_", "-")
                 raise ValueError(
-                    f"--{name} is {now!r}, but the training to go on with has {before!r}; leave "
+                    f"--{name} is {shown(now)}, but the training to go on with has "
+                    f"{shown(before)}; leave "
                     "the option out, or train anew into another folder."
                 )
         return plan.checked()

@@ -230,7 +230,8 @@ def text_block(
         if not _is_utf8("".join(values)):
             at = list(map(_is_utf8, values)).index(False)
             raise ValueError(
-                f"{name!r}, {place} {whole[at][0]}: column {column!r} is not UTF-8 text. Write "
+                f"{name!r}, {place} {whole[at][0]}: column {shown(column)} is not UTF-8 text. "
+                "Write "
                 "the file anew as UTF-8: iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1."
             )
     malformed = []

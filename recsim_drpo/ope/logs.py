@@ -14,6 +14,7 @@ from minari import EpisodeData, MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.datasets.imported import is_imported, recorded_infos, reward_unit, stored_range
@@ -299,7 +300,7 @@ def _info_columns(name: str, episode: EpisodeData, due: Iterable[str]) -> dict[s
     for key, values in columns.items():
         if values.ndim != 1 or (key == "item_id" and values.dtype.kind not in "iu"):
             raise DamagedDatasetError(
-                name, f"its info column {key!r} has {values.dtype} of shape {values.shape}"
+                name, f"its info column {shown(key)} has {values.dtype} of shape {values.shape}"
             )
     return columns
 

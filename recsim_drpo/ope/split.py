@@ -11,6 +11,7 @@ from minari import MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported
 from recsim_drpo.datasets.soundness import episodes_of, info_column, metadata_of
@@ -55,7 +56,7 @@ def split_rounds(
     wanted = num_rounds - round(share * num_rounds)
     if not 0 < wanted < num_rounds:
         raise ValueError(
-            f"held_out={share!r} of {num_rounds:,} rounds leaves none to "
+            f"held_out={shown(share)} of {num_rounds:,} rounds leaves none to "
             f"{'learn from' if wanted == 0 else 'hold out'}; choose another share."
         )
     order = np.arange(num_rounds) if times is None else np.argsort(times, kind="stable")

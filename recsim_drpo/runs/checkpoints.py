@@ -177,7 +177,8 @@ def _described(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) ->
         for key, element in value.items():
             if type(key) not in (str, int):
                 raise ValueError(
-                    f"The key {key!r}{_within(path)} of the state cannot be kept: it is of type "
+                    f"The key {shown(key)}{_within(path)} of the state cannot be kept: it is of "
+                    "type "
                     f"{type(key).__name__}, not text or an integer."
                 )
             items.append([key, _described(element, (*path, str(key)), tensors)])

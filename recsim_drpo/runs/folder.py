@@ -19,6 +19,7 @@ from recsim_drpo.agents.plugins import check_call, import_agent
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.agents.registry import AgentSpec, find_agent
 from recsim_drpo.core.files import atomic_dir
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.provenance import versions
 from recsim_drpo.core.schemas import object_of
 from recsim_drpo.datasets.imported import imported_context, is_imported, reward_unit
@@ -169,7 +170,7 @@ def _completed(agent: Agent, spec: AgentSpec | None) -> AgentSpec:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"The hyper-parameter {name}={value!r} cannot be kept: {error}."
+                f"The hyper-parameter {name}={shown(value)} cannot be kept: {error}."
             ) from error
     return spec
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.runs.checkpoints import load_state
 from recsim_drpo.runs.folder import CHECKPOINT, load_config
 
@@ -44,7 +45,8 @@ def initial_parameters(
     }
     if not tensors:
         raise ValueError(
-            f"--init: the state of {agent!r} in {str(folder)!r} does not say which tensors are "
+            f"--init: the state of {shown(agent)} in {str(folder)!r} does not say which tensors "
+            "are "
             "parameters; an agent from outside cannot start from another run's."
         )
     about = {
@@ -73,7 +75,8 @@ def _check_same(
     for what, (theirs, ours) in compared.items():
         if theirs != ours:
             raise ValueError(
-                f"--init: the run {str(folder)!r} has {what}={theirs!r}, this training {ours!r}; "
+                f"--init: the run {str(folder)!r} has {what}={shown(theirs)}, this training "
+                f"{shown(ours)}; "
                 "parameters mean the same where these do alone."
             )
     if there.get("diverged_at") is not None:

@@ -20,6 +20,7 @@ import torch
 from pydantic import Field
 
 from recsim_drpo.core.files import atomic_dir, replaced_file
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.schemas import Described, object_of
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer
@@ -96,8 +97,10 @@ class Unfinished:
         for what, value in now.items():
             if value != before.get(what):
                 raise ValueError(
-                    f"The dataset {dataset!r} is not the one that this training began with: its "
-                    f"{what} is {value!r}, not {before.get(what)!r}. Train anew on it, by --init "
+                    f"The dataset {shown(dataset)} is not the one that this training began with: "
+                    "its "
+                    f"{what} is {shown(value)}, not {shown(before.get(what))}. Train anew on it, "
+                    "by --init "
                     "from a finished run if you like."
                 )
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.table_headers import listed, no_column
 from recsim_drpo.core.tables import Block, Malformed
 from recsim_drpo.datasets.importing.cells import number_values
@@ -162,7 +163,7 @@ def contexts_of(
     for name, why, wrong in coding.faults(values):
         if wrong.any():
             number = int(wrong.argmax())
-            raise ValueError(f"{place} {number}: {name}: {why} ({rows[number][name]!r}).")
+            raise ValueError(f"{place} {number}: {name}: {why} ({shown(rows[number][name])}).")
     return coding.contexts(values)
 
 
@@ -180,7 +181,7 @@ def _context_columns(
             return ["context"]
         wanted = [f"context_{i}" for i in range(dim)]
         if f"context_{dim}" in names:
-            raise ValueError(f"{file!r} has a column 'context_{dim}'; the policy takes {dim}.")
+            raise ValueError(f"{shown(file)} has a column 'context_{dim}'; the policy takes {dim}.")
     else:
         wanted = []
         for column in columns:
@@ -227,7 +228,9 @@ def _pieces(file: str, table: LogTable, layout: _Layout, size: int) -> Iterator[
             ids = [value for value, good in zip(known, kept, strict=True) if good]
         if refused and not first:
             row, why, value = refused[0]
-            first = f"{block.file or file!r}, row {row}: {why}" + (f" ({value!r})" if value else "")
+            first = f"{block.file or file!r}, row {row}: {why}" + (
+                f" ({shown(value)})" if value else ""
+            )
         wanted = None
         if layout.candidates is not None:
             cells = block.cells[layout.candidates].to_pylist()
@@ -236,7 +239,7 @@ def _pieces(file: str, table: LogTable, layout: _Layout, size: int) -> Iterator[
         done += len(block.rows) + len(block.malformed)
         num_contexts += len(ids)
     if done == 0:
-        raise ValueError(f"{file!r} has no rows.")
+        raise ValueError(f"{shown(file)} has no rows.")
     if num_contexts == 0:
         raise ValueError(f"Not one of {done:,} rows is a context; the first: {first}.")
 
@@ -319,7 +322,8 @@ def _check_ids(
             continue
         first = f", and the first is of type {expected.__name__}" if expected in (int, str) else ""
         raise ValueError(
-            f"{file!r}, row {row}: the id {name}={value!r} is of type {type(value).__name__}"
+            f"{shown(file)}, row {row}: the id {name}={shown(value)} is of type "
+            f"{type(value).__name__}"
             f"{first}; ids are all integers or all text."
         )
     return expected

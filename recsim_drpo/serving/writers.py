@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.core.files import atomic_file
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.spreadsheets import plain_cells
 from recsim_drpo.core.tables import require_pyarrow
 from recsim_drpo.serving.formats import STREAM, format_of
@@ -93,7 +94,7 @@ def open_recommendations(
         raise ValueError(f"excel_safe (--excel-safe) is about CSV; {kind} has no formulas.")
     names = [id_name, *RESULT_COLUMNS, *([PROPENSITY] if propensities else [])]
     if id_name in names[1:]:
-        raise ValueError(f"The ids cannot be called {id_name!r}: results have that column.")
+        raise ValueError(f"The ids cannot be called {shown(id_name)}: results have that column.")
     if path == STREAM:
         yield _text_writer(sys.stdout, kind, names, excel_safe)
         sys.stdout.flush()

@@ -189,18 +189,20 @@ def _from_columns(
         raise no_column(file, [id_column], list(columns))
     others = [name for name in columns if name != id_column]
     if not others:
-        raise ValueError(f"{file!r} has item ids only ({id_column}); vectors are missing.")
+        raise ValueError(f"{shown(file)} has item ids only ({id_column}); vectors are missing.")
     if vector_columns is not None:
         chosen = [name for name in others if fnmatch.fnmatch(name, vector_columns)]
         if not chosen:
             raise ValueError(
-                f"{file!r} has no column like {vector_columns!r}; it has {listed(list(columns))}."
+                f"{shown(file)} has no column like {shown(vector_columns)}; it has "
+                f"{listed(list(columns))}."
             )
     else:
         chosen = [n for n in others if len(columns[n]) and parse_vector(columns[n][0]) is not None]
         if len(chosen) > 1:
             raise ValueError(
-                f"{file!r} has {len(chosen)} list columns ({', '.join(chosen)}); choose one by "
+                f"{shown(file)} has {len(chosen)} list columns ({', '.join(chosen)}); choose one "
+                "by "
                 "vector_columns."
             )
         chosen = chosen or others
@@ -210,7 +212,8 @@ def _from_columns(
         bad = [row for row, vector in enumerate(parsed) if vector is None or len(vector) != length]
         if bad:
             raise ValueError(
-                f"{file!r}, column {chosen[0]!r}: {len(bad)} rows (first: row {bad[0]}) are not "
+                f"{shown(file)}, column {shown(chosen[0])}: {len(bad)} rows (first: row {bad[0]}) "
+                "are not "
                 f"lists of {length} numbers."
             )
         vectors = np.asarray(parsed, dtype=np.float32)
@@ -219,7 +222,7 @@ def _from_columns(
             vectors = np.stack([np.asarray(columns[n], dtype=np.float32) for n in chosen], axis=1)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"{file!r}: not all of the columns {', '.join(chosen)} are numbers ({error}); "
+                f"{shown(file)}: not all of the columns {', '.join(chosen)} are numbers ({error}); "
                 "choose the vector's columns by vector_columns."
             ) from error
     return vectors, None if id_column is None else _as_ids(columns[id_column])

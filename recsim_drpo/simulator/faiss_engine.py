@@ -209,7 +209,9 @@ def check_parameters(name: DecoderName, index: Any, num_items: int) -> None:
     limits = Structure(index, num_items).limits
     for key, value in name.parameters.items():
         if key not in limits:
-            raise unknown_name(f"parameter of decoder {name.what!r}:", key, (*limits, "recall"))
+            raise unknown_name(
+                f"parameter of decoder {shown(name.what)}:", key, (*limits, "recall")
+            )
         low, high = limits[key]
         whole = int(value) if value == int(value) else value
         check_integer(f"{key} of decoder {shown(str(name))}:", whole, low, high)

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from recsim_drpo.core.files import atomic_dir, write_atomically
-from recsim_drpo.core.messages import one_line
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.simulator.faiss_engine import reason, require_faiss
 
 INDEX, ABOUT = "index.faiss", "index.json"
@@ -89,7 +89,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']!r}, not {_FORMAT!r}")
+            raise ValueError(f"format {shown(about['format'])}, not {_FORMAT!r}")
         return {name: about[name] for name in ("factory", "catalogue_checksum", "shape", "sha256")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnusableIndexError(f"{str(folder)!r} holds no index: {one_line(error)}.") from error

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from recsim_drpo.agents.protocol import Agent
 from recsim_drpo.agents.registry import make_agent
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import check_seeds
@@ -121,7 +122,7 @@ def _train_run(
         **{"batch_size": config.batch_size, **run.overrides},
     )
     if not learns_online(agent):
-        raise TypeError(f"{run.agent!r} does not learn online: it has no method 'learn'.")
+        raise TypeError(f"{shown(run.agent)} does not learn online: it has no method 'learn'.")
     label, diverged_at = f"{run.agent}, seed {run.seed}", None
     hidden = None if callbacks.progress else True
     with tqdm(total=config.steps, desc=label, unit="step", disable=hidden) as bar:

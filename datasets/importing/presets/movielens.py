@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsim_drpo.core.messages import one_line
+from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.presets.base import (
     Preset,
@@ -81,7 +81,7 @@ def _ratings(path: Path) -> list[list[str]]:
         if bad is not None or not lines:
             raise ValueError(
                 f"{path.name!r}, line {bad or 1}: not a user, a film, a rating and a time, each "
-                f"after {mark!r}."
+                f"after {shown(mark)}."
             )
         columns = [list(column) for column in zip(*lines, strict=True)]
     try:
