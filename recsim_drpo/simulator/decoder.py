@@ -51,6 +51,14 @@ class Decoder(Protocol):
         ...
 
 
+def check_queries(embeddings: Tensor, queries: Tensor, k: int) -> None:
+    """Raise ``ValueError`` unless k of the items (N, d) can be searched for queries (B, d)."""
+    num_items, dim = embeddings.shape
+    check_integer("k", k, 1, num_items)
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        raise ValueError(f"Queries of shape {tuple(queries.shape)} do not fit dimension {dim}.")
+
+
 class ExactDecoder:
     """Exhaustive maximum inner product search in bounded memory, on the catalogue's device.
 
@@ -86,10 +94,7 @@ class ExactDecoder:
         Raises:
             ValueError: k is out of range, or the queries have another shape.
         """
-        num_items, dim = self._embeddings.shape
-        check_integer("k", k, 1, num_items)
-        if queries.ndim != 2 or queries.shape[1] != dim:
-            raise ValueError(f"Queries of shape {tuple(queries.shape)} do not fit dimension {dim}.")
+        check_queries(self._embeddings, queries, k)
         scores = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
         items = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
         rows = min(_MAX_QUERIES, self._max_cells)

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsim_drpo.core.validation import check_integer
 from recsim_drpo.simulator.catalogue import checksum_of
 from recsim_drpo.simulator.decoder import (
     NO_ITEM,
     ExactDecoder,
+    check_queries,
     directions,
     found,
     item_keys,
@@ -86,21 +86,9 @@ class FaissDecoder:
     def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """About the k items of largest inner product with each query, and these products.
 
-        Args:
-            queries: float32 (B, d).
-            k: from 1 to N.
-
-        Returns:
-            scores: float32 (B, k), falling.
-            items: int64 (B, k), rows of the catalogue.
-
-        Raises:
-            ValueError: k is out of range, or the queries have another shape.
+        Arguments, shapes and errors as of :meth:`.decoder.ExactDecoder.search`.
         """
-        num_items, dim = self._embeddings.shape
-        check_integer("k", k, 1, num_items)
-        if queries.ndim != 2 or queries.shape[1] != dim:
-            raise ValueError(f"Queries of shape {tuple(queries.shape)} do not fit dimension {dim}.")
+        check_queries(self._embeddings, queries, k)
         scores = torch.empty((len(queries), k), dtype=torch.float32, device=queries.device)
         items = torch.empty((len(queries), k), dtype=torch.int64, device=queries.device)
         for start in range(0, len(queries), _ROWS):
