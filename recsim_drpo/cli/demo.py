@@ -35,7 +35,6 @@ AGENTS = ("bc", "awr", "asymre", "adaptive-bc", "drpo")  # clone, weigh softly, 
 REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
 _REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")
-_STEPS = TrainingConfig().steps
 
 Out = Annotated[
     Path, typer.Option("--out", help="Folder for everything; a former demo in it is replaced.")
@@ -67,8 +66,8 @@ Seeds = Annotated[
 def demo(
     out: Out = Path("demo"),
     scenario: Scenario = "extreme",
-    rounds: Rounds = 200_000,
-    steps: Steps = _STEPS,
+    rounds: Rounds = 100_000,
+    steps: Steps = 3_000,
     seeds: Seeds = None,
     embeddings: CatalogueVectors = None,
     normalize: Normalize = False,
@@ -94,8 +93,8 @@ def run_demo(
     out: str | Path = "demo",
     *,
     scenario: str = "extreme",
-    num_rounds: int = 200_000,
-    steps: int = 5_000,
+    num_rounds: int = 100_000,
+    steps: int = 3_000,
     seeds: Sequence[int] = (0, 1, 2),
     env_kwargs: Mapping[str, Any] | None = None,
     device: str = "cpu",
