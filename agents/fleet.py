@@ -316,7 +316,6 @@ def _algorithm_of(agent: str | Algorithm) -> Algorithm:
     if not isinstance(algorithm, Algorithm):
         raise ValueError(
             f"The agent {shown(agent)} is no Algorithm and cannot run in a fleet; train one at a "
-            "time, "
-            "or by recsim_drpo.training.sweep.train_many, which does."
+            "time, or by recsim_drpo.training.sweep.train_many, which does."
         )
     return algorithm

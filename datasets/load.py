@@ -44,9 +44,8 @@ def check_combined(dataset: MinariDataset) -> None:
         if is_imported:
             raise ValueError(
                 f"Dataset {dataset.id!r} was combined of imported logs such as {shown(part)}, "
-                "without "
-                "their items, coding of contexts and unit of rewards: put logs together by "
-                "recsim-drpo import, of several files or with --append."
+                "without their items, coding of contexts and unit of rewards: put logs together "
+                "by recsim-drpo import, of several files or with --append."
             )
 
 

@@ -163,9 +163,8 @@ class ContextFitter:
         if len(self._found[name]) > _MAX_CATEGORIES:
             raise ValueError(
                 f"Column {name!r} of {shown(self._file)} has more than {_MAX_CATEGORIES:,} "
-                "different "
-                "values; as categories each would be a dimension of the context. Leave it out, "
-                f"give it fewer, or say --hash {name}=SIZE."
+                "different values; as categories each would be a dimension of the context. Leave "
+                f"it out, give it fewer, or say --hash {name}=SIZE."
             )
 
 

@@ -54,10 +54,9 @@ def check_one_item(cells: Any, column: str) -> None:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         raise ValueError(
             f"Column {shown(column)} has several items in a row, a slate. A round is one item: "
-            "write a "
-            "row for each, with that item's own reward and propensity, and give the slate's id as "
-            "--request and the place as --position. A reward of the slate as a whole cannot be "
-            "learnt from here."
+            "write a row for each, with that item's own reward and propensity, and give the "
+            "slate's id as --request and the place as --position. A reward of the slate as a "
+            "whole cannot be learnt from here."
         )
 
 

@@ -109,15 +109,13 @@ def _vec_env_class() -> type:  # noqa: C901 - a class, whose methods count toget
         def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
             raise AttributeError(
                 f"{shown(attr_name)} cannot be set: these environments are one computation. Say it "
-                "to "
-                "gym.make_vec."
+                "to gym.make_vec."
             )
 
         def env_method(self, method_name: str, *args: Any, indices: Any = None, **kw: Any) -> Any:
             raise AttributeError(
                 f"{shown(method_name)} cannot be called: these environments are one computation. "
-                "Call "
-                "it on .envs."
+                "Call it on .envs."
             )
 
         def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:

@@ -92,8 +92,7 @@ class Plan:
         if unknown:
             raise ValueError(
                 f"The training to go on with has the option {shown(unknown[0])}, which this "
-                "version "
-                "does not know; go on with it by the version that began it."
+                "version does not know; go on with it by the version that began it."
             )
         plan, default = cls._of_json(kept), cls(None, None)
         for option in fields(cls):

@@ -83,6 +83,12 @@ def staged(target: Path, *, busy: str | None = None, alone: bool = True) -> Iter
             _remove(path)
 
 
+def discard(folder: Path) -> None:
+    """Remove a folder, of which nobody sees a part meanwhile, however this process ends."""
+    with staged(folder) as aside, suppress(FileNotFoundError):
+        folder.rename(aside)
+
+
 @contextmanager
 def claimed(*targets: Path) -> Iterator[None]:
     """Let no other process claim what is to be made within the block.

@@ -231,8 +231,7 @@ def text_block(
             at = list(map(_is_utf8, values)).index(False)
             raise ValueError(
                 f"{name!r}, {place} {whole[at][0]}: column {shown(column)} is not UTF-8 text. "
-                "Write "
-                "the file anew as UTF-8: iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1."
+                "Write the file anew as UTF-8: iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1."
             )
     malformed = []
     for line, row in numbered:

@@ -178,8 +178,7 @@ def _described(value: Any, path: tuple[str, ...], tensors: dict[str, Tensor]) ->
             if type(key) not in (str, int):
                 raise ValueError(
                     f"The key {shown(key)}{_within(path)} of the state cannot be kept: it is of "
-                    "type "
-                    f"{type(key).__name__}, not text or an integer."
+                    f"type {type(key).__name__}, not text or an integer."
                 )
             items.append([key, _described(element, (*path, str(key)), tensors)])
         return {"dict": items}

@@ -46,8 +46,7 @@ def initial_parameters(
     if not tensors:
         raise ValueError(
             f"--init: the state of {shown(agent)} in {str(folder)!r} does not say which tensors "
-            "are "
-            "parameters; an agent from outside cannot start from another run's."
+            "are parameters; an agent from outside cannot start from another run's."
         )
     about = {
         "run": str(folder),
@@ -76,8 +75,7 @@ def _check_same(
         if theirs != ours:
             raise ValueError(
                 f"--init: the run {str(folder)!r} has {what}={shown(theirs)}, this training "
-                f"{shown(ours)}; "
-                "parameters mean the same where these do alone."
+                f"{shown(ours)}; parameters mean the same where these do alone."
             )
     if there.get("diverged_at") is not None:
         raise ValueError(

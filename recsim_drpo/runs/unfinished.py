@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from recsim_drpo.core.files import atomic_dir, replaced_file
+from recsim_drpo.core.files import atomic_dir, discard, replaced_file
 from recsim_drpo.core.messages import shown
 from recsim_drpo.core.schemas import Described, object_of
 from recsim_drpo.core.transitions import Transitions
@@ -98,10 +97,8 @@ class Unfinished:
             if value != before.get(what):
                 raise ValueError(
                     f"The dataset {shown(dataset)} is not the one that this training began with: "
-                    "its "
-                    f"{what} is {shown(value)}, not {shown(before.get(what))}. Train anew on it, "
-                    "by --init "
-                    "from a finished run if you like."
+                    f"its {what} is {shown(value)}, not {shown(before.get(what))}. Train anew on "
+                    "it, by --init from a finished run if you like."
                 )
 
     def load(self, name: str) -> dict[str, Any] | None:
@@ -127,7 +124,7 @@ class Unfinished:
 
     def remove(self) -> None:
         """Remove the folder, and the one that it lies in if that is empty then."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        discard(self.folder)
         with suppress(OSError):
             self.folder.parent.rmdir()
 

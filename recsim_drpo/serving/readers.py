@@ -323,7 +323,6 @@ def _check_ids(
         first = f", and the first is of type {expected.__name__}" if expected in (int, str) else ""
         raise ValueError(
             f"{shown(file)}, row {row}: the id {name}={shown(value)} is of type "
-            f"{type(value).__name__}"
-            f"{first}; ids are all integers or all text."
+            f"{type(value).__name__}{first}; ids are all integers or all text."
         )
     return expected

@@ -202,8 +202,7 @@ def _from_columns(
         if len(chosen) > 1:
             raise ValueError(
                 f"{shown(file)} has {len(chosen)} list columns ({', '.join(chosen)}); choose one "
-                "by "
-                "vector_columns."
+                "by vector_columns."
             )
         chosen = chosen or others
     if len(chosen) == 1 and parse_vector(columns[chosen[0]][0]) is not None:
@@ -213,8 +212,7 @@ def _from_columns(
         if bad:
             raise ValueError(
                 f"{shown(file)}, column {shown(chosen[0])}: {len(bad)} rows (first: row {bad[0]}) "
-                "are not "
-                f"lists of {length} numbers."
+                f"are not lists of {length} numbers."
             )
         vectors = np.asarray(parsed, dtype=np.float32)
     else:

@@ -230,3 +230,21 @@ def test_an_interrupt_while_it_is_removed_leaves_nothing(tmp_path, monkeypatch):
         partial.mkdir()
     assert len(calls) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_folder_that_is_removed_no_part_is_seen(tmp_path, monkeypatch):
+    folder = tmp_path / "unfinished"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "training.json").write_text("{}")
+    seen = []
+    rmtree = files.shutil.rmtree
+
+    def look(path, **options):
+        seen.append(sorted(one.name for one in tmp_path.iterdir()))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(files.shutil, "rmtree", look)
+    files.discard(folder)
+    files.discard(folder)  # which is not there
+    assert seen == [[STAGING]]
+    assert list(tmp_path.iterdir()) == []

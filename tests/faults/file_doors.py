@@ -55,8 +55,8 @@ def _embeddings(path: Path) -> Any:
 
 
 def _contexts(path: Path) -> Any:
-    with open_contexts(path, DIM, id_column="user") as table:
-        return [(piece.ids, piece.contexts.tolist()) for piece in table.pieces]
+    table = open_contexts(path, DIM, id_column="user")
+    return [(piece.ids, piece.contexts.tolist()) for piece in table.pieces]
 
 
 def _doors(folder: Path, name: str) -> dict[str, Callable[[], Any]]:

@@ -38,12 +38,18 @@ def killed_and_gone_on_with(
     for _ in range(scaled(rounds)):
         sandbox.reset()
         for _ in range(2):
-            begun = resume if (sandbox.folder / "new" / "unfinished").exists() else words
+            begun = (
+                resume
+                if (sandbox.folder / "new" / "unfinished" / "training.json").exists()
+                else words
+            )
             if (sandbox.folder / "new" / "seed-0").exists() and begun is words:
                 break  # it was done
             event = int(generator.integers(1, events + 1))
             warm(begun, sandbox.folder, signal=signal.SIGKILL, event=event)
-        begun = resume if (sandbox.folder / "new" / "unfinished").exists() else words
+        begun = (
+            resume if (sandbox.folder / "new" / "unfinished" / "training.json").exists() else words
+        )
         if begun is resume or not (sandbox.folder / "new" / "seed-0").exists():
             answer = warm(begun, sandbox.folder)
             assert answer["status"] == 0, answer["said"]

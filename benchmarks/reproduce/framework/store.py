@@ -46,6 +46,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes that were stopped left unfinished."""
+        sweep(self._folder)
         sweep(self._records)
 
     def has(self, key: str) -> bool:
