@@ -16,6 +16,7 @@ from torch import Tensor
 from recsim_drpo.core.messages import shown
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.datasets.compact import ActionColumn, item_table
 from recsim_drpo.datasets.soundness import (
     DamagedDatasetError,
     check_episode,
@@ -26,6 +27,8 @@ from recsim_drpo.datasets.soundness import (
     num_transitions,
     open_dataset as open_dataset,
 )
+
+_ROWS = 2**18
 
 
 def check_combined(dataset: MinariDataset) -> None:
@@ -55,14 +58,20 @@ def load_transitions(
     *,
     device: str | torch.device = "cpu",
     infos: Sequence[str] = (),
+    compact: bool = True,
 ) -> Transitions:
     """Read a Minari dataset with Box spaces; observations and actions are flattened to float32.
+
+    Where every action is, to the bit, the vector of the item that ``item_id`` names, in a catalogue
+    that is at hand and has the checksum that the dataset keeps, transitions hold ids and one table
+    of items: they say so by :attr:`Transitions.compact`, and batches are the same to the bit.
 
     Args:
         dataset: a dataset, or the id of a local one.
         device: where the tensors are to be.
         infos: info columns to bring along, for example ``("item_id", "propensity")``. Row t + 1 of
             a column belongs to action t, as Minari records it.
+        compact: ``False`` keeps the actions themselves, 4 bytes a dimension and transition.
 
     Raises:
         FileNotFoundError: there is no local dataset of that id.
@@ -85,7 +94,14 @@ def load_transitions(
     if total == 0:
         raise ValueError(f"Dataset {dataset.id!r} has no transitions.")
     return transitions_of_episodes(
-        episodes_of(dataset), total, num_episodes, widths, infos, resolved, dataset.id
+        episodes_of(dataset),
+        total,
+        num_episodes,
+        widths,
+        infos,
+        resolved,
+        dataset.id,
+        item_table(dataset, total, widths["action"]) if compact else None,
     )
 
 
@@ -102,6 +118,7 @@ def transitions_of_episodes(
     infos: Sequence[str],
     device: torch.device,
     name: str,
+    table: NDArray[np.float32] | None = None,
 ) -> Transitions:
     """Transitions on a device, of episodes as Minari keeps them.
 
@@ -114,12 +131,14 @@ def transitions_of_episodes(
         infos: info columns to bring along.
         device: where the tensors are to be.
         name: of the dataset, for errors.
+        table: float32 (N, a), the items; actions are kept as ids of its rows where they are those
+            to the bit.
 
     Raises:
         ValueError: the episodes do not hold together; an info column is not there; a number is not
             finite (with counts).
     """
-    arrays = _Arrays(name, total, num_episodes, widths, infos)
+    arrays = _Arrays(name, total, num_episodes, widths, infos, table)
     for episode in episodes:
         arrays.add(episode)
     arrays.check()
@@ -130,7 +149,7 @@ def transitions_of_episodes(
     return Transitions(
         resident(arrays.observations),
         resident(arrays.rows),
-        resident(arrays.actions),
+        arrays.actions.resident(device),
         resident(arrays.rewards),
         resident(arrays.terminations),
         {column: resident(array) for column, array in arrays.infos.items()},
@@ -142,7 +161,7 @@ class _Arrays:
 
     Args:
         name: of the dataset, for errors.
-        total, num_episodes, widths, infos: as of :func:`transitions_of_episodes`.
+        total, num_episodes, widths, infos, table: as of :func:`transitions_of_episodes`.
     """
 
     def __init__(
@@ -152,11 +171,12 @@ class _Arrays:
         num_episodes: int,
         widths: Mapping[str, int],
         infos: Sequence[str],
+        table: NDArray[np.float32] | None,
     ) -> None:
         self._name, self._columns = name, infos
         self._done, self._num_episodes = 0, 0
         self.observations = np.empty((total + num_episodes, widths["observation"]), np.float32)
-        self.actions = np.empty((total, widths["action"]), dtype=np.float32)
+        self.actions = ActionColumn(total, widths["action"], table)
         self.rewards = np.empty(total, dtype=np.float32)
         self.terminations = np.empty(total, dtype=np.bool_)
         self.rows = np.empty(total, dtype=np.int64)
@@ -179,9 +199,8 @@ class _Arrays:
             length + 1,
             self.observations.shape[1],
         )
-        self.actions[here] = flat_rows(
-            self._name, "actions", episode.actions, length, self.actions.shape[1]
-        )
+        actions = flat_rows(self._name, "actions", episode.actions, length, self.actions.width)
+        self.actions.add(done, actions, episode)
         self.rewards[here] = episode.rewards
         self.terminations[here] = episode.terminations
         self.rows[here] = np.arange(first, first + length)
@@ -206,14 +225,22 @@ class _Arrays:
             raise DamagedDatasetError(
                 self._name, f"it says {len(self.rewards):,} transitions but holds {self._done:,}"
             )
-        for what in ("observations", "actions", "rewards"):
-            array = getattr(self, what)
-            wrong = int(array.size - np.count_nonzero(np.isfinite(array)))
+        for what, wrong, size in (
+            ("observations", _not_finite(self.observations), self.observations.size),
+            ("actions", self.actions.num_not_finite, len(self.rewards) * self.actions.width),
+            ("rewards", _not_finite(self.rewards), self.rewards.size),
+        ):
             if wrong:
                 raise ValueError(
                     f"Dataset {self._name!r} has {wrong} {what} that are NaN or infinite, of "
-                    f"{array.size}; repair or remove those transitions first."
+                    f"{size}; repair or remove those transitions first."
                 )
+
+
+def _not_finite(array: NDArray[np.float32]) -> int:
+    """How many numbers are NaN or infinite; marks of a part of them are in memory at a time."""
+    parts = (array[start : start + _ROWS] for start in range(0, len(array), _ROWS))
+    return sum(int(part.size - np.count_nonzero(np.isfinite(part))) for part in parts)
 
 
 def _flat_width(name: str, space: gym.Space[Any]) -> int:
