@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,24 @@ from recsim_drpo.simulator.config import DRAWN_NUM_ITEMS
 _ITEM_ID = "item_id"
 
 
-def item_table(dataset: MinariDataset, total: int, width: int) -> NDArray[np.float32] | None:
-    """The vectors of a dataset's items, float32 (N, width), where ids of them take less memory.
+def item_table(
+    datasets: Sequence[MinariDataset], total: int, width: int
+) -> NDArray[np.float32] | None:
+    """The vectors of the items of datasets, float32 (N, width), where ids of them take less memory.
 
     Args:
-        dataset: any Minari dataset.
-        total: its number of transitions.
-        width: flat size of its actions.
+        datasets: any Minari datasets, one or more.
+        total: their number of transitions.
+        width: flat size of their actions.
 
     Returns:
-        ``None`` where its metadata have no checksum of a catalogue, the catalogue is not at hand
-        or another, or ids and table would take more than the actions do.
+        ``None`` where their metadata have not all the checksum of one catalogue, the catalogue is
+        not at hand or another, or ids and table would take more than the actions do.
     """
+    dataset = datasets[0]
     checksum = metadata_of(dataset).get("catalogue_checksum")
-    if checksum is None:
+    of_all = {metadata_of(each).get("catalogue_checksum") for each in datasets}
+    if checksum is None or len(of_all) > 1:
         return None
     try:
         if not _saves(_declared_items(dataset), total, width):

@@ -34,9 +34,14 @@ if TYPE_CHECKING:
 
 _DEFAULTS = TrainingConfig()
 
-Dataset = Annotated[
-    str | None,
-    typer.Option("--dataset", help="Id of a local Minari dataset.", show_default="needed"),
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET...",
+        help="Ids of local Minari datasets of one world: one log, in order.",
+        show_default="needed",
+    ),
 ]
 AgentName = Annotated[
     str | None,
@@ -176,7 +181,7 @@ Tracker = Annotated[
 
 
 def train(
-    dataset: Dataset = None,
+    dataset: Datasets = None,
     agent: AgentName = None,
     out: Out = None,
     seeds: Seeds = None,
@@ -202,7 +207,7 @@ def train(
     from recsim_drpo.runs.unfinished import Unfinished, check_no_unfinished
 
     asked = Plan(
-        dataset,
+        dataset[0] if dataset and len(dataset) == 1 else dataset,
         agent,
         check_seeds(seeds or [0]),
         steps,
@@ -239,24 +244,24 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     """Train as planned, from the start or from what was kept."""
     from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device, threads
-    from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.datasets.staging import sweep_datasets
+    from recsim_drpo.datasets.together import opened
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
-    dataset, agent = str(plan.dataset), str(plan.agent)
+    agent = str(plan.agent)
     config, values, seeds = plan.config, plan.set, plan.seeds
     torch_device = resolve_device(plan.device)
     folders = _run_folders(out, seeds, resumed=kept is not None)
     sweep_datasets()
-    log = open_dataset(dataset)
-    transitions, evaluator, source = _learnt_from(log, plan.infos, plan.held_out, torch_device)
+    logs = opened(plan.datasets)
+    transitions, evaluator, source = _learnt_from(logs, plan.infos, plan.held_out, torch_device)
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
     if _learns_online(agent, values, transitions, seeds[0], torch_device, how):
         check_online(plan)
         source["online"] = True
     initial = initial_of(plan, transitions, source)
-    about = {"dataset": dataset, **asdict(config), **values}
+    about = {"dataset": ", ".join(plan.datasets), **asdict(config), **values}
     with ExitStack() as stack:
         stack.enter_context(threads(plan.threads))
         stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
@@ -269,7 +274,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
         )
         stack.enter_context(removed_at_the_end(checkpoints))
         if "online" in source:
-            users = log.spec.env_spec
+            users = logs[0].spec.env_spec
             train_online(agent, values, users, config, device=torch_device, **common)
         else:
             common |= {"fleet_size": plan.fleet_size, "checkpoints": checkpoints}
@@ -288,7 +293,10 @@ def _run_folders(out: Path, seeds: Sequence[int], *, resumed: bool) -> dict[int,
 
 
 def _learnt_from(
-    log: MinariDataset, infos: Sequence[str], held_out: float | None, device: torch.device
+    logs: Sequence[MinariDataset],
+    infos: Sequence[str],
+    held_out: float | None,
+    device: torch.device,
 ) -> tuple[Transitions, PolicyEvaluator | None, dict[str, Any]]:
     """What agents learn from, what measures them meanwhile, and what runs keep of their source."""
     from recsim_drpo.datasets.imported import is_imported
@@ -297,7 +305,7 @@ def _learnt_from(
     from recsim_drpo.ope.held_out import load_and_hold_out
     from recsim_drpo.runs.folder import source_of
 
-    source = source_of(log)
+    source, log = source_of(*logs), logs[0]
     evaluator: PolicyEvaluator | None
     if is_imported(log):
         source["held_out"] = HELD_OUT_SHARE if held_out is None else held_out
@@ -307,7 +315,7 @@ def _learnt_from(
     elif held_out is not None:
         raise ValueError(f"--held-out is for imported logs; {log.id!r} is none.")
     else:
-        transitions = load_transitions(log, device=device, infos=infos)
+        transitions = load_transitions(logs, device=device, infos=infos)
         # Training asks an evaluator for headlines only, which those of sessions have as well.
         evaluator = evaluator_for(
             log.spec.env_spec, 2_000, split="validation", device=device, compared=0

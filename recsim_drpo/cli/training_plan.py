@@ -40,7 +40,7 @@ _NO_HYPERPARAMETERS = {
 class Plan:
     """The options of ``recsim-drpo train`` but for its folder; their names are the options'."""
 
-    dataset: str | None
+    dataset: str | list[str] | None
     agent: str | None
     seeds: list[int] = field(default_factory=lambda: [0])
     steps: int = _DEFAULTS.steps
@@ -70,6 +70,11 @@ class Plan:
             if name in self.set:
                 raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
         return self
+
+    @property
+    def datasets(self) -> list[str]:
+        """The ids of the datasets, in order."""
+        return named(self.dataset)
 
     @property
     def config(self) -> TrainingConfig:
@@ -124,6 +129,11 @@ class Plan:
         return cls(**kept)
 
 
+def named(datasets: str | list[str] | None) -> list[str]:
+    """The ids that an option names: none, one as it was always kept, or several."""
+    return [datasets] if isinstance(datasets, str) else datasets or []
+
+
 def check_online(plan: Plan) -> None:
     """Raise ``ValueError`` if an agent that learns online is asked for what it cannot do."""
     for option, given in (
@@ -156,7 +166,7 @@ def checkpoints_of(
     from recsim_drpo.runs.unfinished import Unfinished
 
     if kept is not None:
-        kept.check_log(transitions, str(plan.dataset))
+        kept.check_log(transitions, ", ".join(plan.datasets))
         return kept
     if plan.checkpoint_every is None:
         return None
