@@ -86,20 +86,14 @@ def load_transitions(
     logs = opened(dataset)
     for log in logs:
         check_combined(log)
-    widths = {
-        name: _flat_width(name, space)
-        for name, space in (
-            ("observation", logs[0].observation_space),
-            ("action", logs[0].action_space),
-        )
-    }
+    widths = flat_widths(logs[0])
     totals = [num_transitions(log) for log in logs]
     for log, total in zip(logs, totals, strict=True):
         if total == 0:
             raise ValueError(f"Dataset {log.id!r} has no transitions.")
     table = item_table(logs, sum(totals), widths["action"]) if compact else None
     num_episodes = sum(int(log.total_episodes) for log in logs)
-    arrays = _Arrays(sum(totals), num_episodes, widths, infos, table)
+    arrays = LogArrays(sum(totals), num_episodes, widths, infos, table)
     for log, total in zip(logs, totals, strict=True):
         arrays.fill(log.id, total, episodes_of(log))
     return arrays.transitions(resolved)
@@ -138,12 +132,12 @@ def transitions_of_episodes(
         ValueError: the episodes do not hold together; an info column is not there; a number is not
             finite (with counts).
     """
-    arrays = _Arrays(total, num_episodes, widths, infos, table)
+    arrays = LogArrays(total, num_episodes, widths, infos, table)
     arrays.fill(name, total, episodes)
     return arrays.transitions(device)
 
 
-class _Arrays:
+class LogArrays:
     """Transitions as NumPy arrays, filled episode by episode; see :class:`Transitions`.
 
     Args:
@@ -258,6 +252,16 @@ def _not_finite(array: NDArray[np.float32]) -> int:
     """How many numbers are NaN or infinite; marks of a part of them are in memory at a time."""
     parts = (array[start : start + _ROWS] for start in range(0, len(array), _ROWS))
     return sum(int(part.size - np.count_nonzero(np.isfinite(part))) for part in parts)
+
+
+def flat_widths(dataset: MinariDataset) -> dict[str, int]:
+    """Flat size of an ``"observation"`` and of an ``"action"``.
+
+    Raises:
+        ValueError: a space is not a Box.
+    """
+    spaces = {"observation": dataset.observation_space, "action": dataset.action_space}
+    return {name: _flat_width(name, space) for name, space in spaces.items()}
 
 
 def _flat_width(name: str, space: gym.Space[Any]) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
+    from recsim_drpo.training.streaming import Stream
 
 _DEFAULTS = TrainingConfig()
 _MOST_THREADS = 1_024
@@ -58,13 +59,18 @@ class Plan:
     init: str | None = None
     checkpoint_every: int | None = None
     threads: int = 1
+    stream: bool = False
+    shuffle_radius: int | None = None
 
     def checked(self) -> Plan:
         """The plan itself.
 
         Raises:
-            ValueError: what is named as a hyper-parameter is none; no such number of threads.
+            ValueError: what is named as a hyper-parameter is none; no such number of threads; a
+                shuffle radius of a log that is not streamed.
         """
+        if self.shuffle_radius is not None and not self.stream:
+            raise ValueError("--shuffle-radius is about --stream; a log in memory is mixed whole.")
         check_integer("--threads", self.threads, 1, _MOST_THREADS)
         for name, instead in _NO_HYPERPARAMETERS.items():
             if name in self.set:
@@ -140,14 +146,16 @@ def check_online(plan: Plan) -> None:
         ("--infos", plan.infos),
         ("--init", plan.init),
         ("--checkpoint-every", plan.checkpoint_every),
+        ("--stream", plan.stream),
     ):
         if given:
-            why = "reads no column of a log" if option == "--infos" else "has nothing of the kind"
+            of_logs = option in ("--infos", "--stream")
+            why = "reads no column of a log" if of_logs else "has nothing of the kind"
             raise ValueError(f"{option}: {plan.agent} learns online and {why}.")
 
 
 def initial_of(
-    plan: Plan, transitions: Transitions, source: dict[str, Any]
+    plan: Plan, transitions: Transitions | Stream, source: dict[str, Any]
 ) -> Mapping[str, torch.Tensor] | None:
     """The parameters to start from, of which the source then tells, if a run is named."""
     from recsim_drpo.runs.starting import initial_parameters
@@ -160,7 +168,7 @@ def initial_of(
 
 
 def checkpoints_of(
-    plan: Plan, out: Path, kept: Unfinished | None, transitions: Transitions
+    plan: Plan, out: Path, kept: Unfinished | None, transitions: Transitions | Stream
 ) -> Unfinished | None:
     """Where the training is kept: what was, once its log is checked, or a new place, or none."""
     from recsim_drpo.runs.unfinished import Unfinished

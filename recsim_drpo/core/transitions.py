@@ -247,6 +247,55 @@ class Transitions:
             {name: self._infos[name][:count] for name in infos},
         )
 
+    def with_room(self, count: int, device: torch.device) -> Transitions:
+        """A copy on a device with room for other transitions of the same log.
+
+        Args:
+            count: of how many; what is beyond the present ones is of no meaning yet.
+            device: where to.
+
+        Returns:
+            transitions whose number is ``count``, or the present one if that is larger.
+        """
+        size, rows = max(count, len(self)), len(self._observations)
+        rows += (size - len(self)) * -(-rows // len(self))
+
+        def wider(column: Tensor, length: int = size) -> Tensor:
+            room = column.new_zeros((length, *column.shape[1:]), device=device)
+            room[: len(column)] = column
+            return room
+
+        held = self._actions
+        return Transitions(
+            wider(self._observations, rows),
+            wider(self._rows),
+            ItemActions(held.table.to(device), wider(held.ids))
+            if isinstance(held, ItemActions)
+            else wider(held),
+            wider(self._rewards),
+            wider(self._terminations),
+            {name: wider(column) for name, column in self._infos.items()},
+        )
+
+    def refill(self, other: Transitions) -> bool:
+        """Copy other transitions of the same log over the first ones, in place.
+
+        Returns:
+            whether there was room for them, of the same kind; else nothing is changed.
+        """
+        fits = len(other) <= len(self) and len(other._observations) <= len(self._observations)
+        if not fits or self.compact != other.compact:
+            return False
+        for mine, theirs in zip(self._columns(), other._columns(), strict=True):
+            mine[: len(theirs)] = theirs
+        return True
+
+    def _columns(self) -> list[Tensor]:
+        held = self._actions
+        actions = held.ids if isinstance(held, ItemActions) else held
+        flags = self._rewards, self._terminations
+        return [self._observations, self._rows, actions, *flags, *self._infos.values()]
+
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """A batch drawn uniformly with replacement.
 

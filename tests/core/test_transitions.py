@@ -156,3 +156,33 @@ def test_joined_logs_share_the_tables_that_are_the_same():
 def held_rows(log: Transitions) -> int:
     """Rows of the table that a compact log holds."""
     return len(log._actions.table)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_transitions_with_room_take_others_in_place(compact):
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    logs = [of_items(ids, table) for ids in ([2], [0, 1, 2], [1, 1, 1, 1, 1, 1])]
+    if not compact:
+        logs = [
+            Transitions(
+                log.take(torch.arange(len(log))).observations.repeat_interleave(2, 0),
+                torch.arange(len(log)) * 2,
+                log.actions,
+                log.rewards,
+                log.terminations,
+                {},
+            )
+            for log in logs
+        ]
+    held = logs[0].with_room(4, torch.device("cpu"))
+    assert (len(held), held.compact) == (4, compact)
+    assert held.take(torch.tensor([0])).actions.tolist() == [[5, 6]]
+    kept = held.rewards
+    assert held.refill(logs[1])
+    found, expected = held.take(torch.tensor([2, 0])), logs[1].take(torch.tensor([2, 0]))
+    for ours, theirs in zip(found[:-1], expected[:-1], strict=True):
+        assert torch.equal(ours, theirs)
+    assert held.rewards is kept
+    assert not held.refill(logs[2])
+    assert held.take(torch.tensor([0])).actions.tolist() == [[1, 2]]
+    assert not held.refill(two_episodes() if compact else of_items([0], table))
