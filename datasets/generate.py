@@ -31,6 +31,7 @@ from recsim_drpo.datasets.generation.rounds import RoundLog
 from recsim_drpo.datasets.generation.sessions import SessionLog
 from recsim_drpo.datasets.generation.source import Log
 from recsim_drpo.datasets.load import transitions_of_episodes
+from recsim_drpo.datasets.shards import WHOLE, Shard, check_shard
 from recsim_drpo.datasets.staging import check_id, new_dataset
 from recsim_drpo.envs.registration import ENV_ID, ENVIRONMENTS, register
 from recsim_drpo.envs.spec import WorldSpec
@@ -58,6 +59,7 @@ def generate_dataset(
     author: str = "recsim_drpo contributors",
     author_email: str | None = None,
     code_permalink: str | None = None,
+    shard: Shard | tuple[int, int] | None = None,
 ) -> MinariDataset:
     """Log rounds and keep them as a local Minari dataset.
 
@@ -83,6 +85,10 @@ def generate_dataset(
         author: for the dataset's metadata.
         author_email: likewise; ``None`` leaves it out.
         code_permalink: likewise; ``None`` names this package and its version.
+        shard: log one part of the rounds alone, ``(k, K)`` for the k-th of K: whole episodes, those
+            of all parts in order being, to the bit, those of the log (see
+            :class:`.shards.Shard`, and :func:`.shards.shard_ids` for ids). Parts of rounds cost
+            what they hold; for one of sessions all before it are played as well.
 
     Returns:
         the dataset. Its infos are ``item_id`` (int64), ``policy`` (int8: 0 random, 1 popularity, 2
@@ -93,7 +99,8 @@ def generate_dataset(
 
     Raises:
         ValueError: an id that Minari's grammar refuses or that exists, an unknown scenario or world
-            parameter, a value out of its range, a device that is not there.
+            parameter, a value out of its range, a device that is not there; shards so many that one
+            would be empty.
         OSError: the folder cannot be written or the disk is (or would be) full; nothing is left.
         RuntimeError: another process is generating this dataset.
     """
@@ -103,6 +110,8 @@ def generate_dataset(
     mixture_weights(scenario)
     spec = _env_spec(env, env_kwargs or {})
     log = _make_log(spec, scenario, logging_config, device)
+    part = WHOLE if shard is None else Shard(*shard)
+    check_shard(part, num_rounds, log.longest if shard else 1)
     world = log.agent.world
     if world.config.embeddings is not None:
         spec.kwargs["embeddings_checksum"] = world.catalogue.checksum
@@ -116,8 +125,9 @@ def generate_dataset(
     if author_email is not None:
         metadata["author_email"] = {author_email}
 
-    needed = int(1.02 * num_rounds * log.bytes_per_round()) + 16 * 2**20
-    with new_dataset(dataset_id, f"{num_rounds:,} rounds", needed) as staging:
+    size = -(-num_rounds // part.of)
+    needed = int(1.02 * size * log.bytes_per_round()) + 16 * 2**20
+    with new_dataset(dataset_id, f"{size:,} rounds", needed) as staging:
         (staging / "data").mkdir()
         storage = MinariStorage.new(
             staging / "data",
@@ -127,7 +137,9 @@ def generate_dataset(
             data_format="hdf5",
         )
         storage.update_metadata(metadata)
-        _write_rounds(storage, log, seed, num_rounds, progress)
+        first_round = _write_rounds(storage, log, seed, num_rounds, part, progress)
+        if shard is not None:
+            storage.update_metadata(_about_shard(metadata, part, first_round, num_rounds))
         storage.update_metadata({"logged_mean_reward": log.statistics.mean_reward})
         if card:
             write_card(staging, dataset_id, metadata | storage.metadata, log)
@@ -166,7 +178,8 @@ def simulate_transitions(
     check_integer("num_rounds", num_rounds, 1)
     check_seed(seed)
     log = _make_log(_env_spec(env, env_kwargs or {}), scenario, logging_config, device)
-    episodes = [episode for block in _episode_blocks(log, seed, num_rounds) for episode in block]
+    blocks = _episode_blocks(log, seed, num_rounds)
+    episodes = [episode for _, block in blocks for episode in block]
     widths = {
         name: int(np.prod(space.shape))
         for name, space in zip(("observation", "action"), log.spaces, strict=True)
@@ -263,44 +276,66 @@ def _metadata(
     }
 
 
+def _about_shard(
+    metadata: Mapping[str, Any], shard: Shard, first_round: int, num_rounds: int
+) -> dict[str, Any]:
+    """What the metadata of a shard have besides the log's."""
+    where = f"Shard {shard.number} of {shard.of}, from round {first_round:,} on."
+    return {
+        "description": f"{metadata['description']} {where}",
+        "shard": {**shard._asdict(), "first_round": first_round, "num_rounds": num_rounds},
+    }
+
+
 def _write_rounds(
-    storage: MinariStorage, log: Log, seed: int, num_rounds: int, progress: bool
-) -> None:
-    """Write episodes in order until there are ``num_rounds`` rounds."""
+    storage: MinariStorage, log: Log, seed: int, num_rounds: int, shard: Shard, progress: bool
+) -> int:
+    """Write the episodes of a shard of ``num_rounds`` rounds in order; the number of its first."""
+    first_round = -1
     with tqdm(
-        total=num_rounds,
+        total=-(-num_rounds // shard.of),
         desc="generate",
         unit="round",
         unit_scale=True,
         disable=None if progress else True,
     ) as bar:
-        for episodes in _episode_blocks(log, seed, num_rounds):
+        for done, episodes in _episode_blocks(log, seed, num_rounds, shard):
+            first_round = done if first_round < 0 else first_round
             storage.update_episodes(episodes)
             log.count(episodes)
             bar.update(sum(len(episode.rewards) for episode in episodes))
+    return first_round
 
 
-def _episode_blocks(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
-    """Blocks of whole episodes in order, until there are ``num_rounds`` rounds."""
-    done = 0
-    for block in _computed_ahead(log, seed, num_rounds):
-        episodes = []
+def _episode_blocks(
+    log: Log, seed: int, num_rounds: int, shard: Shard = WHOLE
+) -> Iterator[tuple[int, list[EpisodeBuffer]]]:
+    """Blocks of a shard's episodes in order, each with the number of its first round."""
+    done, starts = log.starts_of(shard, num_rounds)
+    for block in _computed_ahead(log, seed, num_rounds, starts):
+        episodes: list[EpisodeBuffer] = []
+        first = done
         for episode in block:
-            if done >= num_rounds:
+            place = 1 if done >= num_rounds else shard.place(done, num_rounds)
+            if place > 0:
                 break
-            episodes.append(episode)
+            if place == 0:
+                first = first if episodes else done
+                episodes.append(episode)
             done += len(episode.rewards)
-        yield episodes
-        if done >= num_rounds:
+        if episodes:
+            yield first, episodes
+        if done >= num_rounds or shard.place(done, num_rounds) > 0:
             return
 
 
-def _computed_ahead(log: Log, seed: int, num_rounds: int) -> Iterator[list[EpisodeBuffer]]:
+def _computed_ahead(
+    log: Log, seed: int, num_rounds: int, starts: Iterator[int]
+) -> Iterator[list[EpisodeBuffer]]:
     """Blocks of episodes in order, computed ahead by as many workers as torch has threads.
 
     Each block is computed by one thread: how the work is shared then cannot change a sum.
     """
-    starts = log.starts(num_rounds)
 
     def compute(start: int) -> list[EpisodeBuffer]:
         return log.block(seed, start, num_rounds)

@@ -9,7 +9,7 @@ from typing import Any
 from minari import MinariDataset
 
 from recsim_drpo.core.messages import shown
-from recsim_drpo.datasets.load import open_dataset
+from recsim_drpo.datasets.soundness import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.simulator.catalogue import Catalogue
 from recsim_drpo.simulator.decoder_names import EXACT

@@ -93,16 +93,10 @@ def num_transitions(dataset: MinariDataset) -> int:
     Raises:
         DamagedDatasetError: its metadata say another number, or an episode has none.
     """
+    if not (Path(dataset.storage.data_path) / _HDF5).is_file():
+        return int(dataset.total_steps)
+    total = int(episode_lengths(dataset).sum())
     with soundly(dataset.id):
-        path = Path(dataset.storage.data_path) / _HDF5
-        if not path.is_file():
-            return int(dataset.total_steps)
-        total = 0
-        if len(dataset.episode_indices):
-            with h5py.File(path, "r") as file:
-                for number in dataset.episode_indices:
-                    rewards = _member(dataset.id, file, f"episode_{number}/rewards")
-                    total += _extent(rewards)[0] if _extent(rewards) else 0
         whole = dataset.total_episodes == int(dataset.storage.total_episodes)
         declared = int(dataset.storage.total_steps) if whole else total
         if total != declared:
@@ -111,6 +105,26 @@ def num_transitions(dataset: MinariDataset) -> int:
                 f"it says {declared:,} transitions but holds {total:,}",
             )
         return total
+
+
+def episode_lengths(dataset: MinariDataset) -> NDArray[np.int64]:
+    """The number of transitions of each episode of a dataset, by its column of rewards: int64 (E,).
+
+    Raises:
+        DamagedDatasetError: an episode is not there.
+    """
+    path, numbers = Path(dataset.storage.data_path) / _HDF5, dataset.episode_indices
+    with soundly(dataset.id):
+        if not path.is_file():
+            episodes = dataset.storage.get_episode_metadata(numbers)
+            return np.array([int(each["total_steps"]) for each in episodes], dtype=np.int64)
+        lengths = np.zeros(len(numbers), dtype=np.int64)
+        if len(numbers):
+            with h5py.File(path, "r") as file:
+                for k, number in enumerate(numbers):
+                    extent = _extent(_member(dataset.id, file, f"episode_{number}/rewards"))
+                    lengths[k] = extent[0] if extent else 0
+        return lengths
 
 
 def episodes_of(

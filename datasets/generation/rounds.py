@@ -11,6 +11,7 @@ from minari.data_collector import EpisodeBuffer
 
 from recsim_drpo.datasets.generation.source import Log, References
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
+from recsim_drpo.datasets.shards import Shard
 from recsim_drpo.envs.base import spaces_of
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.reference_policies import reference_policy
@@ -48,6 +49,17 @@ class RoundLog(Log):
     def starts(self, num_rounds: int) -> Iterator[int]:
         """Number of the first round of every packed episode."""
         return iter(range(0, num_rounds, ROUNDS_PER_EPISODE))
+
+    def starts_of(self, shard: Shard, num_rounds: int) -> tuple[int, Iterator[int]]:
+        """The number of a shard's first round, and the starts of its episodes."""
+        starts = range(0, num_rounds, ROUNDS_PER_EPISODE)
+        mine = [start for start in starts if shard.place(start, num_rounds) == 0]
+        return mine[0], iter(mine)
+
+    @property
+    def longest(self) -> int:
+        """Rounds that an episode may have."""
+        return ROUNDS_PER_EPISODE
 
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
         """One packed episode."""

@@ -83,6 +83,11 @@ class SessionLog(Log):
         """0, 1000, … without end: how many sessions are needed is known once they are played."""
         return itertools.count(0, SESSIONS_PER_BLOCK)
 
+    @property
+    def longest(self) -> int:
+        """Rounds that an episode may have."""
+        return int(self._sessions.config.max_steps)
+
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:
         """Sessions ``start`` to ``start + 999``, in lockstep."""
         sessions, agent = self._sessions, self.agent

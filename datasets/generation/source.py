@@ -11,6 +11,7 @@ from minari.data_collector import EpisodeBuffer
 from torch import Tensor
 
 from recsim_drpo.datasets.generation.statistics import LogStatistics
+from recsim_drpo.datasets.shards import Shard
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 
 
@@ -68,6 +69,15 @@ class Log(ABC):
     @abstractmethod
     def starts(self, num_rounds: int) -> Iterator[int]:
         """Starts of the blocks that hold ``num_rounds`` rounds, and maybe of further ones."""
+
+    def starts_of(self, shard: Shard, num_rounds: int) -> tuple[int, Iterator[int]]:
+        """The number of the first round of a block, and starts from there on that hold a shard."""
+        return 0, self.starts(num_rounds)
+
+    @property
+    @abstractmethod
+    def longest(self) -> int:
+        """Rounds that an episode may have."""
 
     @abstractmethod
     def block(self, seed: int, start: int, num_rounds: int) -> list[EpisodeBuffer]:

@@ -53,6 +53,16 @@ Rounds = Annotated[int, typer.Option("--rounds", parser=integer, help="Rounds to
 Seed = Annotated[
     int, typer.Option("--seed", parser=integer, help="Of users, choices and reward noise.")
 ]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        "--shards",
+        parser=integer,
+        metavar="K",
+        help="Log the rounds into K datasets, NAME-1-of-K-v0 to NAME-K-of-K-v0.",
+        show_default="one dataset",
+    ),
+]
 NoCard = Annotated[
     bool, typer.Option("--no-card", help="Write no dataset card.", show_default="off")
 ]
@@ -65,6 +75,7 @@ def generate(
     weights: Weights = None,
     rounds: Rounds = 100_000,
     seed: Seed = 0,
+    shards: Shards = None,
     no_card: NoCard = False,
     embeddings: CatalogueVectors = None,
     normalize: Normalize = False,
@@ -75,16 +86,24 @@ def generate(
     if weights and scenario is not None:
         raise typer.TyperException("'--scenario' and '--weights' exclude each other.")
     from recsim_drpo.datasets.generate import generate_dataset
+    from recsim_drpo.datasets.shards import shard_ids
+    from recsim_drpo.datasets.staging import check_id
 
-    dataset = generate_dataset(
-        dataset_id,
-        env=env,
-        scenario=assignments(weights) if weights else scenario or "medium",
-        num_rounds=rounds,
-        seed=seed,
-        env_kwargs=world_parameters(world, embeddings, normalize),
-        device=device,
-        card=not no_card,
-    )
-    folder = Path(dataset.spec.data_path).parent
-    print(f"{dataset.total_steps:,} rounds in {folder}" + ("" if no_card else ", README.md"))
+    ids = [dataset_id] if shards is None else shard_ids(dataset_id, shards)
+    for each in ids:
+        check_id(each)
+    kwargs = world_parameters(world, embeddings, normalize)
+    for number, each in enumerate(ids, start=1):
+        dataset = generate_dataset(
+            each,
+            env=env,
+            scenario=assignments(weights) if weights else scenario or "medium",
+            num_rounds=rounds,
+            seed=seed,
+            env_kwargs=kwargs,
+            device=device,
+            card=not no_card,
+            shard=None if shards is None else (number, len(ids)),
+        )
+        folder = Path(dataset.spec.data_path).parent
+        print(f"{dataset.total_steps:,} rounds in {folder}" + ("" if no_card else ", README.md"))

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-Dataset = Annotated[
-    str, typer.Argument(metavar="DATASET", help="Id of a local Minari dataset with item_id.")
+Datasets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATASET",
+        help="Ids of local Minari datasets of one world with item_id: one log, in order.",
+    ),
 ]
 Results = Annotated[
     Path | None,
@@ -21,7 +25,7 @@ Results = Annotated[
 ]
 
 
-def locate(dataset: Dataset, results: Results = None) -> None:
+def locate(datasets: Datasets, results: Results = None) -> None:
     """Locate a log on the phase map: filter, weigh or clone."""
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.advice import locate as phase_map
@@ -32,6 +36,6 @@ def locate(dataset: Dataset, results: Results = None) -> None:
     sweep_datasets()
     experiments = runner.load_results(results or phase_map.PUBLISHED)
     points, elsewhere = phase_map.points_of(experiments)
-    features = features_of_log(load_transitions(dataset, infos=["item_id"]))
+    features = features_of_log(load_transitions(datasets, infos=["item_id"]))
     answer, tables = phase_map.locate(features, points, elsewhere)
     print("\n\n".join([answer, *(table.markdown() for table in tables)]))

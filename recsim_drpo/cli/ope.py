@@ -154,7 +154,9 @@ def _learnt_from(
     source: Mapping[str, Any], dataset: MinariDataset, held_out: float | None
 ) -> str | None:
     """Why a run's value is overestimated by a log, or ``None`` where it has not learnt from it."""
-    if source.get("dataset") != dataset.id:
+    from recsim_drpo.runs.description import datasets_of
+
+    if dataset.id not in datasets_of(source):
         return None
     kept, rounds = source.get("held_out") or 0.0, source.get("num_rounds")
     if held_out is not None and held_out <= kept and rounds == int(dataset.total_steps):

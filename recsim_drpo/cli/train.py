@@ -13,6 +13,7 @@ import typer
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
 from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
+from recsim_drpo.cli.training_log import learns_by_itself, learnt_from
 from recsim_drpo.cli.training_plan import (
     Plan,
     check_online,
@@ -20,23 +21,23 @@ from recsim_drpo.cli.training_plan import (
     initial_of,
     removed_at_the_end,
 )
-from recsim_drpo.training.config import HELD_OUT_SHARE, TrainingConfig
+from recsim_drpo.training.config import HELD_OUT_SHARE, SHUFFLE_RADIUS, TrainingConfig
 from recsim_drpo.training.trackers import TRACKERS, tracker as open_tracker
 
 if TYPE_CHECKING:
-    import torch
-    from minari import MinariDataset
-
-    from recsim_drpo.core.policy import PolicyEvaluator
-    from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.sweep import Trained
 
 _DEFAULTS = TrainingConfig()
 
-Dataset = Annotated[
-    str | None,
-    typer.Option("--dataset", help="Id of a local Minari dataset.", show_default="needed"),
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        metavar="DATASET...",
+        help="Ids of local Minari datasets of one world: one log, in order.",
+        show_default="needed",
+    ),
 ]
 AgentName = Annotated[
     str | None,
@@ -148,6 +149,24 @@ HeldOut = Annotated[
         show_default=f"{HELD_OUT_SHARE:g}",
     ),
 ]
+Streamed = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Read the log in shuffled chunks as it is learnt from: for logs larger than memory.",
+        show_default="off",
+    ),
+]
+ShuffleRadius = Annotated[
+    int | None,
+    typer.Option(
+        "--shuffle-radius",
+        parser=integer,
+        metavar="ROUNDS",
+        help="Most transitions that the batches of --stream are mixed from.",
+        show_default=f"{SHUFFLE_RADIUS}",
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(
@@ -176,7 +195,7 @@ Tracker = Annotated[
 
 
 def train(
-    dataset: Dataset = None,
+    dataset: Datasets = None,
     agent: AgentName = None,
     out: Out = None,
     seeds: Seeds = None,
@@ -188,6 +207,8 @@ def train(
     fleet_size: FleetSize = None,
     infos: Infos = None,
     held_out: HeldOut = None,
+    stream: Streamed = False,
+    shuffle_radius: ShuffleRadius = None,
     precision: Precision = "float32",
     execution: Execution = "auto",
     tracker: Tracker = None,
@@ -199,10 +220,10 @@ def train(
 ) -> None:
     """Train an agent on a dataset, in a run folder a seed."""
     from recsim_drpo.core.validation import check_seeds
-    from recsim_drpo.runs.unfinished import Unfinished, check_no_unfinished
+    from recsim_drpo.runs.unfinished import Unfinished
 
     asked = Plan(
-        dataset,
+        dataset[0] if dataset and len(dataset) == 1 else dataset,
         agent,
         check_seeds(seeds or [0]),
         steps,
@@ -220,6 +241,8 @@ def train(
         None if init is None else str(init),
         checkpoint_every,
         threads,
+        stream,
+        shuffle_radius,
     )
     if resume is not None:
         if out is not None:
@@ -227,36 +250,43 @@ def train(
         kept, plan = Unfinished.open(resume)
         _train(Plan.resumed(plan, asked), resume, kept)
         return
-    for name, given in (("--dataset", dataset), ("--agent", agent), ("--out", out)):
+    _train_anew(asked, out)
+
+
+def _train_anew(plan: Plan, out: Path | None) -> None:
+    """Train as planned, if all is named that is needed, and nothing is there."""
+    from recsim_drpo.runs.unfinished import check_no_unfinished
+
+    for name, given in (("--dataset", plan.dataset), ("--agent", plan.agent), ("--out", out)):
         if given is None:
             raise typer.TyperException(f"{name} is needed, or --resume of a training.")
     assert out is not None
     check_no_unfinished(out)
-    _train(asked.checked(), out, None)
+    _train(plan.checked(), out, None)
 
 
 def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
     """Train as planned, from the start or from what was kept."""
     from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device, threads
-    from recsim_drpo.datasets.load import open_dataset
     from recsim_drpo.datasets.staging import sweep_datasets
+    from recsim_drpo.datasets.together import opened
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
-    dataset, agent = str(plan.dataset), str(plan.agent)
+    agent = str(plan.agent)
     config, values, seeds = plan.config, plan.set, plan.seeds
     torch_device = resolve_device(plan.device)
     folders = _run_folders(out, seeds, resumed=kept is not None)
     sweep_datasets()
-    log = open_dataset(dataset)
-    transitions, evaluator, source = _learnt_from(log, plan.infos, plan.held_out, torch_device)
+    logs = opened(plan.datasets)
+    transitions, evaluator, source = learnt_from(plan, logs, torch_device)
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
-    if _learns_online(agent, values, transitions, seeds[0], torch_device, how):
+    if learns_by_itself(agent, values, transitions, seeds[0], torch_device, how):
         check_online(plan)
         source["online"] = True
     initial = initial_of(plan, transitions, source)
-    about = {"dataset": dataset, **asdict(config), **values}
+    about = {"dataset": ", ".join(plan.datasets), **asdict(config), **values}
     with ExitStack() as stack:
         stack.enter_context(threads(plan.threads))
         stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
@@ -269,7 +299,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
         )
         stack.enter_context(removed_at_the_end(checkpoints))
         if "online" in source:
-            users = log.spec.env_spec
+            users = logs[0].spec.env_spec
             train_online(agent, values, users, config, device=torch_device, **common)
         else:
             common |= {"fleet_size": plan.fleet_size, "checkpoints": checkpoints}
@@ -285,56 +315,6 @@ def _run_folders(out: Path, seeds: Sequence[int], *, resumed: bool) -> dict[int,
         if not (resumed and folder.exists()):
             check_new_folder(folder)
     return folders
-
-
-def _learnt_from(
-    log: MinariDataset, infos: Sequence[str], held_out: float | None, device: torch.device
-) -> tuple[Transitions, PolicyEvaluator | None, dict[str, Any]]:
-    """What agents learn from, what measures them meanwhile, and what runs keep of their source."""
-    from recsim_drpo.datasets.imported import is_imported
-    from recsim_drpo.datasets.load import load_transitions
-    from recsim_drpo.evaluation.evaluate import evaluator_for
-    from recsim_drpo.ope.held_out import load_and_hold_out
-    from recsim_drpo.runs.folder import source_of
-
-    source = source_of(log)
-    evaluator: PolicyEvaluator | None
-    if is_imported(log):
-        source["held_out"] = HELD_OUT_SHARE if held_out is None else held_out
-        transitions, evaluator = load_and_hold_out(
-            log, source["held_out"], infos=infos, device=device
-        )
-    elif held_out is not None:
-        raise ValueError(f"--held-out is for imported logs; {log.id!r} is none.")
-    else:
-        transitions = load_transitions(log, device=device, infos=infos)
-        # Training asks an evaluator for headlines only, which those of sessions have as well.
-        evaluator = evaluator_for(
-            log.spec.env_spec, 2_000, split="validation", device=device, compared=0
-        )
-    return transitions, evaluator, source
-
-
-def _learns_online(
-    agent: str,
-    hyperparameters: dict[str, Any],
-    transitions: Transitions,
-    seed: int,
-    device: torch.device,
-    how: dict[str, Any],
-) -> bool:
-    """Whether an agent learns from users, not from a log.
-
-    What cannot be made, or kept in a run folder, is refused before work goes into it.
-    """
-    from recsim_drpo.agents import AgentSpec
-    from recsim_drpo.runs.checkpoints import flatten
-    from recsim_drpo.training.online import learns_online
-
-    dims = transitions.observation_dim, transitions.action_dim
-    first = AgentSpec(agent, *dims, seed, hyperparameters).make(device, **how)
-    flatten(first.state_dict())
-    return learns_online(first)
 
 
 def _keeper(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
+    from recsim_drpo.training.streaming import Stream
 
 _DEFAULTS = TrainingConfig()
 _MOST_THREADS = 1_024
@@ -40,7 +41,7 @@ _NO_HYPERPARAMETERS = {
 class Plan:
     """The options of ``recsim-drpo train`` but for its folder; their names are the options'."""
 
-    dataset: str | None
+    dataset: str | list[str] | None
     agent: str | None
     seeds: list[int] = field(default_factory=lambda: [0])
     steps: int = _DEFAULTS.steps
@@ -58,18 +59,28 @@ class Plan:
     init: str | None = None
     checkpoint_every: int | None = None
     threads: int = 1
+    stream: bool = False
+    shuffle_radius: int | None = None
 
     def checked(self) -> Plan:
         """The plan itself.
 
         Raises:
-            ValueError: what is named as a hyper-parameter is none; no such number of threads.
+            ValueError: what is named as a hyper-parameter is none; no such number of threads; a
+                shuffle radius of a log that is not streamed.
         """
+        if self.shuffle_radius is not None and not self.stream:
+            raise ValueError("--shuffle-radius is about --stream; a log in memory is mixed whole.")
         check_integer("--threads", self.threads, 1, _MOST_THREADS)
         for name, instead in _NO_HYPERPARAMETERS.items():
             if name in self.set:
                 raise ValueError(f"--set {name}=… is no hyper-parameter; use {instead}.")
         return self
+
+    @property
+    def datasets(self) -> list[str]:
+        """The ids of the datasets, in order."""
+        return named(self.dataset)
 
     @property
     def config(self) -> TrainingConfig:
@@ -123,20 +134,27 @@ class Plan:
         return cls(**kept)
 
 
+def named(datasets: str | list[str] | None) -> list[str]:
+    """The ids that an option names: none, one as it was always kept, or several."""
+    return [datasets] if isinstance(datasets, str) else datasets or []
+
+
 def check_online(plan: Plan) -> None:
     """Raise ``ValueError`` if an agent that learns online is asked for what it cannot do."""
     for option, given in (
         ("--infos", plan.infos),
         ("--init", plan.init),
         ("--checkpoint-every", plan.checkpoint_every),
+        ("--stream", plan.stream),
     ):
         if given:
-            why = "reads no column of a log" if option == "--infos" else "has nothing of the kind"
+            of_logs = option in ("--infos", "--stream")
+            why = "reads no column of a log" if of_logs else "has nothing of the kind"
             raise ValueError(f"{option}: {plan.agent} learns online and {why}.")
 
 
 def initial_of(
-    plan: Plan, transitions: Transitions, source: dict[str, Any]
+    plan: Plan, transitions: Transitions | Stream, source: dict[str, Any]
 ) -> Mapping[str, torch.Tensor] | None:
     """The parameters to start from, of which the source then tells, if a run is named."""
     from recsim_drpo.runs.starting import initial_parameters
@@ -149,13 +167,13 @@ def initial_of(
 
 
 def checkpoints_of(
-    plan: Plan, out: Path, kept: Unfinished | None, transitions: Transitions
+    plan: Plan, out: Path, kept: Unfinished | None, transitions: Transitions | Stream
 ) -> Unfinished | None:
     """Where the training is kept: what was, once its log is checked, or a new place, or none."""
     from recsim_drpo.runs.unfinished import Unfinished
 
     if kept is not None:
-        kept.check_log(transitions, str(plan.dataset))
+        kept.check_log(transitions, ", ".join(plan.datasets))
         return kept
     if plan.checkpoint_every is None:
         return None

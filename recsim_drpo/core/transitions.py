@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,52 @@ class Batch(NamedTuple):
     infos: dict[str, Tensor] = {}  # noqa: RUF012 - a NamedTuple's default; nobody writes to it
 
 
+class ItemActions(NamedTuple):
+    """Actions that are rows of one table, looked up where they are needed.
+
+    Attributes:
+        table: float32 (M, a), vectors of items.
+        ids: int32 or int64 (N,), the row of each action; on the table's device.
+    """
+
+    table: Tensor
+    ids: Tensor
+
+    def at(self, indices: Tensor | slice) -> Self:
+        """Those of some transitions; the table is shared."""
+        return self._replace(ids=self.ids[indices])
+
+    def select(self, indices: Tensor) -> Tensor:
+        """Vectors (m, a) of the transitions with these indices, int64 (m,)."""
+        return self.table.index_select(0, self.ids.index_select(0, indices))
+
+    def vectors(self) -> Tensor:
+        """Vectors (N, a) of all."""
+        return self.table.index_select(0, self.ids)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ItemActions]) -> ItemActions:
+        """Those of several logs in order; tables that are the same to the bit become one."""
+        tables: list[Tensor] = []
+        places: list[int] = []
+        for part in parts:
+            same = (k for k, table in enumerate(tables) if _same_bits(table, part.table))
+            place = next(same, len(tables))
+            tables += [part.table] if place == len(tables) else []
+            places.append(place)
+        starts = list(itertools.accumulate(map(len, tables), initial=0))
+        few = starts[-1] <= torch.iinfo(torch.int32).max
+        kind = torch.int32 if few else torch.int64
+        ids = [part.ids.to(kind) + starts[at] for part, at in zip(parts, places, strict=True)]
+        return cls(tables[0] if len(tables) == 1 else torch.cat(tables), torch.cat(ids))
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    if one is other:
+        return True
+    return one.shape == other.shape and torch.equal(one.view(torch.int32), other.view(torch.int32))
+
+
 class Transitions:
     """All transitions of a dataset, resident on one device.
 
@@ -42,7 +89,7 @@ class Transitions:
     Args:
         observations: float32 (N + E, o) for N transitions in E episodes.
         rows: int64 (N,), each transition's row in ``observations``.
-        actions: float32 (N, a).
+        actions: float32 (N, a), or ids of a table of items: then batches look actions up.
         rewards: float32 (N,).
         terminations: bool (N,).
         infos: further columns, (N, ...).
@@ -52,7 +99,7 @@ class Transitions:
         self,
         observations: Tensor,
         rows: Tensor,
-        actions: Tensor,
+        actions: Tensor | ItemActions,
         rewards: Tensor,
         terminations: Tensor,
         infos: dict[str, Tensor],
@@ -85,7 +132,7 @@ class Transitions:
         return cls(
             torch.cat([log._observations for log in logs]),
             torch.cat([log._rows + start for log, start in zip(logs, starts, strict=False)]),
-            torch.cat([log._actions for log in logs]),
+            _joined_actions([log._actions for log in logs]),
             torch.cat([log._rewards for log in logs]),
             torch.cat([log._terminations for log in logs]),
             {name: torch.cat([log._infos[name] for log in logs]) for name in shared},
@@ -103,7 +150,7 @@ class Transitions:
     @property
     def action_dim(self) -> int:
         """Dimension a of an action."""
-        return int(self._actions.shape[1])
+        return int(_vectors_of(self._actions).shape[1])
 
     @property
     def device(self) -> torch.device:
@@ -119,9 +166,14 @@ class Transitions:
         return ends
 
     @property
+    def compact(self) -> bool:
+        """Whether actions are held as ids of one table of items."""
+        return isinstance(self._actions, ItemActions)
+
+    @property
     def actions(self) -> Tensor:
-        """float32 (N, a), not copied."""
-        return self._actions
+        """float32 (N, a); not copied, unless they are :attr:`compact` and made here."""
+        return self._actions.vectors() if isinstance(self._actions, ItemActions) else self._actions
 
     @property
     def rewards(self) -> Tensor:
@@ -162,9 +214,11 @@ class Transitions:
         def select(column: Tensor, at: Tensor) -> Tensor:
             return column.index_select(0, at).reshape(indices.shape + column.shape[1:])
 
+        held = self._actions
+        actions = held.select(flat) if isinstance(held, ItemActions) else held.index_select(0, flat)
         return Batch(
             select(self._observations, rows),
-            select(self._actions, flat),
+            actions.reshape(indices.shape + actions.shape[1:]),
             select(self._rewards, flat),
             select(self._observations, rows + 1),
             select(self._terminations, flat),
@@ -176,7 +230,7 @@ class Transitions:
         return Transitions(
             self._observations,
             self._rows[indices],
-            self._actions[indices],
+            _some(self._actions, indices),
             self._rewards[indices],
             self._terminations[indices],
             {name: self._infos[name][indices] for name in infos},
@@ -187,11 +241,60 @@ class Transitions:
         return Transitions(
             self._observations,
             self._rows[:count],
-            self._actions[:count],
+            _some(self._actions, slice(count)),
             self._rewards[:count],
             self._terminations[:count],
             {name: self._infos[name][:count] for name in infos},
         )
+
+    def with_room(self, count: int, device: torch.device) -> Transitions:
+        """A copy on a device with room for other transitions of the same log.
+
+        Args:
+            count: of how many; what is beyond the present ones is of no meaning yet.
+            device: where to.
+
+        Returns:
+            transitions whose number is ``count``, or the present one if that is larger.
+        """
+        size, rows = max(count, len(self)), len(self._observations)
+        rows += (size - len(self)) * -(-rows // len(self))
+
+        def wider(column: Tensor, length: int = size) -> Tensor:
+            room = column.new_zeros((length, *column.shape[1:]), device=device)
+            room[: len(column)] = column
+            return room
+
+        held = self._actions
+        return Transitions(
+            wider(self._observations, rows),
+            wider(self._rows),
+            ItemActions(held.table.to(device), wider(held.ids))
+            if isinstance(held, ItemActions)
+            else wider(held),
+            wider(self._rewards),
+            wider(self._terminations),
+            {name: wider(column) for name, column in self._infos.items()},
+        )
+
+    def refill(self, other: Transitions) -> bool:
+        """Copy other transitions of the same log over the first ones, in place.
+
+        Returns:
+            whether there was room for them, of the same kind; else nothing is changed.
+        """
+        fits = len(other) <= len(self) and len(other._observations) <= len(self._observations)
+        if not fits or self.compact != other.compact:
+            return False
+        for mine, theirs in zip(self._columns(), other._columns(), strict=True):
+            mine[: len(theirs)] = theirs
+        return True
+
+    def _columns(self) -> list[Tensor]:
+        held = self._actions
+        actions = held.ids if isinstance(held, ItemActions) else held
+        flags = self._rewards, self._terminations
+        return [self._observations, self._rows, actions, *flags, *self._infos.values()]
 
     def sample(self, batch_size: int, generator: torch.Generator) -> Batch:
         """A batch drawn uniformly with replacement.
@@ -206,6 +309,24 @@ class Transitions:
         check_integer("batch_size", batch_size, 1)
         indices = torch.randint(len(self), (batch_size,), generator=generator, device=self.device)
         return self.take(indices)
+
+
+def _vectors_of(actions: Tensor | ItemActions) -> Tensor:
+    """Actions, or the table that they are rows of."""
+    return actions.table if isinstance(actions, ItemActions) else actions
+
+
+def _some(actions: Tensor | ItemActions, indices: Tensor | slice) -> Tensor | ItemActions:
+    """The actions of some transitions, held as before."""
+    return actions.at(indices) if isinstance(actions, ItemActions) else actions[indices]
+
+
+def _joined_actions(parts: Sequence[Tensor | ItemActions]) -> Tensor | ItemActions:
+    """Actions of several logs in order: compact where all are."""
+    items = [part for part in parts if isinstance(part, ItemActions)]
+    if len(items) == len(parts):
+        return ItemActions.joined(items)
+    return torch.cat([part.vectors() if isinstance(part, ItemActions) else part for part in parts])
 
 
 def check_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -25,6 +26,7 @@ class RunSource(Described):
     """``"source"``: the log that a run learnt from, and how."""
 
     dataset: str | None = None
+    datasets: list[str] | None = None
     env_spec: str | None = None
     catalogue_checksum: str | None = None
     weights: dict[str, Finite] | None = None
@@ -36,6 +38,12 @@ class RunSource(Described):
     diverged_at: NonNegativeCount | None = None
     online: bool | None = None
     init: _Start | None = None
+
+
+def datasets_of(source: Mapping[str, Any]) -> list[str]:
+    """The ids of all datasets that a run learnt from; none where its log had no name."""
+    first = source.get("dataset")
+    return list(source.get("datasets") or ([] if first is None else [first]))
 
 
 class _Training(Described):

@@ -27,7 +27,7 @@ from recsim_drpo.datasets.soundness import metadata_of
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.reporting import plots
 from recsim_drpo.runs.checkpoints import check_holds, load_state, restoring, save_state
-from recsim_drpo.runs.description import RunDescription
+from recsim_drpo.runs.description import RunDescription, datasets_of
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import Row
 from recsim_drpo.training.sweep import Trained
@@ -44,7 +44,7 @@ _CURVES = {
 
 _README = """# {title}
 
-`{agent}` trained on `{dataset}` for {steps:,} steps of {batch_size} transitions, seed {seed}.
+`{agent}` trained on {dataset} for {steps:,} steps of {batch_size} transitions, seed {seed}.
 {remarks}
 
 | file | what it holds |
@@ -65,8 +65,25 @@ actions = agent.act(observations)  # float32 (B, {observation_dim}) -> (B, {acti
 """
 
 
-def source_of(dataset: minari.MinariDataset) -> dict[str, Any]:
-    """The description of a log that is kept in the runs that were trained on it."""
+def source_of(*datasets: minari.MinariDataset) -> dict[str, Any]:
+    """The description of a log that is kept in the runs that were trained on it.
+
+    Args:
+        *datasets: one, or several of one world. Of several all are named, and what is not the same
+            in all of them, such as the mixture, is ``None``.
+    """
+    each = [_source_of_one(dataset) for dataset in datasets]
+    if len(each) == 1:
+        return each[0]
+    common = {
+        name: value if all(other.get(name) == value for other in each) else None
+        for name, value in each[0].items()
+    }
+    names = {"dataset": datasets[0].id, "datasets": [dataset.id for dataset in datasets]}
+    return common | names | {"env_spec": each[0]["env_spec"]}
+
+
+def _source_of_one(dataset: minari.MinariDataset) -> dict[str, Any]:
     metadata = metadata_of(dataset)
     spec = dataset.spec.env_spec
     source = {
@@ -138,7 +155,7 @@ def save_run(
         readme = _README.format(
             title=folder.name,
             agent=spec.name,
-            dataset=source.get("dataset", "?"),
+            dataset=", ".join(f"`{name}`" for name in datasets_of(source) or "?"),
             steps=training["steps"],
             remarks=_remarks(source),
             commands=_commands(source),

@@ -24,6 +24,7 @@ from recsim_drpo.core.schemas import Described, object_of
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer
 from recsim_drpo.runs.checkpoints import load_state, save_state
+from recsim_drpo.training.streaming import Stream
 
 FOLDER = "unfinished"
 _DESCRIPTION = "training.json"
@@ -44,7 +45,9 @@ class Unfinished:
         self.every = every
 
     @classmethod
-    def create(cls, out: Path, every: int, plan: Mapping[str, Any], log: Transitions) -> Unfinished:
+    def create(
+        cls, out: Path, every: int, plan: Mapping[str, Any], log: Transitions | Stream
+    ) -> Unfinished:
         """Make the folder of a new training.
 
         Args:
@@ -85,7 +88,7 @@ class Unfinished:
         described = _description_of(path)
         return cls(out, described["every"]), dict(described["plan"])
 
-    def check_log(self, log: Transitions, dataset: str) -> None:
+    def check_log(self, log: Transitions | Stream, dataset: str) -> None:
         """Check that a log is the one that the training began with.
 
         Raises:
@@ -159,14 +162,15 @@ def check_no_unfinished(out: Path) -> None:
         )
 
 
-def fingerprint(log: Transitions) -> dict[str, Any]:
+def fingerprint(log: Transitions | Stream) -> dict[str, Any]:
     """Dimensions, length and SHA-256 of the columns of a log, by name."""
     digest = hashlib.sha256()
-    for start in range(0, len(log), _ROWS):
-        stop = min(start + _ROWS, len(log))
-        batch = log.take(torch.arange(start, stop, device=log.device))
-        for tensor in (*batch[:-1], *(batch.infos[name] for name in sorted(batch.infos))):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    for part in [log] if isinstance(log, Transitions) else log.parts():
+        for start in range(0, len(part), _ROWS):
+            stop = min(start + _ROWS, len(part))
+            batch = part.take(torch.arange(start, stop, device=part.device))
+            for tensor in (*batch[:-1], *(batch.infos[name] for name in sorted(batch.infos))):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
     return {
         "observation_dim": log.observation_dim,
         "action_dim": log.action_dim,

@@ -12,6 +12,9 @@ from recsim_drpo.core.config import Config, Count
 HELD_OUT_SHARE = 0.1
 """The share of an imported log, its last rounds, that is held out of training by default."""
 
+SHUFFLE_RADIUS = 1_000_000
+"""The most transitions that batches are mixed from where a log is read as it is learnt from."""
+
 _MAX_ROWS = 10_000_000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -19,8 +20,7 @@ from recsim_drpo.core.validation import check_integer, check_seed
 from recsim_drpo.training.checkpointing import Checkpoint, Journal, Row as Row
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.order import draw_indices as draw_indices, drawn_ahead as drawn_ahead
-
-_Step = Callable[[Tensor], Mapping[str, Tensor]]
+from recsim_drpo.training.streaming import LogUpdates, Step, Stream, StreamUpdates, Updates
 
 
 class DivergedError(ArithmeticError):
@@ -46,7 +46,7 @@ def check_row(row: Row, step: int, history: list[Row]) -> None:
 
 def train(
     agent: Agent,
-    transitions: Transitions,
+    transitions: Transitions | Stream,
     config: TrainingConfig | None = None,
     *,
     seed: int = 0,
@@ -61,7 +61,7 @@ def train(
 
     Args:
         agent: anything that follows the protocol; changed in place.
-        transitions: the log, on the agent's device.
+        transitions: the log, on the agent's device; or one that is read as it is learnt from.
         config: see :class:`TrainingConfig`.
         seed: integer in [0, 2**63) of the order in which transitions are drawn.
         first_step: updates that the agent has had before, from 0 to ``config.steps``: the order of
@@ -89,7 +89,6 @@ def train(
     journal = Journal(agent, [history], checkpoint)
     first_step = journal.restored(first_step, transitions.device)
     schedule = _Schedule(config, first_step, evaluator is not None)
-    step = _step_of(agent, transitions, config.batch_size)
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
         row: Row = {"step": float(number)}
@@ -104,16 +103,25 @@ def train(
         if known is not None:  # and the batch of this row happened to be harmless
             raise DivergedError(known, "loss", math.nan, history)
 
+    def make(held: Transitions) -> Step:
+        step = _step_of(agent, held, config.batch_size)
+        return lambda indices: step(indices[0])
+
     seeds = torch.tensor([check_seed(seed)], device=transitions.device)
-    sizes = torch.tensor([len(transitions)], device=transitions.device)
+    updates: Updates
+    if isinstance(transitions, Transitions):
+        sizes = torch.tensor([len(transitions)], device=transitions.device)
+        updates = LogUpdates(make(transitions), seeds, sizes, config.batch_size)
+    else:
+        updates = StreamUpdates(make, transitions, seeds, config.batch_size)
     with schedule.bar(1, label, "update", progress) as bar:
-        _loop(lambda indices: step(indices[0]), seeds, sizes, schedule, log, bar, journal)
+        _loop(updates, schedule, log, bar, journal)
     return history
 
 
 def train_fleet(
     fleet: Fleet,
-    transitions: Transitions | Sequence[Transitions],
+    transitions: Transitions | Stream | Sequence[Transitions | Stream],
     config: TrainingConfig | None = None,
     *,
     first_step: int = 0,
@@ -130,7 +138,8 @@ def train_fleet(
 
     Args:
         fleet: changed in place.
-        transitions: one log for all, or each learner's own, on the fleet's device.
+        transitions: one log for all, or each learner's own, on the fleet's device; or one for all
+            that is read as it is learnt from.
         config: see :class:`TrainingConfig`.
         first_step: see :func:`train`.
         evaluator: see :func:`train`.
@@ -143,14 +152,15 @@ def train_fleet(
         each learner's history.
 
     Raises:
-        ValueError: another number of logs than of learners, or logs of different shapes.
+        ValueError: another number of logs than of learners, or logs of different shapes; several
+            that are read as they are learnt from.
     """
     config = TrainingConfig() if config is None else config
     histories: list[list[Row]] = [[] for _ in range(len(fleet))]
     journal = Journal(fleet, histories, checkpoint)
     first_step = journal.restored(first_step, fleet.device)
     schedule = _Schedule(config, first_step, evaluator is not None)
-    step, sizes = _fleet_step_of(fleet, transitions, config.batch_size)
+    updates = _updates_of(fleet, transitions, config.batch_size)
     reported: set[int] = set()
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
@@ -167,7 +177,7 @@ def train_fleet(
                 _report_frozen(fleet, learner, frozen_at[learner])
 
     with schedule.bar(len(fleet), label, "learner-update", progress) as bar:
-        _loop(step, fleet.seeds, sizes, schedule, log, bar, journal)
+        _loop(updates, schedule, log, bar, journal)
     return histories
 
 
@@ -211,48 +221,59 @@ class _Schedule:
 
 
 def _loop(
-    step: _Step,
-    seeds: Tensor,
-    sizes: Tensor,
+    updates: Updates,
     schedule: _Schedule,
     log: Callable[[int, Mapping[str, Tensor]], None],
     bar: tqdm,
     journal: Journal,
 ) -> None:
-    """Call ``step`` with indices (L, B) for every update, and ``log`` whenever a row is due."""
+    """Make every update, and call ``log`` whenever a row is due."""
     metrics: Mapping[str, Tensor] = {}
-    last, batch_size = schedule.config.steps, schedule.config.batch_size
     done, rows = schedule.first_step, set(schedule.rows())
-    kept = journal.due(done, last)
-    for stop in sorted(rows | kept):
-        for indices in drawn_ahead(seeds, sizes, done, stop - done, batch_size):
-            metrics = step(indices)
-            journal.means.add(metrics)
-            bar.update(len(seeds))
-        done = stop
-        if stop in rows:
-            log(stop, journal.means.take(metrics))
-        if stop in kept:
-            journal.keep(stop)
+    kept = journal.due(done, schedule.config.steps)
+    with closing(updates):
+        for stop in sorted(rows | kept):
+            for metrics in updates.between(done, stop):
+                journal.means.add(metrics)
+                bar.update(len(journal.histories))
+            done = stop
+            if stop in rows:
+                log(stop, journal.means.take(metrics))
+            if stop in kept:
+                journal.keep(stop)
 
 
-def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> _Step:
+def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> Step:
     """An agent's update on the rows of a log that are named by int64 (B,)."""
     # ``bind`` is what agents from outside may still call it.
     make = getattr(agent, "make_train_step", None) or getattr(agent, "bind", None)
     if make is not None:
-        train_step: _Step = make(transitions, batch_size)
+        train_step: Step = make(transitions, batch_size)
         return train_step
     return lambda indices: agent.update(transitions.take(indices))
 
 
-def _fleet_step_of(
-    fleet: Fleet, transitions: Transitions | Sequence[Transitions], batch_size: int
-) -> tuple[_Step, Tensor]:
-    """A fleet's update on the rows of each learner's log, int64 (L, B), and their sizes (L,)."""
-    logs = [transitions] * len(fleet) if isinstance(transitions, Transitions) else transitions
-    if len(logs) != len(fleet):
-        raise ValueError(f"{len(logs)} logs for a fleet of {len(fleet)}; give one, or one each.")
+def _updates_of(
+    fleet: Fleet,
+    transitions: Transitions | Stream | Sequence[Transitions | Stream],
+    batch_size: int,
+) -> Updates:
+    """A fleet's updates, each learner's on rows of its log."""
+    given = list(transitions) if isinstance(transitions, Sequence) else [transitions] * len(fleet)
+    if len(given) != len(fleet):
+        raise ValueError(f"{len(given)} logs for a fleet of {len(fleet)}; give one, or one each.")
+    logs = [log for log in given if isinstance(log, Transitions)]
+    if len(logs) == len(given):
+        return _updates_of_logs(fleet, logs, batch_size)
+    stream = given[0]
+    if isinstance(stream, Transitions) or any(log is not stream for log in given):
+        raise ValueError("A fleet learns from one log that is read as it goes, not from several.")
+    return StreamUpdates(
+        lambda held: fleet.make_train_step(held, batch_size), stream, fleet.seeds, batch_size
+    )
+
+
+def _updates_of_logs(fleet: Fleet, logs: Sequence[Transitions], batch_size: int) -> Updates:
     different = list({id(log): log for log in logs}.values())
     joined = Transitions.concatenated(different)
     starts = itertools.accumulate(map(len, different), initial=0)
@@ -260,7 +281,7 @@ def _fleet_step_of(
     sizes = torch.tensor([len(log) for log in logs], device=joined.device)
     offsets = torch.tensor([start_of[id(log)] for log in logs], device=joined.device).unsqueeze(1)
     step = fleet.make_train_step(joined, batch_size)
-    return lambda indices: step(indices + offsets), sizes
+    return LogUpdates(lambda indices: step(indices + offsets), fleet.seeds, sizes, batch_size)
 
 
 def _rows_of(

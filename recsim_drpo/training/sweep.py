@@ -22,9 +22,10 @@ from recsim_drpo.core.validation import check_integer, check_seeds
 from recsim_drpo.training.checkpointing import Checkpoint, Checkpoints
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
+from recsim_drpo.training.streaming import Stream
 
 _Key = tuple[str, int, int]  # agent, number of the variant, seed
-_Logs = Mapping[int, Transitions]  # by seed
+_Logs = Mapping[int, Transitions | Stream]  # by seed
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
 
 
@@ -101,7 +102,7 @@ class Callbacks:
 
 def train_many(
     agents: Mapping[str, Sequence[Mapping[str, Any]]],
-    logs: Transitions | Mapping[int, Transitions],
+    logs: Transitions | Stream | Mapping[int, Transitions],
     config: TrainingConfig | None = None,
     *,
     seeds: Sequence[int] = (0,),
@@ -119,7 +120,8 @@ def train_many(
     Args:
         agents: variants (hyper-parameters by name; ``{}`` are the defaults) by agent's name. A
             variant may set ``batch_size`` as well.
-        logs: one log for all, or one for each seed; on one device, where everything is trained.
+        logs: one log for all, or one for each seed; on one device, where everything is trained. One
+            for all may be read as it is learnt from.
         config: see :class:`TrainingConfig`.
         seeds: different integers in [0, 2**63).
         evaluator: see :func:`train`.
@@ -176,8 +178,8 @@ def train_many(
     ]
 
 
-def _by_seed(logs: Transitions | Mapping[int, Transitions], seeds: Sequence[int]) -> _Logs:
-    if isinstance(logs, Transitions):
+def _by_seed(logs: Transitions | Stream | Mapping[int, Transitions], seeds: Sequence[int]) -> _Logs:
+    if not isinstance(logs, Mapping):
         return dict.fromkeys(seeds, logs)
     for seed in seeds:
         if logs.get(seed) is None:

@@ -213,7 +213,7 @@ def test_a_reader_that_has_had_enough():
             ["reproduce"],
             "Missing argument 'NAME'. `recsim-drpo reproduce --help` says what there is.",
         ),
-        (["locate", "a", "b"], "Got unexpected extra argument(s) (b)"),
+        (["generate", "a-v0", "b-v0"], "Got unexpected extra argument(s) (b-v0)"),
     ],
 )
 def test_what_is_missing_is_said_with_what_says_more(run, capsys, words, message):

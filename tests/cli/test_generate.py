@@ -26,3 +26,13 @@ def test_weights_embeddings_and_card(run, minari_root, tmp_path):
     assert dataset.action_space.shape == (8,)
     assert dataset.storage.metadata["weights"]["expert"] == 0.5
     assert (minari_root / "own-v0" / "README.md").exists()
+
+
+def test_shards_are_datasets_of_their_own(run, minari_root, capsys):
+    small = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5", "--no-card"]
+    words = ["generate", "ns/log-v0", "--rounds", 21_000, "--shards", 2, *small]
+    assert run(*words) == 0
+    sizes = [minari.load_dataset(f"ns/log-{k}-of-2-v0").total_steps for k in (1, 2)]
+    assert sizes == [20_000, 1_000]
+    assert run(*words) == 2
+    assert "There is a dataset 'ns/log-1-of-2-v0' already" in capsys.readouterr().err

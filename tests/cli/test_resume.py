@@ -193,3 +193,25 @@ def test_an_interrupted_training_says_how_to_go_on(run, dataset, tmp_path, monke
     assert f"Go on from the last checkpoint: recsim-drpo train --resume {out}\n" in said
     assert run("train", "--resume", out) == 0
     assert (out / "seed-0" / "config.json").is_file()
+
+
+def test_a_stream_that_is_killed_and_gone_on_with_ends_as_if_it_had_not(
+    run, minari_root, tmp_path, capsys, one_thread
+):
+    sessions = ["--env", "RecSimZipfSession-v0", "--rounds", 1_500, "--no-card", *WORLD]
+    assert run("generate", "s-v0", *sessions) == 0
+    train = ["train", "--dataset", "s-v0", "--agent", "drpo", "--seeds", 0, 1, *TRAIN]
+    train += ["--stream", "--shuffle-radius", 300]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(*train, "--out", whole) == 0
+    killed(*train, "--out", parts, after=lambda: (parts / FOLDER).glob("*.safetensors"))
+    assert run("train", "--resume", parts, "--shuffle-radius", 200) == 2
+    assert "--shuffle-radius is 200" in capsys.readouterr().err
+    assert run("train", "--resume", parts) == 0
+    for seed in (0, 1):
+        assert_same_run(whole / f"seed-{seed}", parts / f"seed-{seed}")
+    source = json.loads((whole / "seed-0" / "config.json").read_text())["source"]
+    assert source["shuffle_radius"] == 300
+    words = ["train", "--dataset", "s-v0", "--agent", "bc", "--out", tmp_path / "y"]
+    assert run(*words, "--shuffle-radius", 300) == 2
+    assert "--shuffle-radius is about --stream" in capsys.readouterr().err

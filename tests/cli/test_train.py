@@ -98,3 +98,26 @@ def test_threads_are_as_asked_and_one_by_default(run, dataset, monkeypatch, tmp_
     assert run(*words, tmp_path / "none", "--threads", 0) == 2
     assert seen == [1, 3]
     assert torch.get_num_threads() == before
+
+
+def test_several_datasets_are_one_log(run, minari_root, tmp_path, capsys):
+    small = ["--scenario", "extreme", "--no-card", *WORLD]
+    assert run("generate", "all-v0", "--rounds", 21_000, *small) == 0
+    assert run("generate", "all-v0", "--rounds", 21_000, "--shards", 2, *small) == 0
+    shards = ["all-1-of-2-v0", "all-2-of-2-v0"]
+    for out, names in (("one", ["all-v0"]), ("two", shards)):
+        words = ["train", "--dataset", *names, "--agent", "bc", "--out", tmp_path / out]
+        assert run(*words, *QUICK) == 0
+    one, two = (tmp_path / out / "seed-0" for out in ("one", "two"))
+    assert (one / "history.csv").read_bytes() == (two / "history.csv").read_bytes()
+    source = json.loads((two / "config.json").read_text())["source"]
+    assert (source["dataset"], source["datasets"]) == (shards[0], shards)
+    assert "`all-1-of-2-v0`, `all-2-of-2-v0`" in (two / "README.md").read_text()
+    assert run("evaluate", two, "--num-users", 200) == 0
+    capsys.readouterr()
+    assert run("ope", two, "--dataset", shards[1]) == 0
+    assert "learnt from this very log" in capsys.readouterr().out
+    assert run("generate", "other-v0", "--rounds", 100, "--no-card", *WORLD[:-1]) == 0
+    words = ["train", "--dataset", shards[0], "other-v0", "--agent", "bc", "--out", tmp_path / "x"]
+    assert run(*words) == 2
+    assert "'all-1-of-2-v0' and 'other-v0' are of different worlds" in capsys.readouterr().err

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recsim_drpo.core.transitions import Transitions, check_batch
+from recsim_drpo.core.transitions import ItemActions, Transitions, check_batch
 
 
 def two_episodes() -> Transitions:
@@ -107,3 +107,82 @@ def test_batches_are_checked_for_their_shapes():
         check_batch(batch._replace(rewards=batch.rewards[:4]), 1, 2)
     with pytest.raises(ValueError, match="at least one row"):
         check_batch(two_episodes().take(torch.zeros(0, dtype=torch.int64)), 1, 2)
+
+
+def of_items(ids: list[int], table: list[list[float]]) -> Transitions:
+    """Transitions, an episode each, whose actions are rows of a table."""
+    count = len(ids)
+    return Transitions(
+        torch.arange(2.0 * count).unsqueeze(1),
+        torch.arange(count) * 2,
+        ItemActions(torch.tensor(table), torch.tensor(ids, dtype=torch.int32)),
+        torch.arange(float(count)),
+        torch.ones(count, dtype=torch.bool),
+        {},
+    )
+
+
+def test_actions_that_are_items_are_looked_up():
+    log = of_items([2, 0, 2, 1], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert log.compact
+    assert not two_episodes().compact
+    assert (len(log), log.action_dim) == (4, 2)
+    assert log.actions.tolist() == [[5, 6], [1, 2], [5, 6], [3, 4]]
+    batch = log.take(torch.tensor([[3, 1], [0, 0]]))
+    assert batch.actions.tolist() == [[[3, 4], [1, 2]], [[5, 6], [5, 6]]]
+    assert batch.rewards.tolist() == [[3, 1], [0, 0]]
+    for some in (log.first(2, []), log.part(torch.tensor([2, 1]), [])):
+        assert some.compact
+        assert some.as_batch().actions.tolist() == [[5, 6], [1, 2]]
+
+
+def test_joined_logs_share_the_tables_that_are_the_same():
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    log, same = of_items([2, 0], table), of_items([1], table)
+    other, zero, minus = (of_items([0], [[x, 7.0], [9.0, 9.0]]) for x in (8.0, 0.0, -0.0))
+    joined = Transitions.concatenated([log, other, same])
+    assert joined.compact
+    assert joined.actions.tolist() == [[5, 6], [1, 2], [8, 7], [3, 4]]
+    assert held_rows(joined) == 5
+    assert held_rows(Transitions.concatenated([log, same])) == 3
+    signs = Transitions.concatenated([zero, minus])
+    assert held_rows(signs) == 4
+    assert signs.actions.signbit().tolist() == [[False, False], [True, False]]
+    mixed = Transitions.concatenated([log, two_episodes()])
+    assert not mixed.compact
+    assert mixed.actions[1:4].tolist() == [[1, 2], [0, 1], [2, 3]]
+
+
+def held_rows(log: Transitions) -> int:
+    """Rows of the table that a compact log holds."""
+    return len(log._actions.table)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_transitions_with_room_take_others_in_place(compact):
+    table = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    logs = [of_items(ids, table) for ids in ([2], [0, 1, 2], [1, 1, 1, 1, 1, 1])]
+    if not compact:
+        logs = [
+            Transitions(
+                log.take(torch.arange(len(log))).observations.repeat_interleave(2, 0),
+                torch.arange(len(log)) * 2,
+                log.actions,
+                log.rewards,
+                log.terminations,
+                {},
+            )
+            for log in logs
+        ]
+    held = logs[0].with_room(4, torch.device("cpu"))
+    assert (len(held), held.compact) == (4, compact)
+    assert held.take(torch.tensor([0])).actions.tolist() == [[5, 6]]
+    kept = held.rewards
+    assert held.refill(logs[1])
+    found, expected = held.take(torch.tensor([2, 0])), logs[1].take(torch.tensor([2, 0]))
+    for ours, theirs in zip(found[:-1], expected[:-1], strict=True):
+        assert torch.equal(ours, theirs)
+    assert held.rewards is kept
+    assert not held.refill(logs[2])
+    assert held.take(torch.tensor([0])).actions.tolist() == [[1, 2]]
+    assert not held.refill(two_episodes() if compact else of_items([0], table))
