@@ -26,6 +26,7 @@ from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, Re
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.results import read_panels, read_result
 from recsim_drpo.benchmarks.reproduce.theory import figure2, theorems
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.reporting import plots
@@ -75,8 +76,8 @@ def reproduce(
         experiments: those that there are, by name.
 
     Raises:
-        ValueError: an unknown name, a number of seeds for an experiment that has none, or a folder
-            that holds results of another configuration.
+        ValueError: an unknown name, a number of seeds for an experiment that has none, a folder
+            that holds results of another configuration, or an engine that cannot be had.
     """
     check_integer("processes", settings.processes, 1, _MOST_PROCESSES)
     if settings.num_seeds is not None:
@@ -90,16 +91,21 @@ def reproduce(
                 f"seeds={settings.num_seeds}: {name} has none, its instances are fixed; leave the "
                 "number of seeds out. (With all, it counts for the others.)"
             )
-    results = []
-    for name in wanted:
-        folder = settings.folder / name
-        folder.mkdir(parents=True, exist_ok=True)
-        result = experiments[name].run(replace(settings, folder=folder))
-        write_atomically(folder / RESULT, json.dumps(result, indent=1) + "\n")
-        write_atomically(folder / TABLES, as_markdown(result))
-        draw(experiments[name], result, folder)
-        results.append(result)
-    return results
+    with (settings.engine or Engine()).opened():
+        return [
+            _kept(experiments[name], replace(settings, folder=settings.folder / name))
+            for name in wanted
+        ]
+
+
+def _kept(experiment: Experiment, settings: Settings) -> Result:
+    """The result of an experiment, which is written into its folder."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    result = experiment.run(settings)
+    write_atomically(settings.folder / RESULT, json.dumps(result, indent=1) + "\n")
+    write_atomically(settings.folder / TABLES, as_markdown(result))
+    draw(experiment, result, settings.folder)
+    return result
 
 
 def draw(experiment: Experiment, result: Result, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from recsim_drpo.agents.engine.options import EXECUTIONS
+from recsim_drpo.core.executor import ENGINES, Engine
 from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.messages import shown
 
@@ -149,6 +151,33 @@ Execution = Annotated[
         autocompletion=one_of(EXECUTIONS),
     ),
 ]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help=f"What computes: {', '.join(ENGINES)} (extra ray).",
+        autocompletion=one_of(ENGINES),
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="Of the Ray cluster, or auto on one of its nodes.",
+        show_default="RAY_ADDRESS, else a Ray of its own",
+    ),
+]
+GpusPerTask = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-task",
+        parser=number,
+        metavar="NUMBER",
+        help="GPUs that Ray gives each fleet, a share of one too.",
+        show_default="1 with --device cuda, else 0",
+    ),
+]
 Normalize = Annotated[
     bool,
     typer.Option("--normalize", help="Scale item vectors to unit length.", show_default="off"),
@@ -192,6 +221,44 @@ World = Annotated[
         "--world", metavar="NAME=VALUE...", help="Other world parameters.", show_default="none"
     ),
 ]
+
+
+def engine_of(
+    name: str, processes: int | None, address: str | None, gpus: float | None, device: str
+) -> Engine:
+    """The engine that options ask for, once the device is known to be there or of its workers.
+
+    Args:
+        name: of the engine.
+        processes: that compute at once here, each on one CPU; ``None``: as many as there are CPUs.
+        address: of a Ray cluster.
+        gpus: for each task; ``None``: what the device needs.
+        device: where a task computes.
+
+    Raises:
+        ValueError: options that contradict one another, or a device that is not there.
+    """
+    from recsim_drpo.core.torch_settings import resolve_device
+
+    here = processes if processes is not None else os.cpu_count() or 1
+    if name != "ray":
+        own = Engine(name, here, address, gpus or 0.0)
+        resolve_device(device)
+        return own if device == "cpu" else Engine()
+    if device not in ("cpu", "cuda"):
+        raise ValueError(
+            f"device={shown(device)}: a task of Ray sees its own GPUs alone; take cpu or cuda."
+        )
+    if device == "cpu" and gpus:
+        raise ValueError(f"--gpus-per-task {gpus:g} would not be used: add --device cuda.")
+    if device == "cuda" and gpus == 0:
+        raise ValueError("--gpus-per-task 0 leaves --device cuda without one; take 0.25, 1 or so.")
+    if processes is not None and (address or os.environ.get("RAY_ADDRESS")):
+        raise ValueError(
+            f"--processes {processes} is for this machine; a cluster's CPUs decide, leave it out."
+        )
+    share = gpus if gpus is not None else float(device == "cuda")
+    return Engine(name, here, address, share)
 
 
 def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recsim_drpo.cli.arguments import Device, Execution, integer
-
-_CPUS = os.cpu_count() or 1
+from recsim_drpo.cli.arguments import (
+    Address,
+    Device,
+    EngineName,
+    Execution,
+    GpusPerTask,
+    engine_of,
+    integer,
+)
 
 Names = Annotated[
     list[str],
@@ -34,7 +39,7 @@ Out = Annotated[
     ),
 ]
 Processes = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--processes", parser=integer, help="That train at once.", show_default="the CPUs' number"
     ),
@@ -54,20 +59,21 @@ def reproduce(
     names: Names,
     quick: Quick = False,
     out: Out = None,
-    processes: Processes = _CPUS,
+    processes: Processes = None,
     seeds: Seeds = None,
     execution: Execution = "auto",
     device: Device = "cpu",
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
 ) -> None:
     """Reproduce tables and figures of the paper, with verdicts."""
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
-    from recsim_drpo.core.torch_settings import resolve_device
 
-    resolve_device(device)
+    where = engine_of(engine, processes, address, gpus_per_task, device)
     folder = out or Path("reproduction-quick" if quick else "reproduction")
-    workers = processes if device == "cpu" else 1
-    settings = Settings(quick, folder, workers, seeds, execution, device)
+    settings = Settings(quick, folder, where.processes, seeds, execution, device, engine=where)
     for result in runner.reproduce(names, settings):
         print(runner.as_text(result, shutil.get_terminal_size((100, 24)).columns))
     print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")

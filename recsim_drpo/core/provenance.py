@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def versions() -> dict[str, str]:
@@ -40,3 +44,21 @@ def revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return result.stdout.strip()
+
+
+@functools.cache
+def sources_digest(root: Path = _PACKAGE) -> str:
+    """Twelve hexadecimal digits of SHA-256 over a package's Python files and their names.
+
+    Args:
+        root: folder of the package, this one's by default; links to folders in it are followed.
+    """
+    digest = hashlib.sha256()
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_symlink())]
+    files = {
+        path.relative_to(root).as_posix(): path for top in folders for path in top.rglob("*.py")
+    }
+    for name, path in sorted(files.items()):
+        text = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{name} {len(text)} ".encode() + text)
+    return digest.hexdigest()[:12]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -131,12 +130,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "agents": {},
     "reproduce": {
-        "--processes": os.cpu_count() or 1,
+        "--processes": None,
         "--quick": False,
         "--out": None,
         "--seeds": None,
         "--execution": "auto",
         "--device": "cpu",
+        "--engine": "local",
+        "--address": None,
+        "--gpus-per-task": None,
     },
     "compare": {"--out": None},
     "locate": {"--results": None},
@@ -464,6 +466,15 @@ READ: list[tuple[str, dict[str, Any]]] = [
             "--seeds": 3,
             "--execution": "eager",
             "--device": "cuda",
+        },
+    ),
+    (
+        "reproduce table1 --engine ray --address a:1 --gpus-per-task 0.25",
+        {
+            "names": ["table1"],
+            "--engine": "ray",
+            "--address": "a:1",
+            "--gpus-per-task": 0.25,
         },
     ),
     ("reproduce --quick all", {"names": ["all"], "--quick": True}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -36,3 +37,33 @@ print(sorted({"torch", "minari"} & set(sys.modules)))
         [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_digest_of_the_sources_is_of_names_and_content_of_python_files(tmp_path):
+    root = tmp_path / "package"
+    (root / "core").mkdir(parents=True)
+    (tmp_path / "beside").mkdir()
+    (root / "linked").symlink_to(tmp_path / "beside")
+    (root / "core" / "a.py").write_bytes(b"x = 1\ny = 2\n")
+    digests = []
+
+    def change(path: str, text: bytes) -> bool:
+        """Whether a file's content changes the digest."""
+        provenance.sources_digest.cache_clear()
+        before = provenance.sources_digest(root)
+        (tmp_path / path).write_bytes(text)
+        provenance.sources_digest.cache_clear()
+        digests.append(provenance.sources_digest(root))
+        return digests[-1] != before
+
+    assert change("package/core/a.py", b"x = 1\ny = 3\n")
+    assert change("beside/b.py", b"z = 1\n")  # through the link
+    assert change("package/core/c.py", b"")
+    assert not change("package/core/a.py", b"x = 1\r\ny = 3\r\n")  # as git may have it on Windows
+    assert not change("package/core/table.csv", b"1,2\n")
+    assert all(re.fullmatch("[0-9a-f]{12}", digest) for digest in digests)
+    expected = hashlib.sha256(
+        b"core/a.py 12 x = 1\ny = 3\ncore/c.py 0 linked/b.py 6 z = 1\n"
+    ).hexdigest()
+    assert digests[-1] == expected[:12]
+    assert provenance.sources_digest() != digests[-1]

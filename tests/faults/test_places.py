@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.reproduce.framework.test_workers import is_alive, wait_until
+from tests.core.test_workers import is_alive, wait_until
 from tests.faults.conftest import scaled
 from tests.faults.sandbox import COLUMNS, SMALL, WORLD, Sandbox, is_below
 

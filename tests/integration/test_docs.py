@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ PAGES = (
     "docs/import.md",
     "docs/libraries/gymnasium.md",
     "docs/compare.md",
+    "docs/scale.md",
 )
 # The same code, on less, or on a log that there is.
 SMALLER = {
@@ -146,6 +148,44 @@ def test_documented_command_lines_have_options_that_there_are(page):
             assert words[0] in {option for one in program.params for option in one.opts}
         else:
             program.commands[words[0]].make_context(words[0], words[1:])
+
+
+def scale_block(language: str) -> str:
+    """What Slurm (bash) or Kubernetes (yaml) is given."""
+    text = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return str(block)
+
+
+def assert_asks_ray(line: str) -> None:
+    words = shlex.split(line)
+    words = words[words.index("recsim-drpo") + 1 :]
+    command = typer.main.get_command(app).commands[words[0]]
+    assert command.make_context(words[0], words[1:]).params["engine"] == "ray"
+
+
+def test_the_script_for_slurm_can_be_read():
+    script = scale_block("bash")
+    assert_asks_ray(script.replace("\\\n", " ").strip().splitlines()[-1])
+    if bash := shutil.which("bash"):
+        assert subprocess.run([bash, "-n"], input=script, text=True).returncode == 0
+
+
+@pytest.mark.peer
+def test_the_manifest_for_kubernetes_is_of_the_pinned_ray():
+    yaml = pytest.importorskip("yaml", reason="PyYAML, which ray brings, is not installed")
+    job = yaml.safe_load(scale_block("yaml"))
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert_asks_ray(job["spec"]["entrypoint"])
+    cluster = job["spec"]["rayClusterSpec"]
+    pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert cluster["rayVersion"] == pinned[1]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    pods = [group["template"]["spec"] for group in groups]
+    assert {pod["containers"][0]["image"] for pod in pods} == {"IMAGE"}
+    for pod in pods:
+        mounts = {m["name"] for m in pod["containers"][0].get("volumeMounts", [])}
+        assert mounts == {volume["name"] for volume in pod.get("volumes", [])}
 
 
 @pytest.mark.parametrize("page", WRITTEN)

@@ -50,7 +50,10 @@ def run_study(
     """
     started = time.monotonic()
     records = study.run(
-        settings.folder / study.name, processes=settings.processes, progress=settings.progress
+        settings.folder / study.name,
+        processes=settings.processes,
+        progress=settings.progress,
+        engine=settings.engine,
     )
     judged = findings(records)
     seconds = time.monotonic() - started

@@ -9,6 +9,7 @@ from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.training.config import TrainingConfig
 
 
@@ -63,6 +64,7 @@ class Settings:
         device: where everything is computed.
         progress: show rates and time left on a terminal.
         scale: how large everything is; ``None`` is :data:`QUICK` or :data:`FULL`.
+        engine: what trains in place of so many processes here.
     """
 
     quick: bool
@@ -73,6 +75,7 @@ class Settings:
     device: str = "cpu"
     progress: bool = True
     scale: Scale | None = None
+    engine: Engine | None = None
 
     @property
     def size(self) -> Scale:

@@ -6,8 +6,8 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Cond
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
-from recsim_drpo.benchmarks.reproduce.framework.workers import workers
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
@@ -140,7 +140,14 @@ class Study:
             plan["reward_model"] = asdict(self.reward_model)
         return plan
 
-    def run(self, folder: str | Path, *, processes: int = 1, progress: bool = True) -> list[Record]:
+    def run(
+        self,
+        folder: str | Path,
+        *,
+        processes: int = 1,
+        progress: bool = True,
+        engine: Engine | None = None,
+    ) -> list[Record]:
         """The records of all runs; those that are not finished yet are trained and measured.
 
         Seeds can be added later: what a folder holds of the same ``seeds_at_once`` seeds counts as
@@ -150,6 +157,8 @@ class Study:
             folder: where finished pieces are kept; a stopped study goes on from there.
             processes: how many, each with one thread; 1 where the device is not the CPU.
             progress: show runs a second and the time left on a terminal.
+            engine: what computes in place of so many processes here, see
+                :class:`recsim_drpo.core.executor.Engine`; the folder is written by this process.
 
         Returns:
             a record for every condition, agent, variant and seed, in that order: ``condition``,
@@ -158,7 +167,7 @@ class Study:
             asked for) and ``curve`` (pairs of step and eCPM on validation users).
 
         Raises:
-            ValueError: the folder holds pieces of another plan.
+            ValueError: the folder holds pieces of another plan; the engine cannot be had.
         """
         store = Store(folder, self.configuration())
         pieces = list(self._pieces())
@@ -175,7 +184,9 @@ class Study:
             disable=None if progress else True,
         ) as bar:
             try:
-                for key in self._finished(folder, list(jobs.values()), processes):
+                tasks = [partial(_work, job=job) for job in jobs.values()]
+                for key, piece in (engine or Engine(processes=processes)).results(self, tasks):
+                    store.put(key, piece)
                     bar.update(sizes[key])
             finally:
                 store.sweep()
@@ -223,25 +234,6 @@ class Study:
                     key = f"{number:03d}-{slug}-{agent}-seeds-{_together(seeds)}"
                     yield _Piece(key, number, seeds, agent)
 
-    def _finished(
-        self, folder: str | Path, jobs: Sequence[Sequence[_Piece]], processes: int
-    ) -> Iterator[str]:
-        """Trains the jobs' pieces, and yields the key of each as it is finished."""
-        if processes <= 1 or len(jobs) <= 1:
-            for job in jobs:
-                yield from _work(self, folder, job)
-            return
-        with workers(processes) as pool:
-            pending = {pool.submit(_work_through, self, folder, job) for job in jobs}
-            try:
-                while pending:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield from future.result()
-            finally:
-                for future in pending:
-                    future.cancel()
-
 
 @dataclass(frozen=True)
 class _Piece:
@@ -260,14 +252,9 @@ def _together(seeds: Sequence[int]) -> str:
     return "-".join(map(str, seeds))
 
 
-def _work_through(study: Study, folder: str | Path, job: Sequence[_Piece]) -> list[str]:
-    return list(_work(study, folder, job))
-
-
-def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[str]:
-    """Trains pieces of one condition and some seeds, which share their logs; yields their keys."""
+def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Trains pieces of one condition and some seeds, which share their logs; key and piece each."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    store = Store(folder, study.configuration())
     world = make_world(study.device, **condition.world)
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
@@ -283,8 +270,7 @@ def _work(study: Study, folder: str | Path, job: Sequence[_Piece]) -> Iterator[s
                 for index, run in enumerate(trained)
             ]
             seconds = time.monotonic() - started
-            store.put(piece.key, {"seconds": seconds, "records": records})
-            yield piece.key
+            yield piece.key, {"seconds": seconds, "records": records}
 
 
 def _reward_model(condition: Condition, seed: int, study: Study) -> RewardModel | None:

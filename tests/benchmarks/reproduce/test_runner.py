@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -140,10 +141,19 @@ def test_verdicts_fit_a_terminal():
         (["table1", "--processes", "0"], "processes=0"),
         (["table1", "--seeds", "0"], "seeds=0"),
         (["table1", "--device", "cuda:77"], "device='cuda:77'"),
+        (["table1", "--engine", "rai"], "Did you mean 'ray'"),
+        (["table1", "--engine", "ray", "--gpus-per-task", "1"], "add --device cuda"),
+        (["table1", "--engine", "ray", "--device", "cuda", "--gpus-per-task", "0"], "take 0.25"),
+        (["table1", "--engine", "ray", "--device", "cuda:1"], "take cpu or cuda"),
+        (["table1", "--engine", "ray", "--device", "cuda", "--gpus-per-task", "1.5"], "=1.5 is"),
+        (["table1", "--engine", "ray", "--address", "a:1", "--processes", "2"], "leave it out"),
+        (["table1", "--address", "a:1"], "--engine ray"),
+        (["table1", "--engine", "ray"], "pip install 'recsim-drpo[ray]'"),
     ],
 )
 def test_mistakes_are_found_before_any_work(arguments, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it was not installed
     assert cli.main(["reproduce", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert list(Path(tmp_path).iterdir()) == []

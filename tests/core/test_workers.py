@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from recsim_drpo.benchmarks.reproduce.framework.workers import workers
+from recsim_drpo.core.workers import workers
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.benchmarks.reproduce.framework.test_workers import work
-from recsim_drpo.benchmarks.reproduce.framework.workers import workers
+from tests.core.test_workers import work
+from recsim_drpo.core.workers import workers
 if __name__ == "__main__":
     with workers(2) as pool:
         for future in [pool.submit(work, folder) for folder in [sys.argv[1]] * 2]:
