@@ -154,6 +154,7 @@ class _Compact(_Strict):
 
 
 class _Point(_Strict):
+    best_soft: str
     label: str = ""
     leads: dict[str, Annotated[list[_Moderate], MinLen(1)]]
     log: dict[str, _Moderate]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
 
-from recsim_drpo.core.messages import shown
+from recsim_drpo.core.messages import shown, shown_path
 from recsim_drpo.core.validation import repeated_values, unknown_name
 
 FORMATS = ("csv", "jsonl", "parquet", "arrow")
@@ -197,7 +197,7 @@ def _expanded(log: str, format: str | None) -> Iterator[Source]:
     files = [file for one in found for file in ([one] if one.is_file() else _below(one, format))]
     if not files:
         what = "table in the folder" if path.is_dir() else "file at"
-        raise FileNotFoundError(f"There is no {what} {shown(log)}.")
+        raise FileNotFoundError(f"There is no {what} {shown_path(log)}.")
     for file in files:
         yield Source(file, format, _partition(file.relative_to(root).parts[:-1]))
 

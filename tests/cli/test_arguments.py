@@ -146,8 +146,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "demo": {
         "--out": Path("demo"),
         "--scenario": "extreme",
-        "--rounds": 200000,
-        "--steps": 5000,
+        "--rounds": 100000,
+        "--steps": 3000,
         "--seeds": None,
         "--embeddings": None,
         "--normalize": False,
@@ -278,24 +278,30 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ("compare a b --out c", {"log_a": "a", "log_b": "b", "--out": Path("c")}),
     (
         "train --dataset d-v0 --agent bc --out runs",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs")},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs")},
     ),
     (
         "train --dataset d-v0 --agent bc --out runs --seeds 0 1 2",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--seeds": [0, 1, 2]},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs"), "--seeds": [0, 1, 2]},
     ),
     (
         "train --seeds 0 1 --dataset d-v0 --seeds 2 --agent bc --out runs",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--seeds": [0, 1, 2]},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs"), "--seeds": [0, 1, 2]},
     ),
     (
         "train --dataset=d-v0 --agent=bc --out=runs --seeds=4 --steps=7",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--seeds": [4], "--steps": 7},
+        {
+            "--dataset": ["d-v0"],
+            "--agent": "bc",
+            "--out": Path("runs"),
+            "--seeds": [4],
+            "--steps": 7,
+        },
     ),
     (
         "train --data d-v0 --ag bc --ou runs --batch 8 --log 2 --eval 3 --prec tf32 --exec eager",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "bc",
             "--out": Path("runs"),
             "--batch-size": 8,
@@ -309,7 +315,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
         "train --dataset d-v0 --agent drpo --out runs --set a=1 b=2 "
         "--set 'policy_kwargs={\"log_std_init\": -2}'",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "drpo",
             "--out": Path("runs"),
             "--set": ["a=1", "b=2", 'policy_kwargs={"log_std_init": -2}'],
@@ -319,7 +325,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
         "train --dataset d-v0 --agent drpo --out runs --set alpha=-1 "
         "--infos propensity item_id --infos reward",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "drpo",
             "--out": Path("runs"),
             "--set": ["alpha=-1"],
@@ -330,7 +336,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
         "train --dataset d-v0 --agent drpo --out runs --fleet-size 4 --held-out 0.2 "
         "--tracker wandb --device cuda",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "drpo",
             "--out": Path("runs"),
             "--fleet-size": 4,
@@ -342,7 +348,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
     (
         "train --dataset d-v0 --agent module:Class --out runs --seeds -1 5 --held-out -0.5",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "module:Class",
             "--out": Path("runs"),
             "--seeds": [-1, 5],
@@ -351,12 +357,12 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "train --dataset d-v0 --agent bc --out runs --seeds=-1",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--seeds": [-1]},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs"), "--seeds": [-1]},
     ),
     (
         "train --dataset d-v0 --agent bc --out runs --set '--looks like=an option' '- x=1'",
         {
-            "--dataset": "d-v0",
+            "--dataset": ["d-v0"],
             "--agent": "bc",
             "--out": Path("runs"),
             "--set": ["--looks like=an option", "- x=1"],
@@ -364,15 +370,15 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "train --dataset d-v0 --agent bc --out runs --seeds 1_000 ' 7 '",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--seeds": [1000, 7]},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs"), "--seeds": [1000, 7]},
     ),
     (
         "train --dataset d-v0 --agent bc --out runs --held-out 1e-2",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path("runs"), "--held-out": 0.01},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path("runs"), "--held-out": 0.01},
     ),
     (
         "train --dataset d-v0 --agent bc --out '' --set ''",
-        {"--dataset": "d-v0", "--agent": "bc", "--out": Path(), "--set": [""]},
+        {"--dataset": ["d-v0"], "--agent": "bc", "--out": Path(), "--set": [""]},
     ),
     ("evaluate a", {"runs": [Path("a")]}),
     (
@@ -478,8 +484,8 @@ READ: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("reproduce --quick all", {"names": ["all"], "--quick": True}),
-    ("locate d-v0", {"dataset": "d-v0"}),
-    ("locate d-v0 --results r", {"dataset": "d-v0", "--results": Path("r")}),
+    ("locate d-v0", {"datasets": ["d-v0"]}),
+    ("locate d-v0 --results r", {"datasets": ["d-v0"], "--results": Path("r")}),
     ("report", {}),
     ("report --results r --out o.html", {"--results": Path("r"), "--out": Path("o.html")}),
     ("demo", {}),

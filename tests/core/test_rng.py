@@ -148,6 +148,7 @@ def test_stream_numbers_are_fixed():
         "TRAINING_ORDER": 6,
         "AGENT_SAMPLE": 7,
         "EXPLORATION": 8,
+        "CHUNKS": 9,
         "TRAIN_STEPS": 16,
         "VALIDATION_STEPS": 17,
         "TEST_STEPS": 18,
