@@ -28,7 +28,7 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "slow and not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 # Kills, malformed input, full disks; a share of them by RECSIM_DRPO_FAULTS=0.1.
 test-faults: $(VENV)/installed-dev
