@@ -7,6 +7,7 @@ not unpacked where it declares to become very much larger. Objects, that is pick
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,7 +54,7 @@ def read_npy(path: Path) -> NDArray[Any]:
             file.seek(0)
             _check_npy(file, path.stat().st_size)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
+        return _of_characters(array)
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -78,7 +79,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
                 with archive.open(member) as file:
                     _check_npy(file, member.file_size)
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: _of_characters(arrays[name]) for name in arrays.files}
 
 
 def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -92,6 +93,15 @@ def read_safetensors(path: Path) -> dict[str, NDArray[Any]]:
     with _reading(path, ".safetensors file"):
         arrays: dict[str, NDArray[Any]] = load_file(path)
         return arrays
+
+
+def _of_characters(array: NDArray[Any]) -> NDArray[Any]:
+    """An array itself; ``ValueError`` if it is of text and has what is no character."""
+    if array.dtype.kind == "U" and array.size:
+        codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
+        if codes.max(initial=0) > sys.maxunicode:
+            raise ValueError("its text has what is no character")
+    return array
 
 
 def _check_npy(file: IO[bytes], size: int) -> None:

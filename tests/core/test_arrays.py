@@ -143,3 +143,17 @@ def test_arrays_of_other_types(tmp_path, found, message):
     np.savez(tmp_path / "a.npz", **found)
     with pytest.raises(ValueError, match=message):
         load_embeddings(tmp_path / "a.npz")
+
+
+def test_text_of_what_is_no_character_is_refused(tmp_path):
+    ids = np.array(["a", "bc"])
+    codes = ids.view(np.uint32).copy()
+    codes[1] = 0x110000
+    wrong = codes.view(ids.dtype)
+    np.save(tmp_path / "ids.npy", wrong)
+    np.savez(tmp_path / "items.npz", ids=wrong)
+    np.save(tmp_path / "right.npy", ids.astype(ids.dtype.newbyteorder()))
+    assert read_npy(tmp_path / "right.npy").tolist() == ["a", "bc"]
+    for read, name in ((read_npy, "ids.npy"), (read_npz, "items.npz")):
+        with pytest.raises(ValueError, match="has what is no character"):
+            read(tmp_path / name)
