@@ -18,6 +18,10 @@ def check_root() -> None:
     root = os.environ.get(ROOT)
     if root is not None and not root.strip():
         raise ValueError(f"{ROOT} is empty; unset it, or let it name a folder.")
+    if root is not None and not root.isprintable():
+        raise ValueError(
+            f"{ROOT}={shown(root)} has what is no printable character; let it name another folder."
+        )
     if root is not None and root.startswith("~"):
         raise ValueError(
             f"{ROOT}={root!r} would be a folder named '~' here, as Minari reads it; write "

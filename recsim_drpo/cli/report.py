@@ -24,7 +24,7 @@ def report(results: Results = Path("reproduction"), out: Out = Path("report.html
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.publishing import report as page
 
-    quick = results.with_name(f"{results.name}-quick")
+    quick = results.parent / f"{results.name}-quick"
     if results == Path("reproduction") and not results.exists() and quick.exists():
         results = quick
     page.write(out, runner.load_results(results))

@@ -144,7 +144,12 @@ def test_minaris_folder_may_have_any_name(
 
 @pytest.mark.parametrize(
     ("root", "message"),
-    [("~/minari", "would be a folder named '~' here"), ("", "is empty; unset it"), (" ", "empty")],
+    [
+        ("~/minari", "would be a folder named '~' here"),
+        ("a\udcffb", "no printable character"),
+        ("", "is empty; unset it"),
+        (" ", "empty"),
+    ],
 )
 def test_a_folder_of_minari_that_nobody_means_is_refused(
     generate, tmp_path, monkeypatch, small_kwargs, root, message

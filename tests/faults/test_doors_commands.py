@@ -255,7 +255,7 @@ def test_words_before_any_command(scene):
 def test_variables_of_the_environment(scene):
     rng = seeded("variables")
     places = ["", " ", ".", "nowhere", "file", "file/x", "folder", "/dev/null", "x" * 300, "~", "é"]
-    places += ["\udcff", "a\nb", "/proc", "relative/../x"]
+    places += ["\udcff", "a\nb", "/proc", "relative"]
     run = str(scene / "runs/seed-0")
     lines = [
         ["train", "--dataset", "sim/log-v0", "--agent", "bc", "--steps", "2", "--out", "out"],
