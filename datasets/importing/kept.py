@@ -94,15 +94,16 @@ class KeptColumns:
     def _read(self, name: str, cells: Any) -> list[tuple[str, NDArray[Any]]]:
         arrays: list[tuple[str, NDArray[Any]]] = []
         decided = self._decided is not None
+        typed = self._typed and _is_number(cells.type)  # what is infinite there is no text
         if not (decided and self._is_text(name)):
             values = number_values(cells)
             odd = values == NO_NUMBER
             if odd.any():
                 self._examples.setdefault(name, str(cells[int(odd.argmax())].as_py()))
-            self._odd[name] += int(odd.sum())
+            self._odd[name] += 0 if typed else int(odd.sum())
             self._filled[name] += int((~np.isnan(values)).sum())
             arrays.append((name, np.where(odd, np.nan, values)))
-        if self._is_text(name) if decided else not (self._typed and _is_number(cells.type)):
+        if self._is_text(name) if decided else not typed:
             arrays.append((name + _CODE, self._codes(name, cells)))
         return arrays
 

@@ -168,3 +168,19 @@ def test_memory_does_not_grow_with_the_texts(shop, tmp_path, monkeypatch):
         assert len(np.unique(codes)) == count
         assert kept_texts(dataset, "device", codes[-2:])[1] == f"user-{count - 1:060d}"
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_an_infinite_number_of_a_typed_column_is_a_nan_and_no_text(shop, tmp_path):
+    table = pa.table(
+        {
+            "age": [10.0, 20.0, 30.0],
+            "sku": ["10", "20", "10"],
+            "click": [1.0, 0.0, 1.0],
+            "day": [300.0, np.inf, 100.0],
+        }
+    )
+    columns = Columns(numbers=["age"], item="sku", reward="click", propensity=None, keep=["day"])
+    items = tmp_path / "items.npz"
+    np.savez(items, embeddings=np.eye(2, 4, dtype=np.float32), item_ids=np.array([10, 20]))
+    import_log("own/typed-v0", table, items=items, columns=columns)
+    np.testing.assert_array_equal(infos("own/typed-v0", "day")[0], [300.0, np.nan, 100.0])
