@@ -16,13 +16,15 @@ ROOT = "MINARI_DATASETS_PATH"
 def check_root() -> None:
     """Raise ``ValueError`` for a MINARI_DATASETS_PATH that Minari takes for what nobody means."""
     root = os.environ.get(ROOT)
-    if root is not None and not root.strip():
+    if root is None:
+        return
+    if not root.strip():
         raise ValueError(f"{ROOT} is empty; unset it, or let it name a folder.")
-    if root is not None and not root.isprintable():
+    if not root.isprintable():
         raise ValueError(
             f"{ROOT}={shown(root)} has what is no printable character; let it name another folder."
         )
-    if root is not None and root.startswith("~"):
+    if root.startswith("~"):
         raise ValueError(
             f"{ROOT}={root!r} would be a folder named '~' here, as Minari reads it; write "
             f"{str(Path(root).expanduser())!r}."

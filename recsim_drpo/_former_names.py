@@ -104,7 +104,6 @@ MOVED = {
     "benchmarks.reproduce.cards": "benchmarks.reproduce.publishing.cards",
     "benchmarks.reproduce.report": "benchmarks.reproduce.publishing.report",
     "benchmarks.reproduce.framework.experiments": "benchmarks.reproduce.framework.evidence",
-    "benchmarks.reproduce.framework.workers": "core.workers",
 }
 """Names of today by former ones, both within ``recsim_drpo``."""
 
