@@ -29,14 +29,28 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def own_environment() -> dict[str, str]:
+    """The environment without what the make that runs these tests says to a make below it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+
+
 def make(folder: Path, target: str) -> list[str]:
-    done = subprocess.run(["make", target], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", target],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=own_environment(),
+    )
     return done.stdout.splitlines()
 
 
 def make_on_a_terminal(folder: Path, target: str) -> list[str]:
     ours, its = os.openpty()
-    process = subprocess.Popen(["make", target], cwd=folder, stdout=its, stderr=its)
+    process = subprocess.Popen(
+        ["make", target], cwd=folder, stdout=its, stderr=its, env=own_environment()
+    )
     os.close(its)
     told = b""
     try:
