@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -14,6 +15,11 @@ from recsim_drpo.agents.registry import restored_registry
 # The tests' arrays are small: a second thread costs more than it gives, and where tests share a
 # machine it costs a lot.
 torch.set_num_threads(1)
+
+# A shell without job control has what it runs in the background ignore SIGINT, and so whatever that
+# starts: the tests of what an interrupt does would wait for one that never comes.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL_WORLD = {"num_items": 300, "embedding_dim": 16, "num_topics": 5}
 
