@@ -7,18 +7,17 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.cli.health_report import at_home
+from recsim_drpo.core.compiler_cache import cache_folder
 from recsim_drpo.core.files import staged, stale, sweep
 from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.load import open_dataset
@@ -139,7 +138,7 @@ def _may_live(path: Path) -> bool:
     named = _FORMER.fullmatch(path.name)
     if named is not None and named["pid"] is not None and _is_running(int(named["pid"])):
         return True
-    latest = max(
+    latest: float = max(
         one.lstat().st_mtime for one in (path, *(path.rglob("*") if path.is_dir() else ()))
     )
     return time.time() - latest <= IDLE
@@ -231,8 +230,7 @@ def _runs_without_checkpoint(folder: Path) -> Iterator[Finding]:
 
 def _caches() -> Iterator[Finding]:
     """The folder where torch keeps what it compiled."""
-    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    path = Path(named or Path(tempfile.gettempdir()) / f"torchinductor_{getuser()}")
+    path = cache_folder()
     if path.is_dir():
         why = "of torch's compiler, which makes it anew where it is needed"
         if not _is_idle(path):
