@@ -55,6 +55,7 @@ def append_log(
     escape: str | None = None,
     max_refused: float = MAX_REFUSED,
     notes: Sequence[str] = (),
+    excel_safe: bool = False,
     progress: bool = True,
 ) -> MinariDataset:
     """Append a log to an imported dataset: its rounds come after those that are there.
@@ -70,6 +71,7 @@ def append_log(
         escape: of a log as CSV.
         max_refused: share of this log's rows, in [0, 1], that may be refused.
         notes: what else the card should say of this log.
+        excel_safe: let no spreadsheet run a refused value as a formula.
         progress: show rate and time left on a terminal.
 
     Returns:
@@ -102,7 +104,7 @@ def append_log(
         def open_writer(coder: ContextCoder) -> PackWriter:
             return PackWriter(staging / "data", coder, catalogue.embeddings.shape[1])
 
-        options = ImportOptions(max_refused, progress, number)
+        options = ImportOptions(max_refused, progress, number, excel_safe)
         refused = staging / f"refused-{number}.csv"
         added = add_rounds(table, columns, catalogue, open_writer, refused, stats, options)
         rejected, storage = added.rejected, added.storage

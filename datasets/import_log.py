@@ -72,6 +72,7 @@ def import_log(
     max_refused: float = MAX_REFUSED,
     replace: bool = False,
     notes: Sequence[str] = (),
+    excel_safe: bool = False,
     progress: bool = True,
 ) -> MinariDataset:
     """Import a table of logged interactions as a packed Minari dataset: each row is a round.
@@ -99,6 +100,8 @@ def import_log(
         replace: take the place of a dataset of that id, in one step: whoever opens it finds the
             former one or the new one, and an error leaves the former one.
         notes: what else the card should say of this log.
+        excel_safe: let no spreadsheet run a value in ``refused.csv`` as a formula, see
+            :func:`recsim_drpo.core.spreadsheets.plain_cell`.
         progress: show rate and time left on a terminal.
 
     Returns:
@@ -132,7 +135,7 @@ def import_log(
         def open_writer(coder: ContextCoder) -> PackWriter:
             return PackWriter(staging / "data", coder, vectors.shape[1])
 
-        options = ImportOptions(max_refused, progress)
+        options = ImportOptions(max_refused, progress, excel_safe=excel_safe)
         refused = staging / REFUSED
         added = add_rounds(table, columns, catalogue, open_writer, refused, stats, options)
         coder, storage = added.coder, added.storage
@@ -154,11 +157,13 @@ class ImportOptions(NamedTuple):
         max_refused: largest share that may be refused.
         progress: whether it is shown.
         log: number of the log in the dataset, from 1.
+        excel_safe: whether no refused value is to be a formula.
     """
 
     max_refused: float = MAX_REFUSED
     progress: bool = True
     log: int = 1
+    excel_safe: bool = False
 
 
 class AddedRounds(NamedTuple):
@@ -198,7 +203,7 @@ def add_rounds(
     leaks = LeakCheck(columns.context, len(columns.numbers), columns.time is not None)
     slates, kept = SlateCheck(), KeptColumns(columns, table, refused.parent, options.log)
     with refused.open("w", newline="", encoding="utf-8") as file:
-        rejected = RejectedRows(file, table.several)
+        rejected = RejectedRows(file, table.several, excel_safe=options.excel_safe)
         options_of = kept, rejected, refused.parent, leaks, options.progress
         with closing(kept), coded_rounds(table, columns, ids, *options_of) as coded:
             coder, rounds, column_notes = coded

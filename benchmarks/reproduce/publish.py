@@ -25,6 +25,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     with_rules,
 )
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
+from recsim_drpo.core import interrupts
 from recsim_drpo.core.files import write_atomically
 
 RESULTS = Path("benchmarks/results/reproduce")
@@ -177,4 +178,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interrupts.run_program(main))

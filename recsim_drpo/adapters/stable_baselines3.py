@@ -201,8 +201,8 @@ def make(
     spaces = functools.partial(_Spaces, observation_dim, action_dim)
     vec_envs = import_library("stable_baselines3.common.vec_env", EXTRA)
     with _own_draws(seed, device), warnings.catch_warnings():
-        if "batch_size" not in hyperparameters:  # then it is not to learn, and PPO need not advise
-            warnings.simplefilter("ignore", UserWarning)
+        # PPO advises on a batch size that is no divisor of a rollout; it takes what is left.
+        warnings.filterwarnings("ignore", "You have specified a mini-batch size", UserWarning)
         try:
             model = getattr(import_library("stable_baselines3", EXTRA), algorithm)(
                 "MlpPolicy",

@@ -30,6 +30,7 @@ from recsim_drpo.cli.reproduce import reproduce
 from recsim_drpo.cli.serve import serve
 from recsim_drpo.cli.train import train
 from recsim_drpo.core import interrupts
+from recsim_drpo.core.compiler_cache import no_empty_cache
 from recsim_drpo.core.messages import one_line, short_line
 
 _PROGRAM = interrupts.PROGRAM
@@ -136,7 +137,11 @@ def _run(words: list[str]) -> int:
     if os.environ.get(_COMPLETION):
         program.main(words, prog_name=_PROGRAM, complete_var=_COMPLETION)  # answers, and exits
     try:
-        with program.make_context(_PROGRAM, words) as context, _of_arithmetic_at_the_end():
+        with (
+            program.make_context(_PROGRAM, words) as context,
+            no_empty_cache(),
+            _of_arithmetic_at_the_end(),
+        ):
             program.invoke(context)
         sys.stdout.flush()
     except typer.Exit as shown:  # help or the version

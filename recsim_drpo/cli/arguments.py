@@ -215,6 +215,14 @@ Escape = Annotated[
         show_default="such quotes are doubled",
     ),
 ]
+ExcelSafe = Annotated[
+    bool,
+    typer.Option(
+        "--excel-safe",
+        help="Of CSV: an apostrophe before text that a spreadsheet would run as a formula.",
+        show_default="off",
+    ),
+]
 World = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 from minari.storage.datasets_root_dir import get_dataset_path
 
 from recsim_drpo.cli.health_report import at_home
-from recsim_drpo.core.files import stale, sweep
+from recsim_drpo.core.compiler_cache import cache_folder
+from recsim_drpo.core.files import staged, stale, sweep
 from recsim_drpo.core.messages import one_line
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.runs.folder import CHECKPOINT, CONFIG
@@ -30,6 +30,8 @@ IDLE = 3600.0
 """Seconds after which a cache that nobody has written to counts as unused."""
 
 STALE, DATASET, RUN, CACHE = "stale", "damaged dataset", "run without a checkpoint", "cache"
+FORMER = "stale, of a former version"
+_FORMER = re.compile(r"\.(?P<name>.+?)(\.(?P<pid>\d+))?\.partial", re.DOTALL)
 _RUN_KEYS = frozenset(("agent", "hyperparameters", "observation_dim", "action_dim"))
 
 
@@ -38,7 +40,7 @@ class Finding:
     """One thing that is found.
 
     Attributes:
-        kind: :data:`STALE`, :data:`DATASET`, :data:`RUN` or :data:`CACHE`.
+        kind: :data:`STALE`, :data:`FORMER`, :data:`DATASET`, :data:`RUN` or :data:`CACHE`.
         path: where it is.
         why: what is the matter with it, in words.
         bytes: its size.
@@ -79,6 +81,7 @@ def examine(folders: Iterable[Path]) -> list[Finding]:
     for folder in dict.fromkeys(one.resolve() for one in folders):
         for below in _folders_in(folder, root):
             found += [_stale(path) for path in stale(below)]
+            found += _left_by_former_versions(below)
             found += _runs_without_checkpoint(below)
     return [*{finding.path: finding for finding in found}.values(), *_caches()]
 
@@ -89,6 +92,8 @@ def removed(found: Sequence[Finding]) -> list[Finding]:
     for finding in found:
         if finding.kind == STALE:
             sweep(finding.path.parent.parent)  # by its lock: nobody has begun to write it again
+        elif finding.kind == FORMER:
+            _remove_former(finding.path)
         elif finding.kind == CACHE and not _is_idle(finding.path):
             pass
         else:
@@ -115,6 +120,47 @@ def as_text(about: Mapping[str, Any], found: Sequence[Finding], *, remove: bool)
 
 def _stale(path: Path) -> Finding:
     return Finding(STALE, path, "a killed command left it unfinished", _size(path))
+
+
+def _left_by_former_versions(folder: Path) -> Iterator[Finding]:
+    """What versions wrote as ``.NAME.partial``, beside ``NAME``, before there was a place for it.
+
+    They had no locks: what names a living process, or was written to lately, counts as alive.
+    """
+    with suppress(OSError):
+        for path in sorted(folder.glob(".*.partial")):
+            if _FORMER.fullmatch(path.name) and not path.is_symlink() and not _may_live(path):
+                why = "a killed command of a former version left it unfinished"
+                yield Finding(FORMER, path, why, _size(path))
+
+
+def _may_live(path: Path) -> bool:
+    named = _FORMER.fullmatch(path.name)
+    if named is not None and named["pid"] is not None and _is_running(int(named["pid"])):
+        return True
+    latest: float = max(
+        one.lstat().st_mtime for one in (path, *(path.rglob("*") if path.is_dir() else ()))
+    )
+    return time.time() - latest <= IDLE
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        pass
+    return True
+
+
+def _remove_former(path: Path) -> None:
+    """Remove what a former version left, unless it lives, or its name is being made right now."""
+    named = _FORMER.fullmatch(path.name)
+    if named is not None:
+        with suppress(OSError, RuntimeError), staged(path.with_name(named["name"])) as aside:
+            if not _may_live(path):
+                path.rename(aside)
 
 
 def _damaged_datasets(root: Path) -> Iterator[Finding]:
@@ -184,8 +230,7 @@ def _runs_without_checkpoint(folder: Path) -> Iterator[Finding]:
 
 def _caches() -> Iterator[Finding]:
     """The folder where torch keeps what it compiled."""
-    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    path = Path(named or Path(tempfile.gettempdir()) / f"torchinductor_{getuser()}")
+    path = cache_folder()
     if path.is_dir():
         why = "of torch's compiler, which makes it anew where it is needed"
         if not _is_idle(path):

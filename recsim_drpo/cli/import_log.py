@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Escape, Normalize, is_count, number, one_of
+from recsim_drpo.cli.arguments import Escape, ExcelSafe, Normalize, is_count, number, one_of
 from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
 from recsim_drpo.datasets.importing.sources import FORMATS
@@ -266,6 +266,7 @@ def import_(
     input_format: InputFormat = None,
     escape: Escape = None,
     max_refused: MaxRefused = MAX_REFUSED,
+    excel_safe: ExcelSafe = False,
     append: Append = False,
     replace: Replace = False,
 ) -> None:
@@ -280,32 +281,42 @@ def import_(
         raise ValueError("--propensity and --no-propensity exclude each other.")
     given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
     given |= {"numbers": numbers or None, "categories": categories or None, "keep": keep or None}
-    given |= {"time": time, "request": request, "position": position}
-    given |= {"hashes": _pairs("--hash", hash, _size), "missing": missing}
+    given |= {"time": time, "request": request, "position": position, "missing": missing}
+    given |= {"hashes": _pairs("--hash", hash, _size)}
     given |= {"transforms": _pairs("--transform", transform, str)}
     given |= {"reward_range": reward_range and list(reward_range)}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {"propensity": None} if no_propensity else {}
     given |= {"outside": "clip"} if clip_rewards else {}
     of_log: dict[str, Any] = {"input_format": input_format, "escape": escape}
+    of_log |= {"max_refused": max_refused, "excel_safe": excel_safe}
     of_items: dict[str, Any] = {"normalize": normalize, "item_ids": item_ids}
     of_items |= {"id_column": id_column, "vector_columns": vector_columns}
     if append:
         others: dict[str, Any] = {"items": items, "preset": preset, "columns": columns}
         others |= {"replace": replace, "no_propensity": no_propensity}
-        _check_append([name for name, value in {**given, **others, **of_items}.items() if value])
-        dataset = append_log(dataset_id, log, max_refused=max_refused, **of_log)
+        _check_append({**given, **others, **of_items})
+        dataset = append_log(dataset_id, log, **of_log)
     else:
         what = _meaning(log, items, preset, columns, given)
-        of_items |= {"max_refused": max_refused, "replace": replace, "notes": what.notes}
+        of_items |= {"replace": replace, "notes": what.notes}
         dataset = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
-    print(import_summary(dataset))
+    print(f"{import_summary(dataset)}\n\n{_where(dataset)}")
+
+
+def _where(dataset: Any) -> str:
+    """Where the rounds are, and which file has the refused rows of the log that came last."""
+    from recsim_drpo.datasets.soundness import metadata_of
+
+    number = 1 + len(metadata_of(dataset)["import"].get("appended", ()))
+    refused = "refused.csv" if number == 1 else f"refused-{number}.csv"
     folder = Path(dataset.spec.data_path).parent
-    print(f"\n{dataset.total_steps:,} rounds in {folder}: README.md, refused.csv.")
+    return f"{dataset.total_steps:,} rounds in {folder}: README.md, {refused}."
 
 
-def _check_append(given: list[str]) -> None:
+def _check_append(values: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` where ``--append`` is given what a dataset has already."""
+    given = [name for name, value in values.items() if value]
     if given:
         options = (_OPTIONS.get(name, name) for name in given)
         shown = ", ".join("--" + option.replace("_", "-") for option in options)

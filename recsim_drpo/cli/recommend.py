@@ -13,6 +13,7 @@ from recsim_drpo.cli.arguments import (
     Decoder,
     Device,
     Escape,
+    ExcelSafe,
     Normalize,
     ReplacedVectors,
     RunFolder,
@@ -139,16 +140,6 @@ MaxPer = Annotated[
         metavar="FILE=K",
         help="At most K items of a category; the table has item_id and the category.",
         show_default="no limit",
-    ),
-]
-
-
-ExcelSafe = Annotated[
-    bool,
-    typer.Option(
-        "--excel-safe",
-        help="Of CSV: an apostrophe before text that a spreadsheet would run as a formula.",
-        show_default="off",
     ),
 ]
 

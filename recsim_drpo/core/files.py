@@ -11,6 +11,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import filelock
 STAGING = ".recsim-drpo"
 """Folder of what is being written, beside what it will be; hidden, so that Minari passes it by."""
 
+_PLACE = re.compile(re.escape(STAGING) + r"(-\d+)?")  # or a user's own, by number
 _PARTIAL, _LOCK, _CLAIM = ".partial", ".lock", ".claim"
 _LONGEST = 180  # bytes of a name that endings still fit behind
 _PATIENCE = 1.0  # seconds to wait for one who removes what a killed process left
@@ -130,7 +132,7 @@ def sweep(folder: Path) -> list[Path]:
 
 def is_staged(path: Path) -> bool:
     """Whether a path lies in a place of what is being written."""
-    return any(part == STAGING or part.startswith(f"{STAGING}-") for part in path.parts)
+    return any(_PLACE.fullmatch(part) for part in path.parts)
 
 
 def _left(folder: Path, *, remove: bool) -> list[Path]:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 PROGRAM = "recsim-drpo"
-_MODULE = "recsim_drpo.cli"
+_MODULES = ("recsim_drpo.cli", "recsim_drpo.benchmarks.reproduce.publish")
 _DEFAULTS: dict[str, Any] = {
     "SIGINT": signal.default_int_handler,
     "SIGTERM": signal.SIG_DFL,
@@ -51,10 +51,10 @@ class _State:
 
 
 def install_in_program() -> None:
-    """Handle signals where this process is ``recsim-drpo`` or ``-m recsim_drpo.cli``."""
+    """Handle signals where this process is ``recsim-drpo``, or ``-m`` one of its modules."""
     path = sys.argv[0] if getattr(sys, "argv", None) else ""
     name = os.path.basename(path)  # noqa: PTH119 - pathlib takes time to import
-    is_module = name == "-m" and _MODULE in sys.orig_argv
+    is_module = name == "-m" and not set(_MODULES).isdisjoint(sys.orig_argv)
     is_child = "--multiprocessing-fork" in sys.orig_argv
     if (is_module or name.partition(".")[0] == PROGRAM) and not is_child:
         _install()

@@ -73,6 +73,7 @@ def _check_same(
     }
     for what, (theirs, ours) in compared.items():
         if theirs != ours:
+            theirs, ours = _apart(theirs, ours)
             raise ValueError(
                 f"--init: the run {str(folder)!r} has {what}={shown(theirs)}, this training "
                 f"{shown(ours)}; parameters mean the same where these do alone."
@@ -82,6 +83,15 @@ def _check_same(
             f"--init: the run {str(folder)!r} diverged at step {there['diverged_at']:,}; start "
             "from another."
         )
+
+
+def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Two values that differ; of dictionaries what differs alone, so that it can be shown."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one, other
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    parts = {key: _apart(one.get(key), other.get(key)) for key in keys}
+    return {key: part[0] for key, part in parts.items()}, {k: part[1] for k, part in parts.items()}
 
 
 def _coding(context: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -40,7 +40,9 @@ def d3rlpy():
 
 
 @pytest.fixture
-def sb3():
+def sb3(tmp_path, monkeypatch):
+    """Stable-Baselines3; what it logs by itself lies in the test's folder."""
+    monkeypatch.setenv("SB3_LOGDIR", str(tmp_path / "sb3"))
     return pytest.importorskip("stable_baselines3")
 
 

@@ -86,6 +86,50 @@ def test_one_table_of_ours_of_d3rlpy_and_of_the_online_reference(
     assert "learnt online" in (tmp_path / "ppo/seed-0/README.md").read_text()
 
 
+COMMANDS = """
+import sys
+from recsim_drpo.cli import main
+words = []
+for word in [*sys.argv[1:], "--"]:
+    if word != "--":
+        words.append(word)
+        continue
+    assert main(words) == 0, words
+    words = []
+"""
+
+
+def test_what_is_trained_and_measured_leaves_nothing_beside_its_own_folders(
+    d3rlpy, sb3, tmp_path, monkeypatch
+):
+    """Not in the temporary folder (of their loggers, of torch's compiler), nor where one works."""
+    monkeypatch.delenv("SB3_LOGDIR")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    work, temporary = tmp_path / "work", tmp_path / "temporary"
+    work.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    train = ["train", "--dataset", "adapters/left-v0", "--batch-size", "32", "--steps", "3"]
+    ppo = ["--agent", "sb3:PPO", "--set", "num_envs=4", "n_steps=9", "n_epochs=1"]  # 36
+    commands = [
+        ["generate", "adapters/left-v0", "--rounds", "300", *WORLD],
+        [*train, "--agent", "d3rlpy:IQL", "--out", "iql"],
+        [*train, *ppo, "--out", "ppo"],
+        ["evaluate", "iql", "ppo", "--num-users", "50"],
+        ["ope", "iql", "--dataset", "adapters/left-v0"],
+    ]
+    words = [word for command in commands for word in ("--", *command)][1:]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, *words], cwd=work, check=False, capture_output=True
+    )
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    assert "mini-batch" not in said
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in work.iterdir()) == ["iql", "ppo"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

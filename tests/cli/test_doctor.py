@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import h5py
 import minari
@@ -124,6 +125,61 @@ def test_what_is_found_stays_until_it_is_to_be_removed(
     os.utime(tmp_path / "cache" / "kernel", (0, 0))
     assert examined("--remove")[1]["cache"]["removed"]
     assert examined()[:2] == (0, {})
+
+
+def test_what_former_versions_left_goes_unless_it_may_live(
+    tmp_path, minari_root, examined, staging_process
+):
+    """They wrote beside what they made, and had no locks."""
+
+    def left(name, content=b"half", hours=2.0):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        for one in (path, *path.parents):
+            if one.is_relative_to(tmp_path) and one != tmp_path:
+                os.utime(one, (time.time() - 3600 * hours,) * 2)
+        return path
+
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    old = {
+        "runs/.seed-0.partial",
+        ".ev.partial",
+        "a/.o.csv.partial",
+        f"a/.r.json.{dead.pid}.partial",
+    }
+    left("runs/.seed-0.partial/config.json")
+    (left(".ev.partial/nothing")).unlink()
+    left("a/.o.csv.partial")
+    left(f"a/.r.json.{dead.pid}.partial")
+    os.utime(tmp_path / ".ev.partial", (0, 0))
+    left("b/.seed-1.partial/config.json", hours=0.5)  # one that trains right now
+    left(f"b/.r.json.{os.getpid()}.partial")  # of a process that lives
+    left("b/seen.partial")
+    minari_root.mkdir(exist_ok=True)
+    left("b/.partial")
+    left("b/.x.partial.txt")
+    left("c/.living.partial")  # whose place another takes at this moment
+    staging_process(tmp_path / "c" / "living")
+    (tmp_path / "c" / ".link.partial").symlink_to(tmp_path / "b")
+    before = {path for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+
+    status, found, _ = examined()
+    assert status == 1
+    assert set(found) == old | {"c/.living.partial"}
+    assert {one["kind"] for one in found.values()} == {"stale, of a former version"}
+    assert found["runs/.seed-0.partial"]["bytes"] == 4
+    assert {path for path in tmp_path.rglob("*") if path.suffix != ".lock"} == before
+
+    status, found, _ = examined("--remove")
+    assert status == 1
+    assert {path for path, one in found.items() if one["removed"]} == old
+    after = {path for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+    gone = {os.path.relpath(path, tmp_path) for path in before - after}
+    assert gone == old | {"runs/.seed-0.partial/config.json"}
+    assert after <= before
+    assert (tmp_path / "c" / STAGING / "living.partial" / "half").exists()
 
 
 def test_a_folder_that_is_not_there(run, tmp_path, minari_root, capsys):

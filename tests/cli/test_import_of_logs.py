@@ -88,6 +88,27 @@ def test_columns_come_from_a_file_and_options_go_before_it(minari_root, log, tmp
     assert "others are clipped" in card
 
 
+def refused_values(minari_root, name):
+    lines = (minari_root / "own/log-v0" / name).read_text().splitlines()
+    return [line.rpartition(",")[2] for line in lines[1:]]
+
+
+def test_no_refused_value_is_a_formula_where_that_is_asked(minari_root, log, capsys):
+    items = log.with_name("items.npy")
+    log.write_text(log.read_text() + "=2+3,1,0.3,1\n@SUM(A1),1,0.3,1\n0,-7,0.3,1\n")
+    command = ["import", "own/log-v0", log, "--items", items, "--numbers", "x"]
+    assert run(*command) == 0
+    assert refused_values(minari_root, "refused.csv") == ["=2+3", "@SUM(A1)", "-7"]
+    assert run(*command, "--replace", "--excel-safe") == 0
+    assert refused_values(minari_root, "refused.csv") == ["'=2+3", "'@SUM(A1)", "-7"]
+    assert capsys.readouterr().out.endswith(": README.md, refused.csv.\n")
+    assert run("import", "own/log-v0", log, "--append", "--excel-safe") == 0
+    assert capsys.readouterr().out.endswith(": README.md, refused-2.csv.\n")
+    assert refused_values(minari_root, "refused-2.csv") == ["'=2+3", "'@SUM(A1)", "-7"]
+    assert run("import", "own/log-v0", log, "--append") == 0
+    assert refused_values(minari_root, "refused-3.csv") == ["=2+3", "@SUM(A1)", "-7"]
+
+
 def test_a_mostly_refused_log_is_one_line_unless_it_is_allowed(minari_root, log, capsys):
     items = log.with_name("items.npy")
     log.write_text(log.read_text().replace(",1,0.333", ",3,0.333"))

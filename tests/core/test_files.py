@@ -16,6 +16,7 @@ from recsim_drpo.core.files import (
     atomic_file,
     check_new_folder,
     claimed,
+    is_staged,
     stale,
     sweep,
     write_atomically,
@@ -122,6 +123,13 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_writes_stays(
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["three", "two"]
     assert list((tmp_path / "two").iterdir()) == []
+
+
+def test_what_lies_in_a_place_of_what_is_being_written():
+    for place in (STAGING, f"{STAGING}-1000"):
+        assert is_staged(Path("out") / place / "seed-0.partial")
+    for name in (f"{STAGING}-demo", f"{STAGING}-1000x", f"x{STAGING}", f"{STAGING}.txt"):
+        assert not is_staged(Path("out") / name / "seed-0")
 
 
 def test_a_folder_in_which_nothing_else_is_goes_with_what_was_left(tmp_path, other_process):

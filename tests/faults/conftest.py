@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.sandbox import COLUMNS, SMALL, WORLD, Sandbox, write_inputs
+from tests.faults.sandbox import COLUMNS, SMALL, WORLD, Sandbox, write_checkout, write_inputs
 from tests.faults.warm import Warm
 
 
@@ -54,4 +54,5 @@ def sandbox(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     ):
         answer = warm(words, sandbox.template, learn=True)
         assert answer["status"] == 0, answer["said"]
+    write_checkout(sandbox.template)
     return sandbox

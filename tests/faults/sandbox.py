@@ -14,9 +14,11 @@ import minari
 import numpy as np
 import torch
 
+from recsim_drpo.benchmarks.reproduce.publishing.claims import BEGIN, END
 from recsim_drpo.core.files import is_staged
 from recsim_drpo.datasets.staging import minari_root
 from recsim_drpo.runs.checkpoints import load_state
+from tests.benchmarks.reproduce.published import README
 
 WORLD = ["--world", "num_items=200", "embedding_dim=8", "num_topics=4"]
 SMALL = ["--steps", "24", "--batch-size", "16", "--log-every", "8", "--evaluate-every", "12"]
@@ -39,6 +41,19 @@ def write_inputs(folder: Path) -> None:
         (folder / f"{name}.csv").write_text("\n".join(rows) + "\n")
     ages = [f"{age:.4f}" for age in generator.normal(size=50)] + ["old"]
     (folder / "contexts.csv").write_text("age\n" + "\n".join(ages) + "\n")
+
+
+def write_checkout(folder: Path) -> None:
+    """Full results, made of the quick ones in ``results``, and a checkout to publish them in."""
+    shutil.copytree(folder / "results", folder / "full")
+    for path in (folder / "full").glob("*/result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(result | {"quick": False}), encoding="utf-8")
+    page = f"# How\n\n{BEGIN}\n{END}\n"
+    (folder / "checkout" / "docs").mkdir(parents=True)
+    (folder / "checkout" / "README.md").write_text(README)
+    for name in ("reproduction", "when_to_filter"):
+        (folder / "checkout" / "docs" / f"{name}.md").write_text(page)
 
 
 class Sandbox:

@@ -42,12 +42,16 @@ class Case:
         makes: what it makes, each all at once.
         grows: what it makes bit by bit, each file whole: it goes on there when it is run again.
         resume: words to go on by, while one of ``grows`` is there.
+        in_place: whether what is there already is no reason to refuse.
+        share: of the kills that others get, where it takes long.
     """
 
     words: Sequence[str]
     makes: tuple[str, ...]
     grows: tuple[str, ...] = ()
     resume: Sequence[str] = ()
+    in_place: bool = False
+    share: float = 1.0
 
 
 TRAIN = ["train", "--dataset", "kt/log-v0", "--agent", "drpo", "--seeds", "0", "1", *SMALL]
@@ -81,6 +85,27 @@ CASES = {
         ["reproduce", "table2", "--quick", "--processes", "1", "--seeds", "1", "--out", "new"],
         (),
         grows=("new",),
+    ),
+    "demo": Case(
+        ["demo", "--out", "new", "--rounds", "300", "--steps", "6", "--seeds", "0", *WORLD],
+        ("new",),
+        in_place=True,
+        share=0.25,
+    ),
+    "publish": Case(
+        ["publish", "full", "--root", "checkout"],
+        tuple(
+            f"checkout/{made}"
+            for made in (
+                "README.md",
+                "docs/claims.md",
+                "docs/reproduction.md",
+                "docs/when_to_filter.md",
+                *(f"docs/images/reproduce/table2.{kind}" for kind in ("png", "svg")),
+                "benchmarks/results/reproduce/table2.json",
+            )
+        ),
+        in_place=True,
     ),
     "report": Case(["report", "--results", "results", "--out", "new.html"], ("new.html",)),
 }
@@ -149,7 +174,7 @@ class Killed:
             words = list(case.resume)
         elif case.words[0] == "import" and self.sandbox.seen() == self.after:
             return  # it was done; appended again it would be there twice
-        else:
+        elif not case.in_place:
             for made in case.makes:  # what is whole is refused; all the same it is made anew
                 if not made.startswith("minari/shop/log"):
                     shutil.rmtree(folder / made, ignore_errors=True)
@@ -172,7 +197,8 @@ def moments(kills: int, name: str) -> Iterator[tuple[int, float, bool]]:
 def test_killed_at_any_moment_nothing_half_written_is_seen_and_a_rerun_gives_the_same(
     killed: Killed, request: pytest.FixtureRequest
 ) -> None:
-    for number, share, by_operation in moments(scaled(KILLS), request.node.name):
+    kills = scaled(max(1, round(KILLS * killed.case.share)))
+    for number, share, by_operation in moments(kills, request.node.name):
         answer = killed.kill(number, share, by_operation=by_operation)
         assert answer["status"] in (0, -number, 128 + number), answer["said"]
         if number != signal.SIGKILL:  # what was not complete is gone
@@ -186,7 +212,10 @@ def test_killed_at_any_moment_nothing_half_written_is_seen_and_a_rerun_gives_the
 def test_killed_as_it_is_typed(killed: Killed, request: pytest.FixtureRequest) -> None:
     if killed.case.words[0] == "reproduce":
         pytest.skip("it takes minutes: small ones are in the test above")
-    command = [sys.executable, "-m", "recsim_drpo.cli", *killed.case.words]
+    words = list(killed.case.words)
+    command = [sys.executable, "-m", "recsim_drpo.cli", *words]
+    if words[0] == "publish":
+        command[2:4] = ["recsim_drpo.benchmarks.reproduce.publish"]
     env = os.environ | {
         "MINARI_DATASETS_PATH": str(killed.sandbox.folder / "minari"),
         "OMP_NUM_THREADS": "1",

@@ -74,6 +74,5 @@ def test_a_training(warm, sandbox, agent, fleet):
 def test_an_experiment(warm, sandbox, name):
     words = ["reproduce", name, "--quick", "--processes", "1", "--out", "new"]
     words += ["--seeds", "1"] if EXPERIMENTS[name].seeded else []
-    rounds = 1 if name in ("figure2", "theory") else 2  # those keep no pieces
-    for _ in killed_and_gone_on_with(warm, sandbox, words, words, name, rounds):
+    for _ in killed_and_gone_on_with(warm, sandbox, words, words, name, rounds=2):
         assert (sandbox.folder / "new" / name / "result.json").is_file()

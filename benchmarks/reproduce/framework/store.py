@@ -17,7 +17,7 @@ class Store:
     """A folder of finished pieces of one experiment.
 
     A piece is written aside and renamed: it is there whole, or not at all. A folder holds pieces of
-    one plan only.
+    one plan only. What killed processes left unfinished in it goes when it is opened.
 
     Args:
         folder: made if it is not there.
@@ -40,6 +40,7 @@ class Store:
                     f"{str(self._folder)!r} holds results of another configuration:\n{lines}\n"
                     "Choose another --out, or remove that folder."
                 )
+        self.sweep()
         self._records.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _write(path, wanted)

@@ -13,8 +13,9 @@ none, but intervals over seeds reach where it would be.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory.phantom import (
     PROBES,
@@ -34,6 +36,7 @@ from recsim_drpo.benchmarks.reproduce.theory.phantom import (
     monitor,
 )
 from recsim_drpo.core.torch_settings import threads
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
 from recsim_drpo.simulator.world import make_world
@@ -49,6 +52,7 @@ PAPER_RATIOS = {"total": 9.0, "mu": 2.0, "log_sigma": 58.0}
 TOLERANCE = 0.25
 """A ratio meets the paper's if it is within a quarter of it: the figure is read by eye."""
 GROWTHS = ("exponential", "linear", "power law")
+_SEPARATORS = re.compile(r"[^a-z0-9.]+")
 _QUICK = {"steps": 300, "every": 15, "num_rounds": 10_000}
 _FULL = {"steps": 2_000, "every": 50, "num_rounds": 50_000}
 
@@ -61,25 +65,29 @@ def run(settings: Settings) -> dict[str, Any]:
     """Train, measure and judge, with 5 seeds, or 2 where it is quick: a dictionary for JSON."""
     how: Any = _QUICK if settings.quick else _FULL
     seeds = settings.seeds(full=5, quick=2)
+    store = Store(settings.folder / "figure2", {"name": "figure2", **how})
     with threads(1):
-        figure = experiment(seeds, progress=settings.progress, **how)
+        figure = experiment(seeds, store=store, progress=settings.progress, **how)
     return result("figure2", settings.quick, {"figure-2": figure})
 
 
 def experiment(
-    seeds: Sequence[int], steps: int, every: int, num_rounds: int, *, progress: bool
+    seeds: Sequence[int], steps: int, every: int, num_rounds: int, *, store: Store, progress: bool
 ) -> Evidence:
-    """All scenarios, filters and variants, each over the same seeds."""
-    world = make_world()
+    """All scenarios, filters and variants, each over the same seeds, consecutive ones.
+
+    Each of them is a piece of ``store``: those that are finished are not trained again.
+    """
     runs: dict[str, Series] = {}
     for scenario in SCENARIOS:
-        logs = [logged_rounds(world, scenario, seed, num_rounds) for seed in seeds]
+        logs = _Logs(scenario, seeds, num_rounds)
         for kappa in KAPPAS:
-            for name, variant in VARIANTS.items():
+            for name in VARIANTS:
                 key = f"{scenario}, κ {kappa:g}, {name}"
-                runs[key] = monitor(
-                    logs, seeds, kappa, variant, steps, every, progress=progress, label=key
-                )
+                how = partial(_measured, logs, kappa, name, steps, every, key, progress)
+                piece = _SEPARATORS.sub("-", f"{scenario} kappa {kappa:g} {name}")
+                kept = store.kept(f"{piece}-seeds-{seeds[0]}-{seeds[-1]}", how)
+                runs[key] = {of: np.array(values) for of, values in kept.items()}
     data = {
         "steps": list(range(0, steps + 1, every)),
         "num_seeds": len(seeds),
@@ -94,6 +102,27 @@ def experiment(
     }
     times = np.arange(0, steps + 1, every, dtype=np.float64)
     return Evidence(data, verdicts(runs, times))
+
+
+class _Logs:
+    """The logs of a scenario, one a seed, drawn when they are first needed."""
+
+    def __init__(self, scenario: str, seeds: Sequence[int], num_rounds: int) -> None:
+        self.scenario, self.seeds, self.num_rounds = scenario, seeds, num_rounds
+
+    @cached_property
+    def drawn(self) -> list[Transitions]:
+        world = make_world()
+        return [logged_rounds(world, self.scenario, s, self.num_rounds) for s in self.seeds]
+
+
+def _measured(
+    logs: _Logs, kappa: float, name: str, steps: int, every: int, label: str, progress: bool
+) -> dict[str, list[list[float]]]:
+    """What :func:`monitor` measures with a variant, as JSON can hold it."""
+    how: Any = {"progress": progress, "label": label}
+    series = monitor(logs.drawn, logs.seeds, kappa, VARIANTS[name], steps, every, **how)
+    return {of: values.tolist() for of, values in series.items()}
 
 
 def verdicts(runs: Runs, times: Floats) -> list[Verdict]:

@@ -8,6 +8,7 @@ fixed seeds and answered by a verdict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from tqdm import tqdm
 from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory import (
     divergence,
     fisher_information,
@@ -48,10 +51,22 @@ EXPERIMENTS: Mapping[str, Callable[[int], Evidence]] = {
 def run(settings: Settings) -> dict[str, Any]:
     """All experiments, as a dictionary for JSON; fewer random instances where it is quick."""
     num = QUICK_INSTANCES if settings.quick else NUM_INSTANCES
+    store = Store(settings.folder / "theory", {"name": "theory", "instances": num})
     hidden = None if settings.progress else True
     bar = tqdm(EXPERIMENTS.items(), "theory", unit="claim", disable=hidden)
     with threads(1):
-        return result("theory", settings.quick, {name: experiment(num) for name, experiment in bar})
+        kept = {name: store.kept(name, partial(_piece, make, num)) for name, make in bar}
+    parts = {
+        name: Evidence(piece["data"], [Verdict(**verdict) for verdict in piece["verdicts"]])
+        for name, piece in kept.items()
+    }
+    return result("theory", settings.quick, parts)
+
+
+def _piece(experiment: Callable[[int], Evidence], num: int) -> dict[str, Any]:
+    """The evidence of an experiment on so many instances, as JSON can hold it."""
+    evidence = experiment(num)
+    return {"data": evidence.data, "verdicts": [one.as_dict() for one in evidence.verdicts]}
 
 
 def draw(result: Mapping[str, Any], folder: Path) -> dict[str, Figure]:

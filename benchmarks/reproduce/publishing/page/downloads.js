@@ -1,9 +1,19 @@
 // Makes an experiment's numbers a file, when a reader asks for it.
 
+// What begins so is a formula to a spreadsheet, unless it is a number.
+const FORMULA = /^[=+\-@\t\r\n＝＋－＠]/;
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
+// Text that no spreadsheet runs: names come from whoever made the results.
+function plain(value) {
+  return typeof value === "string" && FORMULA.test(value) && !NUMBER.test(value)
+    ? `'${value}` : value;
+}
+
 // Long: a row for each number of each run; those of learning curves have a step.
 function csv({ name, records }) {
   const quoted = (value) => {
-    const text = value === null ? "" : String(value);
+    const text = value === null ? "" : String(plain(value));
     return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };
   const lines = [["experiment", "condition", "agent", "variant", "overrides", "seed",

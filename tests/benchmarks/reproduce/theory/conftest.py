@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
@@ -9,9 +7,11 @@ from recsim_drpo.benchmarks.reproduce.theory import theorems
 
 
 @pytest.fixture(scope="session")
-def theory_result():
+def theory_result(tmp_path_factory):
     """The quick run of all experiments on theorems, made once."""
-    return theorems.run(Settings(quick=True, folder=Path(), progress=False))
+    return theorems.run(
+        Settings(quick=True, folder=tmp_path_factory.mktemp("theory"), progress=False)
+    )
 
 
 @pytest.fixture

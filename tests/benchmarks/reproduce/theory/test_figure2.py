@@ -8,6 +8,7 @@ import pytest
 from recsim_drpo.benchmarks.reproduce import runner
 from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.theory import figure2, phantom
 
 
@@ -79,10 +80,69 @@ def test_a_ratio_is_over_the_last_fifth_and_paired_by_seed():
 
 
 @pytest.fixture(scope="module")
-def small():
+def small(tmp_path_factory):
     """The experiment in small, as a dictionary for JSON."""
-    figure = figure2.experiment(range(2), steps=2, every=1, num_rounds=200, progress=False)
+    store = Store(tmp_path_factory.mktemp("figure2"), {})
+    figure = figure2.experiment(
+        range(2), steps=2, every=1, num_rounds=200, store=store, progress=False
+    )
     return figure2.result("figure2", True, {"figure-2": figure})
+
+
+@pytest.mark.parametrize("finished", [0, 5, 8, 15])
+def test_stopped_it_goes_on_where_it_was(tmp_path, monkeypatch, finished):
+    monkeypatch.setattr(figure2, "_QUICK", {"steps": 2_000, "every": 50, "num_rounds": 200})
+    trained, drawn = [], []
+
+    def numbers(*_, label, **options):
+        if len(trained) == stop:
+            raise KeyboardInterrupt
+        trained.append(label)
+        return synthetic(np.random.default_rng([*label.encode()]).uniform(0.1, 60.0) / 3.0)
+
+    monkeypatch.setattr(figure2, "make_world", lambda: None)
+    monkeypatch.setattr(figure2, "logged_rounds", lambda _, scenario, *rest: drawn.append(scenario))
+    monkeypatch.setattr(figure2, "monitor", numbers)
+
+    def run(name):
+        return figure2.run(Settings(quick=True, folder=tmp_path / name, progress=False))
+
+    stop = None
+    through = run("through")
+    labels = list(trained)
+    assert len(set(labels)) == len(labels) == 16
+
+    trained.clear()
+    stop = finished
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    assert len(list((tmp_path / "stopped/figure2/records").glob("*.json"))) == finished
+    stop = None
+    drawn.clear()
+    again = run("stopped")
+    assert (again["data"], again["verdicts"]) == (through["data"], through["verdicts"])
+    assert trained == labels
+    assert set(drawn) == {label.partition(",")[0] for label in labels[finished:]}
+
+    drawn.clear()
+    assert run("stopped")["data"] == through["data"]
+    assert (trained, drawn) == (labels, [])
+
+
+def test_pieces_of_another_length_are_refused_and_more_seeds_are_other_pieces(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(figure2, "_QUICK", {"steps": 2_000, "every": 50, "num_rounds": 200})
+    monkeypatch.setattr(figure2, "make_world", lambda: None)
+    monkeypatch.setattr(figure2, "logged_rounds", lambda *_: None)
+    monkeypatch.setattr(figure2, "monitor", lambda *_, **options: synthetic(2.0))
+    for num in (1, 2):
+        settings = Settings(quick=True, folder=tmp_path, num_seeds=num, progress=False)
+        assert figure2.run(settings)["data"]["figure-2"]["num_seeds"] == num
+    assert len(list((tmp_path / "figure2/records").glob("*.json"))) == 2 * 16
+    monkeypatch.setattr(figure2, "_QUICK", {"steps": 3, "every": 1, "num_rounds": 200})
+    with pytest.raises(ValueError, match="steps: 2000, now 3"):
+        figure2.run(settings)
 
 
 def test_figure_2_in_small(small):

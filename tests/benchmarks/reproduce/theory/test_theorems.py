@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence
+from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory import theorems
 from recsim_drpo.reporting import plots
 
@@ -47,6 +50,43 @@ def test_each_experiment_has_a_picture(theory_result):
         assert axes.lines or axes.collections
         assert axes.get_title()
         assert axes.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize("finished", [0, 4, 8])
+def test_stopped_it_goes_on_where_it_was(theory_result, tmp_path, monkeypatch, finished):
+    made = []
+
+    def piece(name):
+        def make(num):
+            if len(made) == finished and stops:
+                raise KeyboardInterrupt
+            made.append(name)
+            verdicts = [one for one in theory_result["verdicts"] if one["claim"] == claims[name]]
+            data = theory_result["data"][name]
+            return Evidence(data, [Verdict(**one) for one in verdicts])
+
+        return make
+
+    claims = dict(zip(theorems.EXPERIMENTS, VERDICTS, strict=False))
+    monkeypatch.setattr(theorems, "EXPERIMENTS", {name: piece(name) for name in claims})
+    settings = Settings(quick=True, folder=tmp_path, progress=False)
+    stops = True
+    with pytest.raises(KeyboardInterrupt):
+        theorems.run(settings)
+    stops = False
+    result = theorems.run(settings)
+    assert result["data"] == theory_result["data"]
+    assert [one["claim"] for one in result["verdicts"]] == list(claims.values())
+    assert made == list(claims)
+    monkeypatch.setattr(theorems, "QUICK_INSTANCES", 100)
+    with pytest.raises(ValueError, match="instances: 200, now 100"):
+        theorems.run(settings)
+
+
+def test_a_piece_that_was_kept_is_what_was_made(theory_result, tmp_path):
+    """The instances are fixed: made anew, they give every digit that was read from the disk."""
+    again = theorems.EXPERIMENTS["appendix-F.2"](theorems.QUICK_INSTANCES)
+    assert json.loads(json.dumps(again.data)) == theory_result["data"]["appendix-F.2"]
 
 
 @pytest.mark.slow
