@@ -220,6 +220,8 @@ def _draw(folder: Path, search: Search) -> None:
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, panels = plots.new_panels(rows, columns, 3.0 * columns + 0.6, 2.7 * rows, share="y")
+    from matplotlib.ticker import LogLocator, NullFormatter  # which is there, as figures are
+
     places = [axes for row in panels for axes in row]
     for axes, name in zip(places, names, strict=False):
         values = [trial.params[name] for trial in trials]
@@ -228,6 +230,9 @@ def _draw(folder: Path, search: Search) -> None:
         axes.scatter(*winner, s=60, marker="*", color=plots.COLOURS[1])
         if getattr(search.task.space[name], "log", False):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name)
     for axes in places[len(names) :]:
         axes.remove()
