@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	2>/dev/null && { command -v $$p; break; }; done)
 RECIPE := setup.cfg pyproject.toml constraints.txt
 FOR_DEMO := .[plots,parquet]
-FOR_TESTS := .[plots,parquet,tensorboard,report,onnx,faiss,serve,d3rlpy,sb3,torchrl,dev]
+FOR_TESTS := .[plots,parquet,tensorboard,report,onnx,faiss,serve,sweep,d3rlpy,sb3,torchrl,dev]
 FOR_PEERS := .[plots,parquet,d3rlpy,peers,dev]
 
 # Environment, extras: on a terminal with pip's own progress, elsewhere only what goes wrong.

@@ -28,7 +28,7 @@ from recsim_drpo.agents.algorithms.critics import (
 )
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
-from recsim_drpo.core.config import NonNegative
+from recsim_drpo.core.config import NonNegative, Searched
 from recsim_drpo.core.transitions import Batch
 
 
@@ -40,7 +40,7 @@ class AsymReConfig(BaselineConfig):
         negative_weight: w⁻ ≥ 0.
     """
 
-    negative_weight: NonNegative = 0.1
+    negative_weight: Annotated[NonNegative, Searched(0.0, 0.5)] = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class AsymReDeltaConfig(BaselineConfig):
         delta_v: δV, any number; negative puts the emphasis on good actions.
     """
 
-    delta_v: Annotated[float, Ge(-1e6), Le(1e6)] = -0.1
+    delta_v: Annotated[float, Ge(-1e6), Le(1e6), Searched(-0.5, 0.5)] = -0.1
 
 
 def loss(

@@ -14,6 +14,7 @@ Deviation: y is a one-step target where the reference takes TD(λ) returns; in a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -21,7 +22,7 @@ from recsim_drpo.agents.algorithms.critics import value_advantages
 from recsim_drpo.agents.algorithms.filtering import weighted_std
 from recsim_drpo.agents.engine.algorithm import Algorithm, CriticConfig, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
-from recsim_drpo.core.config import Positive
+from recsim_drpo.core.config import Positive, Searched
 from recsim_drpo.core.transitions import Batch
 
 
@@ -35,7 +36,7 @@ class AWRConfig(CriticConfig):
         standardize: whether advantages are centred and scaled over the batch.
     """
 
-    beta: Positive = 1.0
+    beta: Annotated[Positive, Searched(0.05, 5.0, log=True)] = 1.0
     max_weight: Positive = 20.0
     standardize: bool = True
 

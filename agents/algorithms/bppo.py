@@ -19,6 +19,7 @@ differences to V(s') instead of SARSA; in a bandit they agree.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -33,7 +34,7 @@ from recsim_drpo.agents.engine.networks import (
     policy_moments,
     value,
 )
-from recsim_drpo.core.config import Count, NonNegativeInt, OpenShare, Share
+from recsim_drpo.core.config import Count, NonNegativeInt, OpenShare, Searched, Share
 from recsim_drpo.core.transitions import Batch
 
 
@@ -48,7 +49,7 @@ class BPPOConfig(CriticConfig):
         replace_every: clipped updates between replacements of π_old, ≥ 1.
     """
 
-    epsilon: OpenShare = 0.2
+    epsilon: Annotated[OpenShare, Searched(0.05, 0.4)] = 0.2
     epsilon_decay: Share = 0.96
     bc_steps: NonNegativeInt = 2_500
     replace_every: Count = 100

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import CriticConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, action_value, value
-from recsim_drpo.core.config import OneOf, OpenShare, Share
+from recsim_drpo.core.config import OneOf, OpenShare, Searched, Share
 from recsim_drpo.core.transitions import Batch
 
 BASELINES = ("batch", "value")
@@ -72,7 +72,7 @@ class ExpectileConfig(CriticConfig):
         polyak: share in (0, 1] by which target networks move at each step.
     """
 
-    tau: OpenShare = 0.7
+    tau: Annotated[OpenShare, Searched(0.5, 0.95)] = 0.7
     polyak: Share = 0.005
 
 

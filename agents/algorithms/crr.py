@@ -29,7 +29,7 @@ from recsim_drpo.agents.engine.networks import (
     gaussian_log_prob,
     policy_moments,
 )
-from recsim_drpo.core.config import Count, OneOf, Positive
+from recsim_drpo.core.config import Count, OneOf, Positive, Searched
 from recsim_drpo.core.transitions import Batch
 
 FORMS = ("exp", "binary")
@@ -48,7 +48,7 @@ class CRRConfig(CriticConfig):
     """
 
     form: Annotated[str, OneOf(FORMS)] = "exp"
-    beta: Positive = 1.0
+    beta: Annotated[Positive, Searched(0.05, 5.0, log=True)] = 1.0
     max_weight: Positive = 20.0
     num_samples: Count = 4
     target_every: Count = 100

@@ -57,7 +57,7 @@ from recsim_drpo.agents.algorithms.filtering import (
 from recsim_drpo.agents.algorithms.theory import capped_exponentials
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
-from recsim_drpo.core.config import OneOf, Positive
+from recsim_drpo.core.config import OneOf, Positive, Searched
 from recsim_drpo.core.transitions import Batch
 
 BASELINES = ("threshold", "mean")
@@ -82,7 +82,7 @@ class DRPOExpConfig(PolicyConfig, FilterConfig):
         beta: temperature β > 0 (τ in Eq. 43), in units of reward.
     """
 
-    beta: Positive = 0.05
+    beta: Annotated[Positive, Searched(0.02, 2.0, log=True)] = 0.05
 
 
 @dataclass(frozen=True)

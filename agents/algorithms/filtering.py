@@ -22,7 +22,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import State
 from recsim_drpo.agents.engine.networks import Parameters
-from recsim_drpo.core.config import Config, Positive, Share
+from recsim_drpo.core.config import Config, Positive, Searched, Share
 from recsim_drpo.core.messages import shown
 
 STD_EPSILON = 1e-8
@@ -41,9 +41,9 @@ class FilterConfig(Config):
         min_kappa: floor of an adaptive κ, in (0, 1], at most ``initial_kappa``.
     """
 
-    initial_kappa: Share = 0.5
+    initial_kappa: Annotated[Share, Searched(0.05, 1.0, log=True)] = 0.5
     adaptive: bool = True
-    target_ratio: Positive = 0.5
+    target_ratio: Annotated[Positive, Searched(0.2, 1.0)] = 0.5
     relax_rate: Annotated[float, Ge(1.0)] = 1.02
     tighten_rate: Share = 0.98
     min_kappa: Share = 0.05

@@ -13,6 +13,7 @@ temperatures divide here, β = 1/3. At τ = 0.5, V regresses the mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -25,7 +26,7 @@ from recsim_drpo.agents.algorithms.critics import (
 )
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_log_prob
-from recsim_drpo.core.config import Positive
+from recsim_drpo.core.config import Positive, Searched
 from recsim_drpo.core.transitions import Batch
 
 
@@ -38,7 +39,7 @@ class IQLConfig(ExpectileConfig):
         max_weight: cap of the weights, > 0.
     """
 
-    beta: Positive = 1.0 / 3.0
+    beta: Annotated[Positive, Searched(0.05, 5.0, log=True)] = 1.0 / 3.0
     max_weight: Positive = 100.0
 
 

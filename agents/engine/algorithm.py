@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from recsim_drpo.agents.engine.networks import SIGMA_MODES, Parameters
-from recsim_drpo.core.config import Config, Count, OneOf, Positive, Probability
+from recsim_drpo.core.config import Config, Count, OneOf, Positive, Probability, Searched
 from recsim_drpo.core.transitions import Batch
 
 State = dict[str, Tensor]
@@ -35,7 +35,7 @@ class PolicyConfig(Config):
             second output of the network).
     """
 
-    learning_rate: Positive = 3e-4
+    learning_rate: Annotated[Positive, Searched(1e-4, 3e-3, log=True)] = 3e-4
     hidden_dim: Count = 128
     num_hidden_layers: Annotated[int, Ge(1), Le(1_000)] = 2
     sigma: Annotated[str, OneOf(SIGMA_MODES)] = "learned"

@@ -28,6 +28,7 @@ from recsim_drpo.cli.recommend import recommend
 from recsim_drpo.cli.report import report
 from recsim_drpo.cli.reproduce import reproduce
 from recsim_drpo.cli.serve import serve
+from recsim_drpo.cli.sweep import sweep
 from recsim_drpo.cli.train import train
 from recsim_drpo.core import interrupts
 from recsim_drpo.core.compiler_cache import no_empty_cache
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "import": import_,
     "train": train,
+    "sweep": sweep,
     "evaluate": evaluate,
     "recommend": recommend,
     "serve": serve,

@@ -41,6 +41,23 @@ class OneOf:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Searched:
+    """Where a search for a good value of a number looks, if it is told nothing else.
+
+    It forbids nothing: a field's constraints say what is allowed.
+
+    Attributes:
+        low: the least value.
+        high: the largest.
+        log: whether orders of magnitude are alike, and not differences.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+
 Positive = Annotated[float, Gt(0.0)]
 NonNegative = Annotated[float, Ge(0.0)]
 Probability = Annotated[float, Ge(0.0), Le(1.0)]
@@ -61,6 +78,7 @@ class FieldRule:
         low, high: bounds of numbers, infinite where there is none.
         include_low, include_high: whether the bounds are allowed themselves.
         names: what a text may be; empty where any text may.
+        searched: where a search looks for a number; ``None`` where it is not searched for.
     """
 
     kind: type | None
@@ -70,6 +88,7 @@ class FieldRule:
     include_low: bool = True
     include_high: bool = True
     names: tuple[str, ...] = ()
+    searched: Searched | None = None
 
     def check(self, name: str, value: Any) -> None:
         """Raise ``ValueError``, with the field's name and what it allows, for any other value."""
@@ -131,19 +150,28 @@ def _rule(hint: Any) -> FieldRule:
         constraints = tuple(annotations)
     rule: dict[str, Any] = {}
     for constraint in constraints:
-        match constraint:
-            case Gt(bound):
-                rule |= {"low": bound, "include_low": False}
-            case Ge(bound):
-                rule |= {"low": bound}
-            case Lt(bound):
-                rule |= {"high": bound, "include_high": False}
-            case Le(bound):
-                rule |= {"high": bound}
-            case OneOf(names):
-                rule |= {"names": names}
+        rule |= _part(constraint)
     kind = hint if hint in (float, int, bool, str) else None
     return FieldRule(kind, optional, **rule)
+
+
+def _part(constraint: Any) -> dict[str, Any]:
+    """What a constraint says of a rule, by the rule's fields; nothing of another annotation."""
+    part: dict[str, Any] = {}
+    match constraint:
+        case Gt(bound):
+            part = {"low": bound, "include_low": False}
+        case Ge(bound):
+            part = {"low": bound}
+        case Lt(bound):
+            part = {"high": bound, "include_high": False}
+        case Le(bound):
+            part = {"high": bound}
+        case OneOf(names):
+            part = {"names": names}
+        case Searched():
+            part = {"searched": constraint}
+    return part
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,17 @@ class ItemLog:
                 f"(first: round {first}, item {int(self.items[first])})."
             )
         self._check_ranges()
+
+    def part(self, rounds: Tensor) -> ItemLog:
+        """Some of the rounds, int64 (m,), in that order; the items are shared."""
+        columns: dict[str, Any] = {
+            field.name: value.index_select(0, rounds)
+            for field in fields(self)
+            if field.name != "embeddings" and isinstance(value := getattr(self, field.name), Tensor)
+        }
+        if self.requests is not None:  # numbered from 0 without gaps
+            columns["requests"] = columns["requests"].unique(return_inverse=True)[1]
+        return replace(self, **columns)
 
     def __len__(self) -> int:
         """Number of rounds n."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 from minari import MinariDataset
 from numpy.typing import NDArray
-from torch import Tensor
 
 from recsim_drpo.core.messages import shown
 from recsim_drpo.core.validation import check_number
@@ -93,12 +91,4 @@ def held_out_part(log: ItemLog, dataset: MinariDataset, share: float) -> ItemLog
             columns[name].append(info_column(dataset.id, episode, name))
     whole = {name: np.concatenate(parts) for name, parts in columns.items()}
     _, held_out = split_rounds(len(log), share, whole.get("time"), whole.get("request"))
-    rounds = torch.from_numpy(held_out).to(log.items.device)
-    columns_of: dict[str, Any] = {
-        field.name: value.index_select(0, rounds)
-        for field in fields(log)
-        if field.name != "embeddings" and isinstance(value := getattr(log, field.name), Tensor)
-    }
-    if log.requests is not None:  # numbered from 0 without gaps
-        columns_of["requests"] = columns_of["requests"].unique(return_inverse=True)[1]
-    return replace(log, **columns_of)
+    return log.part(torch.from_numpy(held_out).to(log.items.device))

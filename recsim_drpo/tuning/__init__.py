@@ -1,0 +1,1 @@
+"""Search for an agent's hyper-parameters by Optuna: the extra ``sweep``."""
