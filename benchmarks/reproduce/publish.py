@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
-from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
+from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,
@@ -141,7 +141,9 @@ def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any
     """A result with the names of its pictures, its numbers rounded and its records compact."""
     kept = {key: value for key, value in result.items() if key not in ("records", PANELS)}
     numbers: dict[str, Any] = rounded(kept | {"pictures": list(pictures)}, _DIGITS)
-    return numbers | {"records": compacted(result["records"])}
+    # Plans exactly: by them runs are taken over.
+    exact = {"plans": result["plans"], "records": compacted(result["records"])}
+    return numbers | exact
 
 
 def as_text(result: Mapping[str, Any]) -> str:

@@ -121,11 +121,14 @@ def draw(experiment: Experiment, result: Result, folder: Path) -> None:
 def load_results(folder: Path) -> list[Result]:
     """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
 
-    Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``.
+    Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``. A
+    single file is read as well.
 
     Raises:
         ValueError: there are none, or a file is no result.
     """
+    if folder.is_file():
+        return [read_result(folder)]
     results = []
     for path in sorted(folder.glob(f"*/{RESULT}")) or sorted(folder.glob("*.json")):
         result = read_result(path)

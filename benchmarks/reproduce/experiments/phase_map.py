@@ -88,6 +88,12 @@ class LogStudy(Study):
         """The log's features."""
         return {"log": features_of_log(log)}
 
+    def completed(self, record: Record, condition: Condition) -> Record | None:
+        """The record with its log's features, of the one agent whose logs are looked at."""
+        if "log" in record or record["agent"] != "drpo":
+            return record
+        return {**record, "log": features_of_log(condition.log(record["seed"], device=self.device))}
+
 
 def condition_at(point: Mapping[str, float]) -> Condition:
     """The condition at a point of the map."""

@@ -88,7 +88,7 @@ def _table(records: Sequence[Record], condition: str) -> Table:
                 mean_of(ecpm),
                 mean_of(chosen_offline(records, condition, agent)),
                 f"{np.nanmean(distance):.3g}" if np.isfinite(distance).any() else "",
-                f"{tuned(records, condition, agent, 'coverage').mean():.1%}",
+                _shown(tuned(records, condition, agent, "coverage")),
                 _overrides(records, condition, agent),
                 str(diverged) if diverged else "",
                 f"{published[agent]:.2f}" if agent in published else "",
@@ -113,6 +113,11 @@ def _table(records: Sequence[Record], condition: str) -> Table:
         "users. Tuned online: on validation users, by true reward. Chosen offline: seed by seed, "
         "by a reward model of a held-out log.",
     )
+
+
+def _shown(coverage: Floats) -> str:
+    """The share of items shown, or nothing where runs taken over do not tell."""
+    return "" if np.isnan(coverage).any() else f"{coverage.mean():.1%}"
 
 
 def _paired(records: Sequence[Record]) -> Table:

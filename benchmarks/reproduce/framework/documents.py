@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,14 +92,3 @@ def report_of(
         "data": dict(findings.data),
         "records": list(records),
     }
-
-
-def rounded(value: Any, digits: int) -> Any:
-    """The value with floats of so many significant digits, and ``None`` for those not finite."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, report_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.takeover import marks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,10 +55,13 @@ def run_study(
         processes=settings.processes,
         progress=settings.progress,
         engine=settings.engine,
+        earlier=settings.earlier,
     )
     judged = findings(records)
     seconds = time.monotonic() - started
-    return report_of(study.name, settings, [study.plan()], judged, seconds, records)
+    report = report_of(study.name, settings, [study.plan()], judged, seconds, records)
+    taken = marks(records, settings.earlier)
+    return report | {"taken": taken} if taken else report
 
 
 def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:

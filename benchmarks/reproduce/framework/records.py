@@ -41,7 +41,7 @@ def values(records: Sequence[Record], metric: str = "ecpm", **wanted: Any) -> Fl
     seeds = [record["seed"] for record in chosen]
     if not chosen or len(set(seeds)) < len(seeds):
         raise ValueError(f"{len(chosen)} records with seeds {seeds} are {wanted}.")
-    return np.array([record["test"][metric] for record in chosen], dtype=np.float64)
+    return np.array([record["test"].get(metric) for record in chosen], dtype=np.float64)
 
 
 def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:

@@ -94,7 +94,7 @@ def _section(result: Mapping[str, Any]) -> str:
     if name not in EXPERIMENTS:
         raise unknown_name("experiment", name, EXPERIMENTS)
     about = EXPERIMENTS[name].about
-    facts = "; ".join([*map(_scale, result["plans"]), str(result["device"])])
+    facts = "; ".join([*map(_scale, result["plans"]), str(result["device"]), *_taken(result)])
     parts = [
         f"## {name}",
         f"{about[0].upper()}{about[1:]}. {facts}; revision `{result['revision']}`.",
@@ -113,6 +113,11 @@ def _section(result: Mapping[str, Any]) -> str:
         if picture.endswith(".png")
     ]
     return "\n\n".join(parts)
+
+
+def _taken(result: Mapping[str, Any]) -> list[str]:
+    """Text on runs that were taken over from results of another revision."""
+    return [f"{mark['runs']:,} runs of {mark['from']}" for mark in result.get("taken", [])]
 
 
 def _tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
