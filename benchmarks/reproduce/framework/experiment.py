@@ -49,17 +49,39 @@ def run_study(
         study: made by :meth:`.study.Study.of` with the same settings.
         findings: of its records.
     """
+    return run_studies(settings, study.name, [study], lambda records: findings(records[0]))
+
+
+def run_studies(
+    settings: Settings,
+    name: str,
+    studies: Sequence[Study],
+    findings: Callable[[Sequence[Sequence[Record]]], Findings],
+) -> Result:
+    """Run an experiment of several studies, one after the other, each in a folder of its name.
+
+    Args:
+        settings: how.
+        name: of the experiment.
+        studies: of different names, made with the same settings.
+        findings: of the records of each.
+    """
     started = time.monotonic()
-    records = study.run(
-        settings.folder / study.name,
-        processes=settings.processes,
-        progress=settings.progress,
-        engine=settings.engine,
-        earlier=settings.earlier,
-    )
-    judged = findings(records)
+    by_study = [
+        study.run(
+            settings.folder / study.name,
+            processes=settings.processes,
+            progress=settings.progress,
+            engine=settings.engine,
+            earlier=settings.earlier,
+        )
+        for study in studies
+    ]
+    records = [record for part in by_study for record in part]
+    judged = findings(by_study)
     seconds = time.monotonic() - started
-    report = report_of(study.name, settings, [study.plan()], judged, seconds, records)
+    plans = [study.plan() for study in studies]
+    report = report_of(name, settings, plans, judged, seconds, records)
     taken = marks(records, settings.earlier)
     return report | {"taken": taken} if taken else report
 

@@ -156,7 +156,9 @@ class OnlineStudy(Study):
 
     def completed(self, record: Record, condition: Condition) -> Record | None:
         """The record if it has its curve and what was followed, which cannot be had again."""
-        return record if record.get("curve") and "followed" in record else None
+        steps = [step for step, _ in record.get("curve", [])]
+        follows = "followed" in record and steps[1:2] == [self.training.evaluate_every]
+        return record if follows else None
 
 
 def joined(offline: Batch, online: Batch) -> Batch:

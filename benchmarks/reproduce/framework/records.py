@@ -5,8 +5,9 @@ A record is of one run: an agent's variant, trained on a seed's log of a conditi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,6 +68,62 @@ def best_of(agents: Sequence[str], records: Sequence[Record], condition: str) ->
         if name in known
     }
     return max(means, key=lambda name: float(means[name]))
+
+
+class Chosen(NamedTuple):
+    """What a choice among agents and variants measured, and what was chosen.
+
+    Attributes:
+        scores: test metric (num_seeds,), each of the agent chosen without that seed.
+        agents: names by how many seeds chose them, most often first.
+    """
+
+    scores: Floats
+    agents: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The agent that was chosen most often."""
+        return next(iter(self.agents))
+
+    def told(self) -> str:
+        """The agents and how often each was chosen, as text; of one alone its name."""
+        if len(self.agents) == 1:
+            return self.name
+        return ", ".join(f"{name} ({count})" for name, count in self.agents.items())
+
+
+def cross_fitted(
+    records: Sequence[Record], condition: str, agents: Sequence[str], metric: str = "ecpm"
+) -> Chosen:
+    """A test metric of the best of several agents, chosen for each seed by the other seeds.
+
+    Each seed is measured with the agent and variant of largest mean eCPM on validation users over
+    all other seeds, so that no run is both what chooses and what is measured: the largest of
+    several means looks better than it is. Of a single seed, its own validation chooses.
+
+    Args:
+        records: with the same seeds of every variant.
+        condition: its label.
+        agents: names, of which those that were trained are compared.
+        metric: of the test.
+
+    Raises:
+        ValueError: none of the agents was trained.
+    """
+    runs: dict[tuple[str, int], dict[int, Record]] = {}
+    for record in select(records, condition=condition):
+        if record["agent"] in agents:
+            runs.setdefault((record["agent"], record["variant"]), {})[record["seed"]] = record
+    if not runs:
+        raise ValueError(f"None of {', '.join(agents)} was trained in {condition!r}.")
+    seeds = sorted(next(iter(runs.values())))
+    told = np.array([[by[s]["validation"] for s in seeds] for by in runs.values()], dtype=float)
+    others = told if len(seeds) == 1 else told.sum(axis=1, keepdims=True) - told
+    best = [list(runs)[k] for k in others.argmax(axis=0)]
+    scores = [runs[place][s]["test"].get(metric) for place, s in zip(best, seeds, strict=True)]
+    counts = Counter(agent for agent, _ in best)
+    return Chosen(np.array(scores, dtype=np.float64), dict(counts.most_common()))
 
 
 def chosen_offline(

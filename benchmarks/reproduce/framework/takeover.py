@@ -47,6 +47,9 @@ _SHARED = (
 )
 """Keys of a plan that numbers of all its runs depend on."""
 
+_OBSERVING = ("log_every", "evaluate_every")
+"""Of a training: how often it is looked at, on which curves alone depend."""
+
 _FORMER_DIGITS = 4  # of plans in results that were published before they were kept exactly
 
 
@@ -129,7 +132,8 @@ def taken_over(
                     "records lack what this experiment needs: curves, or what it follows"
                 )
             else:
-                found.setdefault(_key(record), {**whole, MARK: mark})
+                dropped = {} if wanted["offline"] else {"offline": None}
+                found.setdefault(_key(record), {**whole, **dropped, MARK: mark})
     if reasons and not found:
         lines = "\n".join(f"  {line}" for line in dict.fromkeys(reasons))
         raise ValueError(
@@ -164,13 +168,20 @@ def unlike(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     return [
         line
         for name in _SHARED
+        # What was chosen by a held-out log besides can be left out.
+        if not (kept["offline"] and not wanted["offline"] and name in ("offline", "reward_model"))
         for line in differences(_shared(kept, name), _shared(wanted, name), name)
     ]
 
 
 def _shared(plan: Mapping[str, Any], name: str) -> Any:
-    default = asdict(RewardModelConfig()) if name == "reward_model" else None
-    return plan.get(name, default)
+    """A value of a plan, as far as the numbers at the end of a training depend on it."""
+    if name == "training":
+        return {key: v for key, v in plan[name].items() if key not in _OBSERVING}
+    if name == "reward_model":
+        offline = plan["offline"]
+        return plan.get(name, asdict(RewardModelConfig())) if offline else None
+    return plan.get(name)
 
 
 def _among(kept: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> bool:

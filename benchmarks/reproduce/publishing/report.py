@@ -27,7 +27,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import PANELS
 from recsim_drpo.core.files import write_atomically
 
-SYMBOLS = dict(zip(VERDICTS, "✓◐✗?", strict=True))
+SYMBOLS = dict(zip(VERDICTS, "✓◑◐✗?", strict=True))
 """A sign for each verdict: colour alone would not reach every reader."""
 
 SCRIPTS = (

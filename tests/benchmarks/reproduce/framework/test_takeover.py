@@ -140,7 +140,6 @@ def numbers(kwargs, tmp_path, folder="first", **changes):
         ({"num_validation_users": 101}, "num_validation_users: 100, now 101"),
         ({"execution": "eager"}, "execution: 'auto', now 'eager'"),
         ({"offline": True}, "offline: False, now True"),
-        ({"reward_model": RewardModelConfig(steps=9)}, "reward_model.steps: 2000, now 9"),
     ],
 )
 def test_what_all_numbers_depend_on_is_not_taken_over_when_it_changed(
@@ -151,6 +150,25 @@ def test_what_all_numbers_depend_on_is_not_taken_over_when_it_changed(
         study_of(small_kwargs, **changes).run(tmp_path / "new", earlier=[earlier])
     assert said in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_what_is_only_looked_at_more_often_is_taken_over(small_kwargs, tmp_path):
+    short = RewardModelConfig(num_rounds=100, steps=5)
+    agents = {"bc": [SMALL], "drpo": [SMALL]}
+    rich = study_of(small_kwargs, offline=True, reward_model=short, agents=agents)
+    earlier = published(rich, rich.run(tmp_path / "first", progress=False), tmp_path)
+    ends = TrainingConfig(steps=20, batch_size=32, log_every=20, evaluate_every=20)
+    plain = study_of(small_kwargs, training=ends, agents=agents)
+    found = plain.run(tmp_path / "new", progress=False, earlier=[earlier])
+    assert sum(takeover.MARK in record for record in found) == 2
+    assert all(record["offline"] is None for record in found)
+    with pytest.raises(ValueError, match=r"reward_model.steps: 5, now 9"):
+        study_of(
+            small_kwargs,
+            offline=True,
+            reward_model=RewardModelConfig(num_rounds=100, steps=9),
+            agents=agents,
+        ).run(tmp_path / "third", earlier=[earlier])
 
 
 def test_other_conditions_and_variants_are_trained(small_kwargs, tmp_path):
