@@ -32,6 +32,7 @@ from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, ru
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
@@ -66,9 +67,9 @@ AGENTS = (
 )
 
 _RIVALS = ("awr", "asymre", "iql", "crr")
-_KEPT = 0.9  # share of the performance without noise
-_NEAR = 0.9  # share of the optimum
-_LINEAR = 0.9  # of the variance
+_KEPT = threshold("kept_share")
+_NEAR = threshold("near_optimum_share")
+_LINEAR = threshold("linear_explained")
 
 
 def readings() -> tuple[Condition, Condition]:

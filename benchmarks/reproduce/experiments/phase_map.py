@@ -53,6 +53,7 @@ from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, ru
 from recsim_drpo.benchmarks.reproduce.framework.records import select
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.reporting import comparison, plots
@@ -78,7 +79,7 @@ QUICK_AXES: Mapping[str, tuple[float, ...]] = {
 QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc")
 
 
-_LEVEL = 0.05
+_LEVEL = threshold("level")
 
 
 class LogStudy(Study):

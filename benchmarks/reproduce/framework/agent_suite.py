@@ -10,6 +10,7 @@ import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
 from recsim_drpo.benchmarks.reproduce.framework.study import Variants
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 
 SCENARIOS = ("medium", "extreme")
 """Those of Table 4, in the paper's order."""
@@ -79,19 +80,19 @@ PAPER_TABLE_1: dict[str, dict[str, float]] = {
 }
 """eCPM in Table 1, by scenario and agent."""
 
-TEACHER_ECPM = 1.0
+TEACHER_ECPM = threshold("teacher_ecpm")
 """eCPM of the logging teacher: more is *adequate*."""
 
-COLLAPSED_ECPM = 0.5
+COLLAPSED_ECPM = threshold("collapsed_ecpm")
 """Half of the teacher's: less is to *fail* or *collapse*."""
 
-FAR_DISTANCE = 3.8
+FAR_DISTANCE = threshold("far_distance")
 """Dist. above which the paper's APG has *failed catastrophically* (Section 5.3)."""
 
-NECESSARY_SHARE = 0.75
+NECESSARY_SHARE = threshold("necessary_share")
 """Hard filtering is *necessary* where the best soft method has a smaller share of DRPO's eCPM."""
 
-INDISTINGUISHABLE_SHARE = 0.05
+INDISTINGUISHABLE_SHARE = threshold("indistinguishable_share")
 """Means are *indistinguishable* where they differ by a smaller share."""
 
 
