@@ -112,6 +112,8 @@ class Algorithm:
             update needs, by name.
         update_targets: ``(parameters, state, config) -> state`` after the optimiser step: where
             target networks follow the ones that learn. Was called ``settle``, which still works.
+        reward_range: the smallest and the largest reward that the loss has a meaning for; a log
+            that has others is refused. ``None``: any.
     """
 
     name: str
@@ -122,6 +124,19 @@ class Algorithm:
     init_state: Callable[[Parameters, Any], State] = no_state
     noise: Callable[[int, int, Any], Mapping[str, tuple[int, ...]]] = no_noise
     update_targets: Callable[[Parameters, State, Any], State] = no_update
+    reward_range: tuple[float, float] | None = None
+
+    def check_rewards(self, rewards: Tensor) -> None:
+        """Raise ``ValueError`` where rewards (N,) of a log are out of :attr:`reward_range`."""
+        if self.reward_range is None or len(rewards) == 0:
+            return
+        low, high = self.reward_range
+        least, most = (float(end) for end in rewards.aminmax())
+        if not low <= least <= most <= high:
+            raise ValueError(
+                f"The log's rewards are from {least:g} to {most:g}; the agent {self.name!r} takes "
+                f"them from {low:g} to {high:g}: rescale them, or choose another agent."
+            )
 
     @property
     def settle(self) -> Callable[[Parameters, State, Any], State]:

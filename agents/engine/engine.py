@@ -238,7 +238,8 @@ class Engine:
             a function of indices into the log, int64 (*axes, B), that returns metrics.
 
         Raises:
-            ValueError: the log's shapes do not fit, or it is on another device.
+            ValueError: the log's shapes do not fit, it is on another device, or it has rewards that
+                the algorithm does not take.
         """
         for what in ("observation_dim", "action_dim", "device"):
             theirs, own = getattr(transitions, what), getattr(self, what)
@@ -247,6 +248,7 @@ class Engine:
                     f"The log has {what}={str(theirs)!r}; the agent {self.algorithm.name!r} was "
                     f"made for {str(own)!r}."
                 )
+        self.algorithm.check_rewards(transitions.rewards)
 
         def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
             return self._advance(learner, transitions.take(indices))
