@@ -39,6 +39,8 @@ AGENTS = (
     "asymre",
     "asymre-delta",
     "iql",
+    "two-tower",
+    "two-tower-gaussian",
 )
 
 PAIRS: Mapping[str, tuple[str, str]] = {

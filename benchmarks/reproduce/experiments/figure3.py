@@ -64,6 +64,7 @@ AGENTS = (
     "drpo-exp",
     "drpo-boltzmann",
     "drpo",
+    "two-tower",
 )
 
 _RIVALS = ("awr", "asymre", "iql", "crr")

@@ -53,6 +53,7 @@ from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, ru
 from recsim_drpo.benchmarks.reproduce.framework.records import select
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.suites import kinds
 from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
 from recsim_drpo.core.transitions import Transitions
@@ -134,6 +135,7 @@ def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
             *(_marginals(points, leads[name], name) for name in leads),
             _every(points, rivals, leads),
             _rules(points, measured, leads),
+            kinds("The best of each kind", records),
         ],
         _verdicts(points, leads),
         {"points": [point | place for point, place in zip(points, told, strict=True)]},

@@ -41,7 +41,7 @@ from recsim_drpo.benchmarks.reproduce.framework.records import (
 )
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
-from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, suite
+from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, kinds, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -65,6 +65,7 @@ def findings(records: Sequence[Record]) -> Findings:
     """Table 1 for each scenario, paired differences, a suite of both, and the verdicts."""
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
+    tables.append(kinds("The best of each kind", records))
     return Findings(tables, verdicts_of(records))
 
 

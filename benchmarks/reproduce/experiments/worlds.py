@@ -40,7 +40,7 @@ from recsim_drpo.benchmarks.reproduce.framework.records import (
 )
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study, Variants
-from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, suite
+from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, kinds, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def findings(records: Sequence[Record], conditions: Sequence[Condition], device:
             single_methods(records, labels),
             _table(records),
             suite("All worlds together", records),
+            kinds("The best of each kind", records),
         ],
         verdicts_of(records),
         {"points": places(labels, *compared(records, labels), first_logs)},
