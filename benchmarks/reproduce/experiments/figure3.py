@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, UNTUNED
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
+    COLLAPSED_ECPM,
+    UNTUNED,
+    marks_told,
+)
 from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     Condition,
     noise_injected,
@@ -204,7 +208,7 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
         "0.05 at 0 %, then 0",
         f"at most {mean_of(best)}",
         answer(interval(COLLAPSED_ECPM - best)),
-        f"to collapse is to earn less than {COLLAPSED_ECPM:g}",
+        f"to collapse is to earn less than {COLLAPSED_ECPM:g}; " + marks_told(interval(best).high),
         COMMAND,
     )
 

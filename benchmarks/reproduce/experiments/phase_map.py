@@ -7,9 +7,10 @@ replace, σ_noise of the observed reward, the exponent α by which π_pop follow
 and the number of rounds. (At a noise share of 95 % π_pop logs 3 % of the rounds, and α hardly
 matters; π_rand's own exponent stays 1.)
 
-A condition's best soft method is the one of largest mean eCPM on validation users, and is measured
-on test users: what a method earns that is chosen by true reward, which a log cannot tell. So is the
-better of the hard filters, here DRPO and Adaptive BC.
+A condition's best soft method is chosen for each seed by the mean eCPM on validation users over all
+other seeds, and is measured on test users: what a method earns that is chosen by true reward, which
+a log cannot tell, without the luck of the run that is measured. So is the better of the hard
+filters, here DRPO and Adaptive BC.
 
 Significance is a moderated t on differences paired by seed, under Holm's correction
 (:func:`.comparison.moderated_p_values`): three seeds tell little about a condition's own
@@ -336,4 +337,12 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     return figures
 
 
-EXPERIMENT = Experiment(NAME, "where hard filtering wins", run, draw)
+def judged(result: dict[str, Any]) -> Findings:
+    """What follows from the records of a published result."""
+    logs = {point["label"]: point["log"] for point in result["data"]["points"]}
+    points = [{axis: point[axis] for axis in AXES} for point in result["data"]["points"]]
+    records = [{**record, "log": logs[record["condition"]]} for record in result["records"]]
+    return findings(records, points)
+
+
+EXPERIMENT = Experiment(NAME, "where hard filtering wins", run, draw, judge=judged)

@@ -135,3 +135,8 @@ def collapsed(ecpm: Floats, distance: Floats) -> bool:
     """Whether every run (num_seeds,) has collapsed and is far from u*; NaN is infinitely far."""
     far = np.nan_to_num(distance, nan=np.inf) > FAR_DISTANCE
     return bool((ecpm < COLLAPSED_ECPM).all() and far.all())
+
+
+def marks_told(largest: float) -> str:
+    """Text on the marks at which a collapse would be said as well, by the most that was earned."""
+    return f"it would be said at every mark above {largest:.2f} eCPM, and at none below"

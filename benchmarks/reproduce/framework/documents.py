@@ -37,6 +37,15 @@ class Table:
         parts = [f"**{self.title}**", markdown_table(self.header, self.rows)]
         return "\n\n".join(parts + ([self.note] if self.note else []))
 
+    def as_dict(self) -> dict[str, Any]:
+        """The table's fields by name, for JSON."""
+        return {
+            "title": self.title,
+            "header": list(self.header),
+            "rows": [list(row) for row in self.rows],
+            "note": self.note,
+        }
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -80,15 +89,7 @@ def report_of(
         "device": where(torch.device(settings.device)),
         "wall_time_s": round(seconds, 1),
         "verdicts": [verdict.as_dict() for verdict in findings.verdicts],
-        "tables": [
-            {
-                "title": table.title,
-                "header": list(table.header),
-                "rows": [list(row) for row in table.rows],
-                "note": table.note,
-            }
-            for table in findings.tables
-        ],
+        "tables": [table.as_dict() for table in findings.tables],
         "data": dict(findings.data),
         "records": list(records),
     }

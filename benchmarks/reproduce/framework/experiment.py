@@ -30,6 +30,8 @@ class Experiment:
         run: trains, measures and judges; the dictionary that is kept as JSON.
         draw: writes the pictures of such a dictionary into a folder; their figures by file name.
         seeded: whether it has seeds, of which there can be more or fewer.
+        judge: what follows from a published result, of whose records no curves are left: tables,
+            verdicts and data, or as many of them as its records still tell.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Experiment:
     run: Callable[[Settings], Result]
     draw: Callable[[Result, Path], Mapping[str, Figure]]
     seeded: bool = True
+    judge: Callable[[Result], Findings] | None = None
 
 
 def run_study(

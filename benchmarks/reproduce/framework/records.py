@@ -59,17 +59,6 @@ def best_variant(records: Sequence[Record], condition: str, agent: str) -> int:
     return int(variants[int(np.argmax(means))])
 
 
-def best_of(agents: Sequence[str], records: Sequence[Record], condition: str) -> str:
-    """The agent of largest mean eCPM on validation users, of those that were trained."""
-    known = distinct(records, "agent")
-    means = {
-        name: np.mean([r["validation"] for r in select(records, condition=condition, agent=name)])
-        for name in agents
-        if name in known
-    }
-    return max(means, key=lambda name: float(means[name]))
-
-
 class Chosen(NamedTuple):
     """What a choice among agents and variants measured, and what was chosen.
 
@@ -118,12 +107,35 @@ def cross_fitted(
     if not runs:
         raise ValueError(f"None of {', '.join(agents)} was trained in {condition!r}.")
     seeds = sorted(next(iter(runs.values())))
-    told = np.array([[by[s]["validation"] for s in seeds] for by in runs.values()], dtype=float)
-    others = told if len(seeds) == 1 else told.sum(axis=1, keepdims=True) - told
-    best = [list(runs)[k] for k in others.argmax(axis=0)]
-    scores = [runs[place][s]["test"].get(metric) for place, s in zip(best, seeds, strict=True)]
-    counts = Counter(agent for agent, _ in best)
-    return Chosen(np.array(scores, dtype=np.float64), dict(counts.most_common()))
+    told = [[by[seed]["validation"] for seed in seeds] for by in runs.values()]
+    scores = [[by[seed]["test"].get(metric) for seed in seeds] for by in runs.values()]
+    names = [agent for agent, _ in runs]
+    return _without_own(names, np.array(told, dtype=float), np.array(scores, dtype=float))
+
+
+def cross_fitted_scores(scores: Mapping[str, Floats], agents: Sequence[str]) -> Chosen:
+    """The best of several agents, chosen for each seed by what they score on the other seeds.
+
+    Args:
+        scores: (num_seeds,) by agent, paired.
+        agents: names, of which those that have scores are compared.
+
+    Raises:
+        ValueError: none of the agents has scores.
+    """
+    there = [name for name in agents if name in scores]
+    if not there:
+        raise ValueError(f"None of {', '.join(agents)} has scores.")
+    table = np.array([scores[name] for name in there], dtype=np.float64)
+    return _without_own(there, table, table)
+
+
+def _without_own(names: Sequence[str], told: Floats, scores: Floats) -> Chosen:
+    """What each seed scores with the row that all other seeds are told is the best one."""
+    others = told if told.shape[1] == 1 else told.sum(axis=1, keepdims=True) - told
+    best = others.argmax(axis=0)
+    counts = Counter(names[row] for row in best)
+    return Chosen(scores[best, np.arange(len(best))], dict(counts.most_common()))
 
 
 def chosen_offline(

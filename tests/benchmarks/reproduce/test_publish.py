@@ -191,3 +191,25 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
     (checkout / "docs/when_to_filter.md").write_text("# No markers\n")
     with pytest.raises(ValueError, match="No markers"):
         publish.publish(folder, checkout)
+
+
+def test_published_results_are_judged_anew_without_training(tmp_path, checkout):
+    """Verdicts of other margins are put right by the records; nothing else of them changes."""
+    (checkout / publish.RESULTS).mkdir(parents=True)
+    source = (ROOT / publish.RESULTS / "table1.json").read_text()
+    stale = source.replace("does not hold", "undecided")
+    assert stale != source
+    path = checkout / publish.RESULTS / "table1.json"
+    path.write_text(stale)
+    publish.judge_again(checkout)
+    before, after = (json.loads(text) for text in (source, path.read_text()))
+    assert after["verdicts"] == before["verdicts"]
+    assert after["records"] == before["records"]
+    assert after["plans"] == before["plans"]
+    assert [t["title"] for t in after["tables"]] == [t["title"] for t in before["tables"]]
+    assert "judged" in after
+    with pytest.raises(ValueError, match="that can be judged anew 'theory'"):
+        publish.judge_again(checkout, ["theory"])
+    assert publish.main(["--root", str(checkout), "--judge-again", "table1"]) == 0
+    with pytest.raises(SystemExit):
+        publish.main(["--root", str(checkout)])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsim_drpo.benchmarks.reproduce.framework import agent_suite
 from recsim_drpo.benchmarks.reproduce.framework.records import (
     agents_of,
-    best_of,
     best_variant,
     chosen_offline,
     cross_fitted,
+    cross_fitted_scores,
     distinct,
     values,
 )
@@ -49,14 +48,6 @@ def test_variants_are_chosen_on_validation_users_or_offline_never_on_test_users(
         values(records, agent="b", variant=0)
 
 
-def test_the_best_of_some_agents_is_chosen_on_validation_users():
-    records = [
-        {"condition": "c", "agent": agent, "validation": value}
-        for agent, value in (("awr", 1.0), ("awr", 1.4), ("iql", 1.1), ("iql", 1.1), ("bc", 9.0))
-    ]
-    assert best_of(agent_suite.SOFT, records, "c") == "awr"
-
-
 def test_values_of_a_field_come_once_and_agents_in_the_order_of_the_tables():
     runs = [record(agent, seed, 1.0) for seed in (1, 0) for agent in ("drpo", "bc")]
     assert distinct(runs, "agent") == ["drpo", "bc"]
@@ -81,6 +72,16 @@ def test_the_best_is_chosen_by_the_other_seeds_by_hand():
     assert alone.told() == "a"
     with pytest.raises(ValueError, match="None of iql was trained in 'c'"):
         cross_fitted(runs, "c", ["iql"])
+
+
+def test_the_best_by_the_scores_of_other_seeds_by_hand():
+    scores = {"a": np.array([9.0, 1.0, 2.0]), "b": np.array([3.0, 3.0, 3.0]), "c": np.ones(3)}
+    # Without seed 0 a has 3 and b 6; without seed 1 a has 11; without seed 2, 10.
+    found = cross_fitted_scores(scores, ["b", "a", "d"])
+    assert found.scores.tolist() == [3.0, 1.0, 2.0]
+    assert found.told() == "a (2), b (1)"
+    with pytest.raises(ValueError, match="None of d has scores"):
+        cross_fitted_scores(scores, ["d"])
 
 
 def test_choosing_by_other_seeds_is_not_flattered_by_chance():
