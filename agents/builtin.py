@@ -28,6 +28,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "topk-off-policy": f"{_ALGORITHMS}.softmax_pg:TOPK_OFF_POLICY",
         "two-tower": f"{_ALGORITHMS}.two_tower:TWO_TOWER",
         "two-tower-gaussian": f"{_ALGORITHMS}.two_tower_gaussian:TWO_TOWER_GAUSSIAN",
+        "two-tower-ips": f"{_ALGORITHMS}.two_tower_ips:TWO_TOWER_IPS",
     }
 )
 """Names that nothing from outside may take, each with the ``module:NAME`` of its algorithm."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -145,8 +146,8 @@ def train_many(
 
     Raises:
         ValueError: an unknown agent or hyper-parameter, a seed without a log, a log without an info
-            column that an agent reads, or initial parameters that do not fit; before anything is
-            trained.
+            column that an agent reads or with rewards that it does not take, or initial parameters
+            that do not fit; before anything is trained.
     """
     config = TrainingConfig() if config is None else config
     callbacks = Callbacks(evaluator, on_log, on_done, progress, checkpoints)
@@ -164,7 +165,7 @@ def train_many(
         **options,
     }
     jobs = [job for name in agents for job in _jobs(name, agents[name], config, shape)]
-    _check_columns(jobs, by_seed)
+    _check_logs(jobs, by_seed)
     if initial is not None:
         shape["initial"] = initial
         _check_initial(jobs, shape)
@@ -313,12 +314,17 @@ def _jobs(
     return list(jobs.values())
 
 
-def _check_columns(jobs: Sequence[Job], logs: _Logs) -> None:
-    """Raise ``ValueError`` if a log lacks an info column that an agent reads."""
+def _check_logs(jobs: Sequence[Job], logs: _Logs) -> None:
+    """Raise ``ValueError`` if a log has not the columns, or the rewards, that an agent reads."""
     for job in jobs:
         infos = needs_of(job.name, **hyperparameters(next(iter(job.variants.values())))).infos
         for seed, log in logs.items() if infos else ():
             check_infos(job.name, infos, list(log.infos), f"log of seed {seed}")
+    agents = [find_agent(name) for name in dict.fromkeys(job.name for job in jobs)]
+    held = {id(log): log for log in logs.values() if isinstance(log, Transitions)}.values()
+    for agent, log in itertools.product(agents, held):
+        if isinstance(agent, Algorithm):
+            agent.check_rewards(log.rewards)
 
 
 def _check_initial(jobs: Sequence[Job], shape: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ NEITHER = {"bc", "apg", "bppo"}
 
 UNCOMPARED = {
     *("softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax"),
-    *("two-tower", "two-tower-gaussian"),
+    *("two-tower", "two-tower-gaussian", "two-tower-ips"),
 }
 """Agents with a softmax over the catalogue, or that predict rewards: in no experiment yet."""
 
