@@ -38,6 +38,10 @@ GRIDS: Variants = {
     "two-tower": [{"penalty": penalty} for penalty in (1e-3, 3e-3, 1e-2)],
     "two-tower-ips": [{"penalty": penalty} for penalty in (1e-3, 3e-3, 1e-2)],
     "two-tower-gaussian": [{"penalty": penalty} for penalty in (1e-3, 3e-3, 1e-2)],
+    "softmax-bc": [{}],
+    "softmax-pg": [{}],
+    "topk-off-policy": [{}],
+    "drpo-softmax": [{}],
 }
 """Hyper-parameters that are tried, by agent: Appendix I's grids, Table 5's values for DRPO, and
 for agents that the paper has not the default and its neighbours."""
@@ -60,10 +64,15 @@ PLAIN = ("bc", "apg", "bppo")
 VALUE = ("two-tower", "two-tower-ips", "two-tower-gaussian")
 """Agents that predict rewards and show the item of the highest prediction; no part of the paper."""
 
+DISCRETE = ("softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax")
+"""Agents whose policy is a softmax over the catalogue, with a filter or without; no part of the
+paper, whose *soft* and *hard* methods have a Gaussian over embeddings."""
+
 KINDS: Mapping[str, Sequence[str]] = {
     "hard filter": HARD,
     "soft weights": SOFT,
     "value": VALUE,
+    "softmax over items": DISCRETE,
     "plain": PLAIN,
 }
 """Every agent of ours by what it does with rewards. *The best soft method* is one of the second,
