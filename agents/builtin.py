@@ -22,6 +22,13 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "drpo-exp": f"{_ALGORITHMS}.drpo:DRPO_EXP",
         "drpo-boltzmann": f"{_ALGORITHMS}.drpo:DRPO_BOLTZMANN",
         "drpo-q": f"{_ALGORITHMS}.drpo:DRPO_Q",
+        "drpo-softmax": f"{_ALGORITHMS}.drpo_softmax:DRPO_SOFTMAX",
+        "softmax-bc": f"{_ALGORITHMS}.softmax:SOFTMAX_BC",
+        "softmax-pg": f"{_ALGORITHMS}.softmax_pg:SOFTMAX_PG",
+        "topk-off-policy": f"{_ALGORITHMS}.softmax_pg:TOPK_OFF_POLICY",
+        "two-tower": f"{_ALGORITHMS}.two_tower:TWO_TOWER",
+        "two-tower-gaussian": f"{_ALGORITHMS}.two_tower_gaussian:TWO_TOWER_GAUSSIAN",
+        "two-tower-ips": f"{_ALGORITHMS}.two_tower_ips:TWO_TOWER_IPS",
     }
 )
 """Names that nothing from outside may take, each with the ``module:NAME`` of its algorithm."""

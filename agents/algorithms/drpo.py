@@ -13,7 +13,13 @@ signed: hard filtering without a soft base, the first row of Table 2.
 
 ``drpo-exp`` (Appendix J) weighs the admitted samples by exp((R − mean(R_subset)) / β), on raw
 rewards and uncapped, in place of the normalised advantage. It is a heuristic: the KKT solution of
-Eq. 43 is another rule. At β → ∞ it is Adaptive BC.
+Eq. 43 is another rule. At β → ∞ it is Adaptive BC. The default, Table 5's β = 0.05 on raw rewards
+as J writes it, is the fragile reading: weights grow by e for each 0.05 of reward, so that noise
+decides which samples count, and eCPM is far below that of the others. Algorithm 1 normalises the
+advantage before it allows weights exp(A / β): ``standardize=True`` is that reading, with β in
+units of σ_subset (1 is natural). ``cap="batch"`` lets no weight be above N, the largest density
+ratio that a batch of N can have; at β = 0.2 on raw rewards none comes near it. ``recsim-drpo
+reproduce readings`` has them beside one another.
 
 ``drpo-boltzmann`` is that rule as an agent: maximum likelihood under the exact solution of Eq. 43,
 with weights min(1/κ, exp((R − λ)/β)) that average 1 over the batch
@@ -61,6 +67,7 @@ from recsim_drpo.core.config import OneOf, Positive, Searched
 from recsim_drpo.core.transitions import Batch
 
 BASELINES = ("threshold", "mean")
+CAPS = ("none", "batch")
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,22 @@ class DRPOConfig(PolicyConfig, FilterConfig):
 
 @dataclass(frozen=True)
 class DRPOExpConfig(PolicyConfig, FilterConfig):
-    """Hyper-parameters of DRPO-Exp and of DRPO-Boltzmann: of the policy, of the filter, and β.
+    """Hyper-parameters of DRPO-Exp: of the policy, of the filter, and of its weights.
+
+    Attributes:
+        beta: temperature β > 0, in units of reward, or of σ_subset where it is standardised.
+        standardize: whether advantages are divided by σ_subset, as Algorithm 1 has them.
+        cap: of the weights: ``"none"``, or ``"batch"``, the number of samples in one.
+    """
+
+    beta: Positive = 0.05
+    standardize: bool = False
+    cap: Annotated[str, OneOf(CAPS)] = "none"
+
+
+@dataclass(frozen=True)
+class DRPOBoltzmannConfig(PolicyConfig, FilterConfig):
+    """Hyper-parameters of DRPO-Boltzmann: of the policy, of the filter, and β.
 
     Attributes:
         beta: temperature β > 0 (τ in Eq. 43), in units of reward.
@@ -111,13 +133,16 @@ def exp_loss(
     # Algorithm 1, step 3 (Variational Update): exponential weights within the filter (Eq. 45).
     # Rejected samples have weight 0: their exponent must not overflow before it is multiplied.
     above = torch.maximum(batch.rewards, filtered.threshold) - filtered.subset_mean
-    return _filtered_loss(
-        parameters, state, batch, config, filtered, torch.exp(above / config.beta)
-    )
+    if config.standardize:
+        above = above / filtered.subset_std
+    weights = torch.exp(above / config.beta)
+    if config.cap == "batch":
+        weights = weights.clamp(max=float(len(batch.rewards)))
+    return _filtered_loss(parameters, state, batch, config, filtered, weights)
 
 
 def boltzmann_loss(
-    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOExpConfig
+    parameters: Parameters, state: State, batch: Batch, noise: Noise, config: DRPOBoltzmannConfig
 ) -> LossOutput:
     """−(1/N) Σ w log π with the weights of Eq. 43, and the next κ."""
     kappa = state["kappa"]
@@ -187,7 +212,7 @@ DRPO_EXP = Algorithm(
 DRPO_BOLTZMANN = Algorithm(
     name="drpo-boltzmann",
     summary="the exact solution of Eq. 43: Boltzmann weights of rewards, capped at 1 / κ",
-    config=DRPOExpConfig,
+    config=DRPOBoltzmannConfig,
     loss=boltzmann_loss,
     init_state=init_kappa,
 )

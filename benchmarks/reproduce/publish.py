@@ -14,19 +14,29 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
-from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
+from recsim_drpo.benchmarks.reproduce.framework.documents import Findings
+from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,
     with_link,
     with_rules,
 )
-from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
+from recsim_drpo.benchmarks.reproduce.runner import (
+    EXPERIMENTS,
+    PANELS,
+    RESULT,
+    draw,
+    load_results,
+)
 from recsim_drpo.core import interrupts
 from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.provenance import revision
+from recsim_drpo.core.validation import unknown_name
 
 RESULTS = Path("benchmarks/results/reproduce")
 PICTURES = Path("docs/images/reproduce")
@@ -95,6 +105,51 @@ def published(root: Path) -> list[dict[str, Any]]:
     return load_results(root / RESULTS) if any((root / RESULTS).glob("*.json")) else []
 
 
+def judge_again(root: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Judge the published results of a checkout anew, as the code does now, and publish them.
+
+    Nothing is trained: what changes is what records are said to mean, and what is drawn of that. A
+    result says under ``judged`` at which revision it was judged.
+
+    Args:
+        root: of the checkout.
+        names: of experiments; none are all whose records tell enough.
+
+    Returns:
+        the files that were written.
+
+    Raises:
+        ValueError: a name is of no published result that can be judged.
+    """
+    judges = {name: one.judge for name, one in EXPERIMENTS.items() if one.judge is not None}
+    there = {r["experiment"]: r for r in published(root) if r["experiment"] in judges}
+    for name in names:
+        if name not in there:
+            raise unknown_name("result that can be judged anew", name, there)
+    with TemporaryDirectory() as temporary:
+        for name in names or there:
+            findings = judges[name](there[name])
+            result = _judged(there[name], findings)
+            folder = Path(temporary) / name
+            folder.mkdir()
+            draw(EXPERIMENTS[name], result, folder)
+            write_atomically(folder / RESULT, json.dumps(result) + "\n")
+        return publish(Path(temporary), root)
+
+
+def _judged(result: Mapping[str, Any], findings: Findings) -> dict[str, Any]:
+    """A result with new verdicts, data where there is any, and tables in place of their former."""
+    new = {table.title: table.as_dict() for table in findings.tables}
+    kept = [new.pop(table["title"], table) for table in result["tables"]]
+    return {
+        **result,
+        "verdicts": [verdict.as_dict() for verdict in findings.verdicts],
+        "tables": [*kept, *new.values()],
+        "data": dict(findings.data) or result["data"],
+        "judged": revision(),
+    }
+
+
 def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
     """Texts of a checkout's README, guides and claims page once these results are published."""
     readme, guide, rules = (
@@ -142,7 +197,9 @@ def reduced(result: Mapping[str, Any], pictures: Sequence[str]) -> dict[str, Any
     """A result with the names of its pictures, its numbers rounded and its records compact."""
     kept = {key: value for key, value in result.items() if key not in ("records", PANELS)}
     numbers: dict[str, Any] = rounded(kept | {"pictures": list(pictures)}, _DIGITS)
-    return numbers | {"records": compacted(result["records"])}
+    # Plans exactly: by them runs are taken over.
+    exact = {"plans": result["plans"], "records": compacted(result["records"])}
+    return numbers | exact
 
 
 def as_text(result: Mapping[str, Any]) -> str:
@@ -164,12 +221,25 @@ def _lines(value: Any, depth: int) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(description="Publish full results in the checkout.")
-    parser.add_argument("folder", type=Path, help="where recsim-drpo reproduce left results")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="where recsim-drpo reproduce left results"
+    )
+    parser.add_argument(
+        "--judge-again",
+        nargs="*",
+        metavar="NAME",
+        help="in place of a folder: judge published results anew, without training (default all)",
+    )
     root = Path(__file__).resolve().parents[2]
     parser.add_argument("--root", type=Path, default=root, help="of the checkout")
     options = parser.parse_args(arguments)
+    if (options.folder is None) == (options.judge_again is None):
+        parser.error("name a folder of results, or say --judge-again")
     try:
-        written = publish(options.folder, options.root)
+        if options.folder is None:
+            written = judge_again(options.root, options.judge_again)
+        else:
+            written = publish(options.folder, options.root)
     except (ValueError, OSError) as error:
         print(f"publish: error: {error}", file=sys.stderr)
         return 2

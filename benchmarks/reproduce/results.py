@@ -86,6 +86,7 @@ class _Condition(_Exact):
     world: dict[str, Any]
     logging: dict[str, Any]
     num_rounds: Annotated[int, Ge(1)]
+    unclipped: bool = False
 
     @model_validator(mode="after")
     def _is_one(self) -> _Condition:

@@ -14,6 +14,7 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
     figure3,
     figure6,
     phase_map,
+    readings,
     table1,
     table2,
     table3,
@@ -46,6 +47,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         figure1.EXPERIMENT,
         figure6.EXPERIMENT,
         table1.EXPERIMENT,
+        readings.EXPERIMENT,
         worlds.EXPERIMENT,
         table2.EXPERIMENT,
         table3.EXPERIMENT,
@@ -121,11 +123,14 @@ def draw(experiment: Experiment, result: Result, folder: Path) -> None:
 def load_results(folder: Path) -> list[Result]:
     """The results that :func:`reproduce` left in a folder, in the order of :data:`EXPERIMENTS`.
 
-    Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``.
+    Those that :mod:`recsim_drpo.benchmarks.reproduce.publish` made lie in it as ``NAME.json``. A
+    single file is read as well.
 
     Raises:
         ValueError: there are none, or a file is no result.
     """
+    if folder.is_file():
+        return [read_result(folder)]
     results = []
     for path in sorted(folder.glob(f"*/{RESULT}")) or sorted(folder.glob("*.json")):
         result = read_result(path)

@@ -38,6 +38,14 @@ Out = Annotated[
         show_default="reproduction, or reproduction-quick",
     ),
 ]
+Earlier = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Results (file or folder) whose runs count as finished where they are the same.",
+        show_default="none: everything is trained",
+    ),
+]
 Processes = Annotated[
     int | None,
     typer.Option(
@@ -61,6 +69,7 @@ def reproduce(
     out: Out = None,
     processes: Processes = None,
     seeds: Seeds = None,
+    earlier: Earlier = None,
     execution: Execution = "auto",
     device: Device = "cpu",
     engine: EngineName = "local",
@@ -73,7 +82,16 @@ def reproduce(
 
     where = engine_of(engine, processes, address, gpus_per_task, device)
     folder = out or Path("reproduction-quick" if quick else "reproduction")
-    settings = Settings(quick, folder, where.processes, seeds, execution, device, engine=where)
+    settings = Settings(
+        quick,
+        folder,
+        where.processes,
+        seeds,
+        execution,
+        device,
+        engine=where,
+        earlier=[] if earlier is None else runner.load_results(earlier),
+    )
     for result in runner.reproduce(names, settings):
         print(runner.as_text(result, shutil.get_terminal_size((100, 24)).columns))
     print(f"Everything is in {folder}/: result.json, tables.md and pictures, by experiment.")

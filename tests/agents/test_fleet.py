@@ -17,6 +17,7 @@ from tests.agents.conftest import (
     of_learner,
     random_batches,
     transitions_of,
+    with_infos,
 )
 
 
@@ -259,6 +260,7 @@ def test_any_shape_and_type_trains(name, size, obs, act, dtype, rates):
         torch.randn(*rows, obs, generator=generator),
         torch.rand(rows, generator=generator) > 0.5,
     )
+    batch = with_infos(batch, generator)
     for _ in range(2):
         metrics = fleet.update(batch)
     assert all(value.shape == (len(fleet),) for value in metrics.values())

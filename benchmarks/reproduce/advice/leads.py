@@ -10,7 +10,7 @@ import numpy as np
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import HARD, SOFT
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
-from recsim_drpo.benchmarks.reproduce.framework.records import best_of, values
+from recsim_drpo.benchmarks.reproduce.framework.records import cross_fitted, values
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 
 PHASE_MAP, WORLDS = "phase-map", "worlds"
@@ -39,6 +39,8 @@ AGENTS = (
     "asymre",
     "asymre-delta",
     "iql",
+    "two-tower",
+    "two-tower-gaussian",
 )
 
 PAIRS: Mapping[str, tuple[str, str]] = {
@@ -57,6 +59,9 @@ def compared(
 ) -> tuple[list[str], dict[str, Floats]]:
     """The best soft method of each condition, and the leads of one method above another.
 
+    The best of several is chosen for each seed by the validation users of all other seeds; the name
+    is the one that most seeds choose.
+
     Args:
         records: of all conditions.
         labels: of the n conditions.
@@ -64,24 +69,16 @@ def compared(
     Returns:
         n names of agents, and leads (n, num_seeds) of test eCPM by :data:`PAIRS`.
     """
-    rivals = [best_of(SOFT, records, label) for label in labels]
-    filters = [best_of(HARD, records, label) for label in labels]
-    against = {
-        "soft": [("drpo", rival) for rival in rivals],
-        "bc": [("drpo", "bc") for _ in labels],
-        "hard": list(zip(filters, rivals, strict=True)),
-    }
-    leads = {
-        name: np.array([_lead(records, *pair) for pair in zip(labels, pairs, strict=True)])
-        for name, pairs in against.items()
-    }
-    return rivals, leads
-
-
-def _lead(records: Sequence[Record], label: str, pair: tuple[str, str]) -> Floats:
-    """Test eCPM of the first agent minus the second's, by seed: (num_seeds,)."""
-    ours, theirs = (values(records, condition=label, agent=name) for name in pair)
-    return ours - theirs
+    rivals = [cross_fitted(records, label, SOFT) for label in labels]
+    filters = [cross_fitted(records, label, HARD).scores for label in labels]
+    drpo, bc = (
+        [values(records, condition=label, agent=name) for label in labels]
+        for name in ("drpo", "bc")
+    )
+    soft = [rival.scores for rival in rivals]
+    against = {"soft": (drpo, soft), "bc": (drpo, bc), "hard": (filters, soft)}
+    leads = {name: np.array(ours) - np.array(theirs) for name, (ours, theirs) in against.items()}
+    return [rival.name for rival in rivals], leads
 
 
 def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:

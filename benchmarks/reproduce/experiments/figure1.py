@@ -45,6 +45,7 @@ from recsim_drpo.benchmarks.reproduce.framework.shapes import (
     zipf_fit,
 )
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.reporting import paper, paper_figures
@@ -61,9 +62,9 @@ SHARES = paper.FIGURE_1_SHARES
 READINGS = ("true, at the share", "true, mean of the tenth", "logged, at the share")
 BASELINES = ("logged below the log's mean", "true below the log's mean", "true below V(x)")
 
-EXPLAINED = 0.95
-SPARSE = 0.2
-LOW_VALUE = 0.7
+EXPLAINED = threshold("explained")
+SPARSE = threshold("sparse_share")
+LOW_VALUE = threshold("low_value_share")
 
 _MISSED = {
     "medium": "A logging agent at half the optimum has much good traffic; a production system has "

@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.agent_suite import COLLAPSED_ECPM, UNTUNED
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
+    COLLAPSED_ECPM,
+    UNTUNED,
+    marks_told,
+)
 from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     Condition,
     noise_injected,
@@ -32,6 +36,7 @@ from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, ru
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, earns_more
 from recsim_drpo.reporting import plots
 
@@ -63,12 +68,13 @@ AGENTS = (
     "drpo-exp",
     "drpo-boltzmann",
     "drpo",
+    "two-tower",
 )
 
 _RIVALS = ("awr", "asymre", "iql", "crr")
-_KEPT = 0.9  # share of the performance without noise
-_NEAR = 0.9  # share of the optimum
-_LINEAR = 0.9  # of the variance
+_KEPT = threshold("kept_share")
+_NEAR = threshold("near_optimum_share")
+_LINEAR = threshold("linear_explained")
 
 
 def readings() -> tuple[Condition, Condition]:
@@ -202,7 +208,7 @@ def _collapse_verdict(records: Sequence[Record], base: Condition) -> Verdict:
         "0.05 at 0 %, then 0",
         f"at most {mean_of(best)}",
         answer(interval(COLLAPSED_ECPM - best)),
-        f"to collapse is to earn less than {COLLAPSED_ECPM:g}",
+        f"to collapse is to earn less than {COLLAPSED_ECPM:g}; " + marks_told(interval(best).high),
         COMMAND,
     )
 

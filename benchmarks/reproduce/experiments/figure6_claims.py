@@ -33,6 +33,7 @@ from recsim_drpo.benchmarks.reproduce.framework.shapes import (
     scaled,
     zipf_fit,
 )
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign
 from recsim_drpo.reporting import paper
 from recsim_drpo.simulator.config import SCENARIOS
@@ -43,10 +44,10 @@ TYPES = {"Expert": 0.06, "Transition": 0.2, "Noise": 1.0}
 RANDOM = {"by popularity": 1.0, "uniformly": 0.0}
 """π_rand's exponent on organic popularity."""
 
-CLUSTERED = 0.9
-THIN_TAIL = 0.1
-ZIPF_GAP = 0.05
-ZIPF_EXPONENT = 0.6
+CLUSTERED = threshold("clustered_share")
+THIN_TAIL = threshold("thin_tail_share")
+ZIPF_GAP = threshold("zipf_gap")
+ZIPF_EXPONENT = threshold("zipf_exponent")
 
 
 def published(share: float) -> float:

@@ -15,11 +15,13 @@ import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.experiments import table1_claims as performance_claims
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
+    COLLAPSED_ECPM,
     GRIDS,
     PAPER_TABLE_1,
     RIVALS,
     SCENARIOS,
     collapsed,
+    marks_told,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import scenario
 from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, Table
@@ -41,7 +43,7 @@ from recsim_drpo.benchmarks.reproduce.framework.records import (
 )
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
-from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, suite
+from recsim_drpo.benchmarks.reproduce.framework.suites import draw_profiles, kinds, suite
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, by_sign, earns_more
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -65,6 +67,7 @@ def findings(records: Sequence[Record]) -> Findings:
     """Table 1 for each scenario, paired differences, a suite of both, and the verdicts."""
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
+    tables.append(kinds("The best of each kind", records))
     return Findings(tables, verdicts_of(records))
 
 
@@ -88,7 +91,7 @@ def _table(records: Sequence[Record], condition: str) -> Table:
                 mean_of(ecpm),
                 mean_of(chosen_offline(records, condition, agent)),
                 f"{np.nanmean(distance):.3g}" if np.isfinite(distance).any() else "",
-                f"{tuned(records, condition, agent, 'coverage').mean():.1%}",
+                _shown(tuned(records, condition, agent, "coverage")),
                 _overrides(records, condition, agent),
                 str(diverged) if diverged else "",
                 f"{published[agent]:.2f}" if agent in published else "",
@@ -113,6 +116,11 @@ def _table(records: Sequence[Record], condition: str) -> Table:
         "users. Tuned online: on validation users, by true reward. Chosen offline: seed by seed, "
         "by a reward model of a held-out log.",
     )
+
+
+def _shown(coverage: Floats) -> str:
+    """The share of items shown, or nothing where runs taken over do not tell."""
+    return "" if np.isnan(coverage).any() else f"{coverage.mean():.1%}"
 
 
 def _paired(records: Sequence[Record]) -> Table:
@@ -164,14 +172,16 @@ def verdicts_of(records: Sequence[Record]) -> list[Verdict]:
 def _apg_fails(records: Sequence[Record]) -> Verdict:
     ecpm = {c: tuned(records, c, "apg") for c in SCENARIOS}
     distances = [tuned(records, c, "apg", "distance") for c in SCENARIOS]
+    largest = max(float(scores.max()) for scores in ecpm.values())
     return Verdict(
         "Section 5.3, APG",
         "APG fails catastrophically in both scenarios, with Dist. above 3.8.",
         "reward 0.01, Dist. > 3.8",
         "; ".join(f"{c}: eCPM {mean_of(scores)}" for c, scores in ecpm.items()),
         "holds" if all(map(collapsed, ecpm.values(), distances)) else "does not hold",
-        f"largest eCPM {max(float(scores.max()) for scores in ecpm.values()):.2f}, smallest Dist. "
-        f"{min(float(np.nanmin(distance)) for distance in distances):.3g}",
+        f"largest eCPM {largest:.2f}, smallest Dist. "
+        f"{min(float(np.nanmin(distance)) for distance in distances):.3g}; to fail is an eCPM "
+        f"below {COLLAPSED_ECPM:g}; {marks_told(largest)}",
         COMMAND,
     )
 
@@ -214,4 +224,10 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
     }
 
 
-EXPERIMENT = Experiment(NAME, "all agents in both scenarios", run, draw)
+def judged(result: dict[str, Any]) -> Findings:
+    """What follows from the records of a published result, which tell no items shown."""
+    records = result["records"]
+    return Findings([kinds("The best of each kind", records)], verdicts_of(records))
+
+
+EXPERIMENT = Experiment(NAME, "all agents in both scenarios", run, draw, judge=judged)

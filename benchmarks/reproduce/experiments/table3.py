@@ -28,6 +28,7 @@ from recsim_drpo.benchmarks.reproduce.framework.online import OnlineStudy
 from recsim_drpo.benchmarks.reproduce.framework.records import select, values
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Variants
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict, answer, by_sign, earns_more
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -50,9 +51,9 @@ AGENTS: Variants = {
     "bc": [{}],
 }
 
-_NEAR = 0.9  # of the final eCPM, where an agent has adapted
-_DIP = 0.05  # of the final eCPM: a smaller drawdown is the wobble of a learning curve
-_NONE_ADMITTED, _ALL_ADMITTED = 0.05, 0.95
+_NEAR = threshold("adapted_share")
+_DIP = threshold("dip_share")
+_NONE_ADMITTED, _ALL_ADMITTED = threshold("none_admitted"), threshold("all_admitted")
 
 
 def run(settings: Settings) -> dict[str, Any]:

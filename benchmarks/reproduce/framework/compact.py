@@ -12,12 +12,15 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
+from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.simulator.config import ECPM_PER_REWARD
 
 METRICS = ("ecpm", "distance", "normalized")
 """What is kept of a run's test metrics; the reward is a fifth of the eCPM."""
+
+LATER = ("coverage",)
+"""Test metrics that are kept too, where there are any: files of before have none."""
 
 _OWN = ("validation", "offline", "diverged_at")
 _DIGITS = 6  # enough that intervals over two seeds come out as they were
@@ -30,7 +33,8 @@ def compacted(records: Sequence[Record]) -> dict[str, Any]:
         records: of :meth:`.study.Study.run`, runs of different seeds beside one another.
     """
     conditions, variants, seeds = _Places(), _Places(), _Places()
-    columns = [*METRICS, *(n for n in _OWN if any(r[n] is not None for r in records))]
+    there = (n for n in (*LATER, *_OWN) if any(_value(r, n) is not None for r in records))
+    columns = [*METRICS, *there]
     rows = []
     for (condition, agent, variant), group in groupby(
         records, lambda r: (r["condition"], r["agent"], r["variant"])
@@ -60,7 +64,7 @@ def expanded(compact: Mapping[str, Any]) -> list[Record]:
         columns = dict(zip(compact["columns"], by_column, strict=True))
         for k, seed in enumerate(compact["seeds"][seeds]):
             own = {name: None if v is None else v[k] for name, v in columns.items()}
-            test = {name: own.pop(name) for name in METRICS}
+            test = {name: own.pop(name) for name in (*METRICS, *LATER) if name in own}
             test["reward"] = None if test["ecpm"] is None else test["ecpm"] / ECPM_PER_REWARD
             records.append(
                 {
@@ -78,6 +82,8 @@ def expanded(compact: Mapping[str, Any]) -> list[Record]:
 
 
 def _value(record: Record, name: str) -> Any:
+    if name in LATER:
+        return record["test"].get(name)
     return record["test"][name] if name in METRICS else record[name]
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
 from recsim_drpo.core.transitions import Transitions
@@ -20,12 +21,19 @@ from recsim_drpo.core.validation import check_integer, check_number
 from recsim_drpo.datasets.generate import simulate_transitions
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
 from recsim_drpo.simulator.logging_agent import mixture_weights
+from recsim_drpo.simulator.world import make_world
 
 NUM_ROUNDS = 200_000
 """Rounds logged for each seed, where an experiment does not vary it. The paper states none."""
 
+_LATENT = "latent_reward"
+_AT_A_TIME = 10_000
+
 HELD_OUT = 1_000_003
 """Added to a seed: the log that an agent of that seed is chosen on, and was not trained on."""
+
+LOG_INFOS = ("item_id", "propensity")
+"""Info columns of the logs that experiments draw."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,8 @@ class Condition:
         world: fields of :class:`WorldConfig` that are not the registered ones.
         logging: fields of :class:`LoggingConfig` that are not the calibrated ones.
         num_rounds: rounds logged for each seed, ≥ 1.
+        unclipped: log R + σ_noise ε as it is, where Eq. 49 clips it to [0, 1]: the reading by which
+            noise comes after the clip.
     """
 
     label: str
@@ -45,6 +55,7 @@ class Condition:
     world: Mapping[str, Any] = field(default_factory=dict)
     logging: Mapping[str, Any] = field(default_factory=dict)
     num_rounds: int = NUM_ROUNDS
+    unclipped: bool = False
 
     def __post_init__(self) -> None:
         mixture_weights(self.weights)
@@ -58,22 +69,37 @@ class Condition:
         *,
         num_rounds: int | None = None,
         device: str = "cpu",
-        infos: Sequence[str] = ("item_id", "propensity"),
+        infos: Sequence[str] = LOG_INFOS,
     ) -> Transitions:
         """The log that a seed draws, with info columns."""
-        return simulate_transitions(
+        log = simulate_transitions(
             scenario=self.weights,
             num_rounds=self.num_rounds if num_rounds is None else num_rounds,
             seed=seed,
             env_kwargs=self.world,
             logging_config=LoggingConfig(**self.logging),
             device=device,
-            infos=infos,
+            infos=[*dict.fromkeys((*infos, *([_LATENT] if self.unclipped else [])))],
         )
+        if self.unclipped:
+            self._unclip(log, seed)
+        return log
+
+    def _unclip(self, log: Transitions, seed: int) -> None:
+        """Put back what the clip took from the rewards: the same users have the same noise."""
+        world = make_world(log.device, **self.world)
+        for rounds in torch.split(torch.arange(len(log)), _AT_A_TIME):
+            noise = world.users("train", seed, rounds).reward_noise
+            rows = rounds.to(log.device)
+            latent = log.infos[_LATENT][rows]
+            log.rewards[rows] = latent + world.config.reward_noise * noise
 
     def as_dict(self) -> dict[str, Any]:
         """The condition's fields by name, for JSON."""
-        return asdict(self)
+        plain = asdict(self)
+        if not self.unclipped:
+            del plain["unclipped"]  # which folders of before do not name
+        return plain
 
 
 def scenario(name: str, **changes: Any) -> Condition:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +36,15 @@ class Table:
         """The table as Markdown, with its title and note."""
         parts = [f"**{self.title}**", markdown_table(self.header, self.rows)]
         return "\n\n".join(parts + ([self.note] if self.note else []))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The table's fields by name, for JSON."""
+        return {
+            "title": self.title,
+            "header": list(self.header),
+            "rows": [list(row) for row in self.rows],
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True)
@@ -81,26 +89,7 @@ def report_of(
         "device": where(torch.device(settings.device)),
         "wall_time_s": round(seconds, 1),
         "verdicts": [verdict.as_dict() for verdict in findings.verdicts],
-        "tables": [
-            {
-                "title": table.title,
-                "header": list(table.header),
-                "rows": [list(row) for row in table.rows],
-                "note": table.note,
-            }
-            for table in findings.tables
-        ],
+        "tables": [table.as_dict() for table in findings.tables],
         "data": dict(findings.data),
         "records": list(records),
     }
-
-
-def rounded(value: Any, digits: int) -> Any:
-    """The value with floats of so many significant digits, and ``None`` for those not finite."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return value

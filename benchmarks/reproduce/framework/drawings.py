@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsim_drpo.benchmarks.reproduce.framework.documents import rounded
+from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

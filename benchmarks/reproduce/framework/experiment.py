@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_drpo.benchmarks.reproduce.framework.documents import Findings, report_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.framework.takeover import marks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,8 @@ class Experiment:
         run: trains, measures and judges; the dictionary that is kept as JSON.
         draw: writes the pictures of such a dictionary into a folder; their figures by file name.
         seeded: whether it has seeds, of which there can be more or fewer.
+        judge: what follows from a published result, of whose records no curves are left: tables,
+            verdicts and data, or as many of them as its records still tell.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Experiment:
     run: Callable[[Settings], Result]
     draw: Callable[[Result, Path], Mapping[str, Figure]]
     seeded: bool = True
+    judge: Callable[[Result], Findings] | None = None
 
 
 def run_study(
@@ -48,16 +52,41 @@ def run_study(
         study: made by :meth:`.study.Study.of` with the same settings.
         findings: of its records.
     """
+    return run_studies(settings, study.name, [study], lambda records: findings(records[0]))
+
+
+def run_studies(
+    settings: Settings,
+    name: str,
+    studies: Sequence[Study],
+    findings: Callable[[Sequence[Sequence[Record]]], Findings],
+) -> Result:
+    """Run an experiment of several studies, one after the other, each in a folder of its name.
+
+    Args:
+        settings: how.
+        name: of the experiment.
+        studies: of different names, made with the same settings.
+        findings: of the records of each.
+    """
     started = time.monotonic()
-    records = study.run(
-        settings.folder / study.name,
-        processes=settings.processes,
-        progress=settings.progress,
-        engine=settings.engine,
-    )
-    judged = findings(records)
+    by_study = [
+        study.run(
+            settings.folder / study.name,
+            processes=settings.processes,
+            progress=settings.progress,
+            engine=settings.engine,
+            earlier=settings.earlier,
+        )
+        for study in studies
+    ]
+    records = [record for part in by_study for record in part]
+    judged = findings(by_study)
     seconds = time.monotonic() - started
-    return report_of(study.name, settings, [study.plan()], judged, seconds, records)
+    plans = [study.plan() for study in studies]
+    report = report_of(name, settings, plans, judged, seconds, records)
+    taken = marks(records, settings.earlier)
+    return report | {"taken": taken} if taken else report
 
 
 def without_agents(run: Callable[[Settings], Result]) -> Callable[[Settings], Result]:

@@ -5,8 +5,9 @@ A record is of one run: an agent's variant, trained on a seed's log of a conditi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def values(records: Sequence[Record], metric: str = "ecpm", **wanted: Any) -> Fl
     seeds = [record["seed"] for record in chosen]
     if not chosen or len(set(seeds)) < len(seeds):
         raise ValueError(f"{len(chosen)} records with seeds {seeds} are {wanted}.")
-    return np.array([record["test"][metric] for record in chosen], dtype=np.float64)
+    return np.array([record["test"].get(metric) for record in chosen], dtype=np.float64)
 
 
 def tuned(records: Sequence[Record], condition: str, agent: str, metric: str = "ecpm") -> Floats:
@@ -58,15 +59,83 @@ def best_variant(records: Sequence[Record], condition: str, agent: str) -> int:
     return int(variants[int(np.argmax(means))])
 
 
-def best_of(agents: Sequence[str], records: Sequence[Record], condition: str) -> str:
-    """The agent of largest mean eCPM on validation users, of those that were trained."""
-    known = distinct(records, "agent")
-    means = {
-        name: np.mean([r["validation"] for r in select(records, condition=condition, agent=name)])
-        for name in agents
-        if name in known
-    }
-    return max(means, key=lambda name: float(means[name]))
+class Chosen(NamedTuple):
+    """What a choice among agents and variants measured, and what was chosen.
+
+    Attributes:
+        scores: test metric (num_seeds,), each of the agent chosen without that seed.
+        agents: names by how many seeds chose them, most often first.
+    """
+
+    scores: Floats
+    agents: Mapping[str, int]
+
+    @property
+    def name(self) -> str:
+        """The agent that was chosen most often."""
+        return next(iter(self.agents))
+
+    def told(self) -> str:
+        """The agents and how often each was chosen, as text; of one alone its name."""
+        if len(self.agents) == 1:
+            return self.name
+        return ", ".join(f"{name} ({count})" for name, count in self.agents.items())
+
+
+def cross_fitted(
+    records: Sequence[Record], condition: str, agents: Sequence[str], metric: str = "ecpm"
+) -> Chosen:
+    """A test metric of the best of several agents, chosen for each seed by the other seeds.
+
+    Each seed is measured with the agent and variant of largest mean eCPM on validation users over
+    all other seeds, so that no run is both what chooses and what is measured: the largest of
+    several means looks better than it is. Of a single seed, its own validation chooses.
+
+    Args:
+        records: with the same seeds of every variant.
+        condition: its label.
+        agents: names, of which those that were trained are compared.
+        metric: of the test.
+
+    Raises:
+        ValueError: none of the agents was trained.
+    """
+    runs: dict[tuple[str, int], dict[int, Record]] = {}
+    for record in select(records, condition=condition):
+        if record["agent"] in agents:
+            runs.setdefault((record["agent"], record["variant"]), {})[record["seed"]] = record
+    if not runs:
+        raise ValueError(f"None of {', '.join(agents)} was trained in {condition!r}.")
+    seeds = sorted(next(iter(runs.values())))
+    told = [[by[seed]["validation"] for seed in seeds] for by in runs.values()]
+    scores = [[by[seed]["test"].get(metric) for seed in seeds] for by in runs.values()]
+    names = [agent for agent, _ in runs]
+    return _without_own(names, np.array(told, dtype=float), np.array(scores, dtype=float))
+
+
+def cross_fitted_scores(scores: Mapping[str, Floats], agents: Sequence[str]) -> Chosen:
+    """The best of several agents, chosen for each seed by what they score on the other seeds.
+
+    Args:
+        scores: (num_seeds,) by agent, paired.
+        agents: names, of which those that have scores are compared.
+
+    Raises:
+        ValueError: none of the agents has scores.
+    """
+    there = [name for name in agents if name in scores]
+    if not there:
+        raise ValueError(f"None of {', '.join(agents)} has scores.")
+    table = np.array([scores[name] for name in there], dtype=np.float64)
+    return _without_own(there, table, table)
+
+
+def _without_own(names: Sequence[str], told: Floats, scores: Floats) -> Chosen:
+    """What each seed scores with the row that all other seeds are told is the best one."""
+    others = told if told.shape[1] == 1 else told.sum(axis=1, keepdims=True) - told
+    best = others.argmax(axis=0)
+    counts = Counter(names[row] for row in best)
+    return Chosen(scores[best, np.arange(len(best))], dict(counts.most_common()))
 
 
 def chosen_offline(

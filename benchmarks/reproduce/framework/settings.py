@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,8 @@ class Settings:
         progress: show rates and time left on a terminal.
         scale: how large everything is; ``None`` is :data:`QUICK` or :data:`FULL`.
         engine: what trains in place of so many processes here.
+        earlier: results whose runs count as finished where they are the same, see
+            :mod:`.framework.takeover`.
     """
 
     quick: bool
@@ -76,6 +78,7 @@ class Settings:
     progress: bool = True
     scale: Scale | None = None
     engine: Engine | None = None
+    earlier: Sequence[Mapping[str, Any]] = ()
 
     @property
     def size(self) -> Scale:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 
-MISFIT = math.log(1.25)
+MISFIT = math.log(threshold("misfit_ratio"))
 
-VAST_MAJORITY = 0.75
+VAST_MAJORITY = threshold("vast_majority")
 
 Measured = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,17 +14,19 @@ from typing import Any, Self
 import torch
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
+from recsim_drpo.agents import needs_of
+from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, LOG_INFOS, Condition
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.benchmarks.reproduce.framework.takeover import TakenOver, compare, taken_over
 from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.simulator.world import World, make_world
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.sweep import Trained, train_many
+from recsim_drpo.training.sweep import Trained, hyperparameters, train_many
 
 Record = dict[str, Any]
 
@@ -52,6 +54,7 @@ class Study:
         seeds_at_once: how many seeds' logs are held in memory, and trained in one fleet.
         full_seeds: how many seeds the full setting has, for readers; ``None`` is as many as these.
         reward_model: how the held-out log's is fitted.
+        kin: names of other studies whose runs are trained as this one's, and may stand for them.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Study:
     seeds_at_once: int = 4
     full_seeds: int | None = None
     reward_model: RewardModelConfig = field(default_factory=RewardModelConfig)
+    kin: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -81,6 +85,7 @@ class Study:
         offline: bool = False,
         steps: int = TrainingConfig.steps,
         curves: bool = True,
+        kin: Sequence[str] = (),
     ) -> Self:
         """A study as settings ask for it.
 
@@ -95,6 +100,7 @@ class Study:
             steps: of training in the full setting.
             curves: follow the learning on validation users, a quarter of the time; without, they
                 see the start and the end.
+            kin: see :class:`Study`.
         """
         size = settings.size
         steps = steps if size.steps is None else size.steps
@@ -115,6 +121,7 @@ class Study:
             device=settings.device,
             full_seeds=full,
             reward_model=size.reward_model,
+            kin=kin,
         )
 
     def plan(self) -> dict[str, Any]:
@@ -147,6 +154,7 @@ class Study:
         processes: int = 1,
         progress: bool = True,
         engine: Engine | None = None,
+        earlier: Sequence[Mapping[str, Any]] = (),
     ) -> list[Record]:
         """The records of all runs; those that are not finished yet are trained and measured.
 
@@ -159,23 +167,30 @@ class Study:
             progress: show runs a second and the time left on a terminal.
             engine: what computes in place of so many processes here, see
                 :class:`recsim_drpo.core.executor.Engine`; the folder is written by this process.
+            earlier: results whose runs count as finished where they are the same, see
+                :mod:`.framework.takeover`; one piece of theirs is trained again and compared.
 
         Returns:
             a record for every condition, agent, variant and seed, in that order: ``condition``,
             ``agent``, ``variant`` (its number), ``overrides``, ``seed``, ``diverged_at``, ``test``
             (:data:`METRICS` by name), ``validation`` (eCPM), ``offline`` (predicted reward, if
-            asked for) and ``curve`` (pairs of step and eCPM on validation users).
+            asked for) and ``curve`` (pairs of step and eCPM on validation users). Those taken over
+            have ``taken_from``, and of ``test`` and ``curve`` what was kept.
 
         Raises:
-            ValueError: the folder holds pieces of another plan; the engine cannot be had.
+            ValueError: the folder holds pieces of another plan; the engine cannot be had; nothing
+                of earlier results can be taken over, or what it would be is another number now.
         """
+        taken = self._taken(earlier)
         store = Store(folder, self.configuration())
-        pieces = list(self._pieces())
+        if taken.records:
+            self._check(store, taken)
+        pieces = [part for piece in self._pieces() for part in self._left(piece, store, taken)]
         missing = [piece for piece in pieces if not store.has(piece.key)]
         jobs: dict[tuple[int, tuple[int, ...]], list[_Piece]] = {}
         for piece in missing:
             jobs.setdefault((piece.condition, piece.seeds), []).append(piece)
-        sizes = {piece.key: len(piece.seeds) * len(self.agents[piece.agent]) for piece in pieces}
+        sizes = {piece.key: len(piece.seeds) * len(piece.variants) for piece in pieces}
         with tqdm(
             total=sum(sizes.values()),
             initial=sum(size for key, size in sizes.items() if store.has(key)),
@@ -191,6 +206,8 @@ class Study:
             finally:
                 store.sweep()
         records = [record for piece in pieces for record in store.get(piece.key)["records"]]
+        wanted = (condition.label for condition in self.conditions)
+        records += taken.standing_in(wanted, self.agents, self.seeds, records)
         order = {condition.label: i for i, condition in enumerate(self.conditions)}
         names = list(self.agents)
         return sorted(
@@ -221,32 +238,90 @@ class Study:
             execution=self.execution,
         )
 
+    def infos(self) -> list[str]:
+        """Info columns that logs bring along: those of every study, and what its agents read."""
+        needed = [
+            name
+            for agent, variants in self.agents.items()
+            for variant in variants
+            for name in needs_of(agent, **hyperparameters(variant)).infos
+        ]
+        return [*dict.fromkeys([*LOG_INFOS, *needed])]
+
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """Further fields of a run's record, as JSON can hold them; a subclass may have some."""
         return {}
 
+    def completed(self, record: Record, condition: Condition) -> Record | None:
+        """An earlier record with the details that this study needs; ``None`` if it lacks them."""
+        return record
+
+    def _taken(self, earlier: Sequence[Mapping[str, Any]]) -> TakenOver:
+        by_label = {condition.label: condition for condition in self.conditions}
+        return taken_over(
+            self.configuration(),
+            (self.name, *self.kin),
+            earlier,
+            lambda record: self.completed(record, by_label[record["condition"]]),
+        )
+
+    def _check(self, store: Store, taken: TakenOver) -> None:
+        """Train the smallest piece that could be taken over, and compare."""
+        whole = [piece for piece in self._pieces() if not any(self._gaps(piece, taken).values())]
+        if whole:
+            piece = min(whole, key=lambda piece: len(piece.seeds) * len(piece.variants))
+            if not store.has(piece.key):
+                for key, content in _work(self, [piece]):
+                    store.put(key, content)
+            compare(store.get(piece.key)["records"], taken)
+
+    def _gaps(self, piece: _Piece, taken: TakenOver) -> dict[int, tuple[int, ...]]:
+        """By variant of a piece the seeds without a record to take over."""
+        label, variants = self.conditions[piece.condition].label, self.agents[piece.agent]
+        return {n: taken.gaps(label, piece.agent, variants[n], piece.seeds) for n in piece.variants}
+
+    def _left(self, piece: _Piece, store: Store, taken: TakenOver) -> Iterator[_Piece]:
+        """The parts of a piece that nothing is taken over for; all of one that is finished."""
+        if store.has(piece.key) or not taken.records:
+            yield piece
+            return
+        by_seeds: dict[tuple[int, ...], list[int]] = {}
+        for number, seeds in self._gaps(piece, taken).items():
+            if seeds:
+                by_seeds.setdefault(seeds, []).append(number)
+        for seeds, numbers in by_seeds.items():
+            yield self._piece(piece.condition, seeds, piece.agent, tuple(numbers))
+
+    def _piece(
+        self, condition: int, seeds: tuple[int, ...], agent: str, variants: tuple[int, ...]
+    ) -> _Piece:
+        slug = re.sub(r"[^a-z0-9]+", "-", self.conditions[condition].label.lower()).strip("-")
+        key = f"{condition:03d}-{slug}-{agent}-seeds-{_together(seeds)}"
+        if len(variants) < len(self.agents[agent]):
+            key += f"-variants-{_together(variants)}"
+        return _Piece(key, condition, seeds, agent, variants)
+
     def _pieces(self) -> Iterator[_Piece]:
-        for number, condition in enumerate(self.conditions):
-            slug = re.sub(r"[^a-z0-9]+", "-", condition.label.lower()).strip("-")
+        for number in range(len(self.conditions)):
             for start in range(0, len(self.seeds), self.seeds_at_once):
                 seeds = tuple(self.seeds[start : start + self.seeds_at_once])
-                for agent in self.agents:
-                    key = f"{number:03d}-{slug}-{agent}-seeds-{_together(seeds)}"
-                    yield _Piece(key, number, seeds, agent)
+                for agent, variants in self.agents.items():
+                    yield self._piece(number, seeds, agent, tuple(range(len(variants))))
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """One agent, all its variants, some seeds, one condition: what is kept at a time."""
+    """One agent, its variants, some seeds, one condition: what is kept at a time."""
 
     key: str
     condition: int
     seeds: tuple[int, ...]
     agent: str
+    variants: tuple[int, ...]
 
 
 def _together(seeds: Sequence[int]) -> str:
-    """Text that names all seeds of a fleet, whose members depend on one another in last digits."""
+    """Text that names all numbers: a fleet's members depend on one another in last digits."""
     if len(seeds) > 1 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}to{seeds[-1]}"
     return "-".join(map(str, seeds))
@@ -256,16 +331,19 @@ def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, 
     """Trains pieces of one condition and some seeds, which share their logs; key and piece each."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
     world = make_world(study.device, **condition.world)
+    infos = study.infos()
     with threads(1):
-        logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
+        logs = {seed: condition.log(seed, device=study.device, infos=infos) for seed in seeds}
         models = {seed: _reward_model(condition, seed, study) for seed in seeds}
         validation = Evaluator(world, study.num_validation_users, split="validation")
         test = Evaluator(world, study.num_test_users, split="test")
         for piece in job:
             started = time.monotonic()
-            trained = study.train(piece.agent, logs, seeds, validation)
+            variants = [study.agents[piece.agent][number] for number in piece.variants]
+            part = replace(study, agents={piece.agent: variants})
+            trained = part.train(piece.agent, logs, seeds, validation)
             records = [
-                _record(run, index // len(seeds), condition, world, test, models)
+                _record(run, piece.variants[index // len(seeds)], condition, world, test, models)
                 | study.details(run, logs[run.run.seed])
                 for index, run in enumerate(trained)
             ]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsim_drpo.benchmarks.reproduce.framework.agent_suite import KINDS, kind_of
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
-from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, brief
-from recsim_drpo.benchmarks.reproduce.framework.records import agents_of, distinct, tuned
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, brief, mean_of
+from recsim_drpo.benchmarks.reproduce.framework.records import (
+    agents_of,
+    cross_fitted,
+    distinct,
+    tuned,
+)
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.reporting import comparison, plots
 from recsim_drpo.reporting.statistics import Estimate
@@ -53,6 +60,33 @@ def suite(title: str, records: Sequence[Record]) -> Table:
         f"{seeds} seeds, resampled whole"
         + ("; of so few seeds bootstrap intervals are too narrow." if seeds < 10 else "."),
     )
+
+
+def kinds(title: str, records: Sequence[Record]) -> Table:
+    """A table of the best agent of all, and of the best of each kind, on every log.
+
+    Each is chosen by cross-fitting (:func:`.records.cross_fitted`); so is what it is measured by.
+    """
+    there = agents_of(records)
+    by_kind = {
+        kind: [name for name in names if name in there]
+        for kind, names in KINDS.items()
+        if any(name in there for name in names)
+    }
+    rows, firsts = [], Counter[str]()
+    for condition in distinct(records, "condition"):
+        best = cross_fitted(records, condition, there)
+        chosen = [cross_fitted(records, condition, names) for names in by_kind.values()]
+        firsts[kind_of(best.name)] += 1
+        cells = (f"{one.told()}: {mean_of(one.scores)}" for one in chosen)
+        rows.append([condition, f"{best.told()}: {mean_of(best.scores)}", *cells])
+    said = ", ".join(f"{kind} {count}" for kind, count in firsts.most_common())
+    note = (
+        f"eCPM on test users. The best agent of all is, on {len(rows)} logs, of the kind: {said}. "
+        "Chosen for each seed by the validation users of all other seeds, whose number is in "
+        "brackets where not all choose one."
+    )
+    return Table(title, ["log", "best of all", *by_kind], rows, note)
 
 
 def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +11,15 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, differe
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.reporting.statistics import Estimate
 
-VERDICTS = ("holds", "holds under a condition", "does not hold", "undecided")
-"""``undecided``: the interval covers both answers; more seeds could tell."""
+VERDICTS = (
+    "holds",
+    "holds under one reading",
+    "holds under a condition",
+    "does not hold",
+    "undecided",
+)
+"""``holds under one reading``: of what the paper leaves open, one way to read it has the claim and
+another has not. ``undecided``: the interval covers both answers; more seeds could tell."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,20 @@ def answer(margin: Estimate) -> str:
     if margin.low > 0.0:
         return "holds"
     return "does not hold" if margin.high < 0.0 else "undecided"
+
+
+def over_readings(answers: Mapping[str, str]) -> str:
+    """The verdict on a claim that was answered under several readings, by their names.
+
+    It holds if it does under each, and under one reading if it does under some; else nothing is
+    decided as long as one is not.
+    """
+    found = set(answers.values())
+    if found == {"holds"}:
+        return "holds"
+    if "holds" in found:
+        return "holds under one reading"
+    return "undecided" if "undecided" in found else "does not hold"
 
 
 def answer_within(difference: Estimate, limit: float) -> str:

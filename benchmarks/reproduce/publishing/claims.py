@@ -24,6 +24,7 @@ PLACES = {
     "theory": "Sections 3 and 4, Appendices A to F",
     "figure2": "Section 5.2 (RQ1), Figure 2",
     "table1": "Section 5.3 (RQ2), Table 1",
+    "readings": "Section 5.3 (RQ2), other readings of the paper",
     "worlds": "Section 5.3 (RQ2), beyond the paper",
     "figure3": "Sections 5.4 and 5.5 (RQ3), Figure 3",
     "table2": "Section 5.5 (RQ3), Table 2",
@@ -80,13 +81,19 @@ def _in_the_papers_order(results: Sequence[Mapping[str, Any]]) -> list[Mapping[s
 
 
 def _summary(results: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
+    rows, kinds = [], _kinds(results)
     for result in results:
         counts = Counter(verdict["verdict"] for verdict in result["verdicts"])
         name = result["experiment"]
         row = [f"[{name}](#{name})", PLACES.get(name, "")]
-        rows.append([*row, *(str(counts[verdict]) for verdict in VERDICTS)])
-    return markdown_table(["experiment", "in the paper", *VERDICTS], rows)
+        rows.append([*row, *(str(counts[verdict]) for verdict in kinds)])
+    return markdown_table(["experiment", "in the paper", *kinds], rows)
+
+
+def _kinds(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The verdicts that there are, in the order of :data:`VERDICTS`."""
+    there = {verdict["verdict"] for result in results for verdict in result["verdicts"]}
+    return [verdict for verdict in VERDICTS if verdict in there]
 
 
 def _section(result: Mapping[str, Any]) -> str:
@@ -94,7 +101,7 @@ def _section(result: Mapping[str, Any]) -> str:
     if name not in EXPERIMENTS:
         raise unknown_name("experiment", name, EXPERIMENTS)
     about = EXPERIMENTS[name].about
-    facts = "; ".join([*map(_scale, result["plans"]), str(result["device"])])
+    facts = "; ".join([*map(_scale, result["plans"]), str(result["device"]), *_taken(result)])
     parts = [
         f"## {name}",
         f"{about[0].upper()}{about[1:]}. {facts}; revision `{result['revision']}`.",
@@ -113,6 +120,11 @@ def _section(result: Mapping[str, Any]) -> str:
         if picture.endswith(".png")
     ]
     return "\n\n".join(parts)
+
+
+def _taken(result: Mapping[str, Any]) -> list[str]:
+    """Text on runs that were taken over from results of another revision."""
+    return [f"{mark['runs']:,} runs of {mark['from']}" for mark in result.get("taken", [])]
 
 
 def _tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -165,7 +177,7 @@ def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
     ordered = _in_the_papers_order(results)
     verdicts = [verdict["verdict"] for result in ordered for verdict in result["verdicts"]]
     counts = Counter(verdicts)
-    shown = ", ".join(f"{verdict} {counts[verdict]}" for verdict in VERDICTS)
+    shown = ", ".join(f"{verdict} {counts[verdict]}" for verdict in _kinds(ordered))
     parts = [
         f"{len(verdicts)} claims were tested. Verdicts: {shown}. [docs/claims.md](docs/claims.md) "
         "has each claim, with the paper's number, ours and the command."

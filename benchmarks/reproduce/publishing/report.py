@@ -19,14 +19,15 @@ from markupsafe import Markup
 from scipy.stats import t as student_t
 
 from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS, PAIRS
-from recsim_drpo.benchmarks.reproduce.framework.documents import Table, rounded
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
 from recsim_drpo.benchmarks.reproduce.runner import PANELS
 from recsim_drpo.core.files import write_atomically
 
-SYMBOLS = dict(zip(VERDICTS, "✓◐✗?", strict=True))
+SYMBOLS = dict(zip(VERDICTS, "✓◑◐✗?", strict=True))
 """A sign for each verdict: colour alone would not reach every reader."""
 
 SCRIPTS = (

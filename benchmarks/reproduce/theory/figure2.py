@@ -27,6 +27,7 @@ from recsim_drpo.benchmarks.reproduce.framework.evidence import Evidence, result
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Experiment, without_agents
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
+from recsim_drpo.benchmarks.reproduce.framework.thresholds import threshold
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.reproduce.theory.phantom import (
     PROBES,
@@ -49,7 +50,7 @@ COMMAND = "recsim-drpo reproduce figure2"
 KAPPAS = (0.5, 0.05)
 PAPER_RATIOS = {"total": 9.0, "mu": 2.0, "log_sigma": 58.0}
 """Phantom over actual at step 2,000 in Figure 2: 84 / 9, 0.22 / 0.12, 15.8 / 0.27."""
-TOLERANCE = 0.25
+TOLERANCE = threshold("phantom_tolerance")
 """A ratio meets the paper's if it is within a quarter of it: the figure is read by eye."""
 GROWTHS = ("exponential", "linear", "power law")
 _SEPARATORS = re.compile(r"[^a-z0-9.]+")

@@ -53,6 +53,43 @@ def test_drpo_exp_by_hand():
     assert float(loss_of("drpo-exp").loss) == pytest.approx(expected, rel=1e-5)
 
 
+def test_drpo_exp_with_the_normalised_advantage_by_hand():
+    # R − 0.7 over σ_subset = 0.1: +1 and −1, whatever the unit of the rewards.
+    weights = np.exp(np.array([1.0, -1.0]) / 2.0)
+    expected = -(weights[0] * TINY_LOG_PROB[1] + weights[1] * TINY_LOG_PROB[3]) / 2
+    settings = {"beta": 2.0, "standardize": True}
+    assert float(loss_of("drpo-exp", **settings).loss) == pytest.approx(expected, rel=1e-5)
+    larger = TINY._replace(rewards=TINY.rewards * 10.0)
+    assert float(loss_of("drpo-exp", larger, **settings).loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_drpo_exp_of_weights_capped_at_the_batch_by_hand():
+    # e^{0.1 / 0.05} = 7.4 is more than the batch's 4; e^{-0.1 / 0.05} = 0.135 is not.
+    expected = -(4.0 * TINY_LOG_PROB[1] + np.exp(-2.0) * TINY_LOG_PROB[3]) / 2
+    assert float(loss_of("drpo-exp", cap="batch").loss) == pytest.approx(expected, rel=1e-5)
+    # e^{0.5} is below: the cap changes nothing.
+    mild = float(loss_of("drpo-exp", beta=0.2, cap="batch").loss)
+    assert mild == float(loss_of("drpo-exp", beta=0.2).loss)
+    weights = np.exp([0.5, -0.5])
+    expected = -(weights[0] * TINY_LOG_PROB[1] + weights[1] * TINY_LOG_PROB[3]) / 2
+    assert mild == pytest.approx(expected, rel=1e-5)
+
+
+def test_drpo_exp_with_constant_rewards_clones_what_it_admits_under_every_reading():
+    same = TINY._replace(rewards=torch.full((4,), 0.3))
+    cloned = float(loss_of("adaptive-bc", same).loss)
+    for settings in ({}, {"standardize": True, "beta": 1.0}, {"cap": "batch"}):
+        assert float(loss_of("drpo-exp", same, **settings).loss) == pytest.approx(cloned, rel=1e-5)
+
+
+def test_only_drpo_exp_has_the_options_of_its_weights():
+    for name in ("drpo-boltzmann", "drpo"):
+        with pytest.raises(ValueError, match="standardize"):
+            loss_of(name, standardize=True)
+    with pytest.raises(ValueError, match="batch, none"):
+        loss_of("drpo-exp", cap="all")
+
+
 def test_drpo_exp_of_infinite_temperature_is_adaptive_cloning():
     top = float(loss_of("adaptive-bc").loss)
     assert float(loss_of("drpo-exp", beta=1e9).loss) == pytest.approx(top, rel=1e-6)

@@ -28,7 +28,10 @@ def test_noise_is_a_function_of_seed_and_step():
 @pytest.mark.parametrize("name", NAMES)
 def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
     batch = make_batch(10)
-    agent = make_agent(name, observation_dim=3, action_dim=2, seed=4, learning_rate=1e-2)
+    *columns, ends, infos = batch
+    batch = Batch(*(column.double() for column in columns), ends, infos)
+    how = {"learning_rate": 1e-2, "dtype": torch.float64}  # a gradient near Adam's ε rounds away
+    agent = make_agent(name, observation_dim=3, action_dim=2, seed=4, **how)
     before = agent.state_dict()
     agent.update(batch)
     after = agent.state_dict()
@@ -40,6 +43,7 @@ def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
     algorithm = ALGORITHMS[name]
     state = {k.removeprefix("state."): v for k, v in before.items() if k.startswith("state.")}
     noise = draw_noise(algorithm.noise(10, 2, agent.config), torch.tensor(4), before["step"])
+    noise = {key: numbers.double() for key, numbers in noise.items()}
     loss = algorithm.loss(parameters, state, batch, noise, agent.config).loss
     for key, gradient in zip(
         parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True
@@ -68,8 +72,8 @@ def test_losses_run_under_vmap_unchanged(name):
     shapes = algorithm.noise(12, 2, config)
     noises = [draw_noise(shapes, torch.tensor(seed), torch.tensor(0)) for seed in range(3)]
 
-    def loss(parameters, state, noise, o, a, r):
-        batch = Batch(o, a, r, o, r > 0.5)
+    def loss(parameters, state, noise, infos, o, a, r):
+        batch = Batch(o, a, r, o, r > 0.5, infos)
         output = algorithm.loss(parameters, state, batch, noise, config)
         return output.loss, algorithm.update_targets(parameters, output.state, config)
 
@@ -78,6 +82,7 @@ def test_losses_run_under_vmap_unchanged(name):
             part("parameters.", states[k]),
             part("state.", states[k]),
             noises[k],
+            batches[k].infos,
             *(getattr(batches[k], f) for f in ("observations", "actions", "rewards")),
         )
         for k in range(3)

@@ -53,7 +53,7 @@ def test_publish_keeps_what_is_small(tmp_path, checkout, capsys):
     assert (checkout / publish.PICTURES / "table1.png").read_bytes() == b"picture"
     readme = (checkout / "README.md").read_text()
     assert "1.5 [1.4, 1.6] extreme" in readme
-    assert "8 claims were tested. Verdicts: holds 2, " in readme
+    assert "10 claims were tested. Verdicts: holds 2, holds under one reading 2, " in readme
     assert (
         "[![eCPM of all agents in both scenarios, with 95 % intervals]"
         "(docs/images/reproduce/table1.png)](docs/images/reproduce/table1.svg)"
@@ -80,7 +80,7 @@ def test_published_records_are_the_records(tmp_path, checkout):
 def test_experiments_can_be_published_one_at_a_time(tmp_path, checkout):
     publish.publish(left(tmp_path / "one", result("theory")), checkout)
     readme = (checkout / "README.md").read_text()
-    assert "4 claims were" in readme  # there is no Table 1 yet
+    assert "5 claims were" in readme  # there is no Table 1 yet
     assert "| agent" not in readme
     disagreements(checkout)
     publish.publish(left(tmp_path / "two", result("table1")), checkout)
@@ -88,7 +88,7 @@ def test_experiments_can_be_published_one_at_a_time(tmp_path, checkout):
     assert claims.index("## theory") < claims.index("## table1")  # in the paper's order
     assert (checkout / publish.PICTURES / "theory.png").exists()
     before = (checkout / "README.md").read_text()
-    assert "8 claims were" in before
+    assert "10 claims were" in before
     publish.publish(tmp_path / "two", checkout)
     assert (checkout / "README.md").read_text() == before
     disagreements(checkout)
@@ -191,3 +191,25 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
     (checkout / "docs/when_to_filter.md").write_text("# No markers\n")
     with pytest.raises(ValueError, match="No markers"):
         publish.publish(folder, checkout)
+
+
+def test_published_results_are_judged_anew_without_training(tmp_path, checkout):
+    """Verdicts of other margins are put right by the records; nothing else of them changes."""
+    (checkout / publish.RESULTS).mkdir(parents=True)
+    source = (ROOT / publish.RESULTS / "table1.json").read_text()
+    stale = source.replace("does not hold", "undecided")
+    assert stale != source
+    path = checkout / publish.RESULTS / "table1.json"
+    path.write_text(stale)
+    publish.judge_again(checkout)
+    before, after = (json.loads(text) for text in (source, path.read_text()))
+    assert after["verdicts"] == before["verdicts"]
+    assert after["records"] == before["records"]
+    assert after["plans"] == before["plans"]
+    assert [t["title"] for t in after["tables"]] == [t["title"] for t in before["tables"]]
+    assert "judged" in after
+    with pytest.raises(ValueError, match="that can be judged anew 'theory'"):
+        publish.judge_again(checkout, ["theory"])
+    assert publish.main(["--root", str(checkout), "--judge-again", "table1"]) == 0
+    with pytest.raises(SystemExit):
+        publish.main(["--root", str(checkout)])

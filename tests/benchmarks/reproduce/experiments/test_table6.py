@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 
 from recsim_drpo.benchmarks.reproduce.experiments import (
     table6,
 )
 from recsim_drpo.benchmarks.reproduce.framework.conditions import expert_degraded
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from tests.benchmarks.reproduce.small import SEEDS, record
 
 
@@ -52,3 +56,38 @@ def test_table_6_where_one_ratio_is_best_throughout_and_the_filter_collapses():
     assert found["policy noise without a filter"].verdict == "does not hold"
     assert found["filtering against policy noise"].verdict == "undecided"
     assert "have collapsed at policy noise 0.1" in found["filtering against policy noise"].because
+
+
+def test_a_ratio_between_the_ends_that_is_never_beaten_is_a_single_best_one():
+    """The ends cross over, as the paper says; top 40 % is the best all along."""
+    found = fixed_filters(
+        {
+            place: ((1.6, 1.7, 1.4), (1.4, 1.7, 1.5), (1.1, 1.7, 1.6))[k // 2]
+            for k, place in enumerate(table6.PAPER)
+        }
+    )
+    for policy in ("0.1", "0.5"):
+        one = found[f"no single ratio, policy noise {policy}"]
+        assert one.verdict == "does not hold"
+        assert one.ours == "best: top 40% at noise 0, top 40% at noise 0.5, top 40% at noise 1"
+        assert re.search(r"top 5% \+0\.(59|60|61) \[", one.because)
+        assert "top 40% -0.1" in one.because  # the nearest other one
+
+
+def test_a_claim_that_one_log_has_and_another_has_not_holds_under_one_reading():
+    bases = table6.readings()
+    assert [base.unclipped for base in bases] == [False, False, True, True]
+    verdict = Verdict("Table 6, expert logs: trend", "It is so.", "1", "2", "holds", "", "c")
+    others = [
+        replace(verdict, claim=f"Table 6, {base.label}: trend", verdict=kind, ours=str(k))
+        for k, (base, kind) in enumerate(
+            zip(bases, ("does not hold", "undecided", "holds", "does not hold"), strict=True)
+        )
+    ]
+    (one,) = table6.over_logs(others, bases)
+    assert one.claim == "Table 6, all readings: trend"
+    assert one.verdict == "holds under one reading"
+    assert "expert logs, noise after the clip: holds" in one.because
+    assert one.ours.startswith("expert logs: 0; medium: 1; ")
+    pairs = [replace(v, verdict="does not hold") for v in others for _ in (0, 1)]
+    assert [v.verdict for v in table6.over_logs(pairs, bases)] == ["does not hold"] * 2

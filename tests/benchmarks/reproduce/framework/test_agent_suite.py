@@ -16,9 +16,6 @@ from recsim_drpo.benchmarks.reproduce.experiments import (
 )
 from recsim_drpo.benchmarks.reproduce.framework import agent_suite, suites
 
-NEITHER = {"bc", "apg", "bppo"}
-"""Agents that neither weigh nor reject: clones, signed advantages, and policy improvement."""
-
 EVERY = [name for name in agent_names() if ":" not in name]
 
 
@@ -46,8 +43,11 @@ def records(best, conditions=agent_suite.SCENARIOS, seeds=4):
 
 
 def test_every_agent_is_of_one_kind():
-    kinds = [set(agent_suite.SOFT), set(agent_suite.HARD), NEITHER]
+    kinds = [set(names) for names in agent_suite.KINDS.values()]
     assert set().union(*kinds) == set(EVERY)
+    assert agent_suite.kind_of("two-tower") == "value"
+    with pytest.raises(ValueError, match="'unknown' is of no kind"):
+        agent_suite.kind_of("unknown")
     assert sum(map(len, kinds)) == len(EVERY)
     assert set(agent_suite.PAPERS_OWN) | set(agent_suite.PAPERS_BASELINES) <= set(EVERY)
     assert set(agent_suite.RIVALS) <= set(agent_suite.PAPERS_BASELINES)
@@ -78,6 +78,19 @@ def test_all_tables_of_a_result_mean_the_same_best_soft_method(soft):
         if one.claim == "Section 5.3, necessity"
     )
     assert necessity.ours.startswith(f"{soft} ")
+
+
+@pytest.mark.parametrize("first", ["two-tower", "drpo", "awr", "bc"])
+def test_the_best_of_all_and_of_each_kind_is_told_from_the_records(first):
+    table = suites.kinds("Best", records([first]))
+    assert [row[0] for row in table.rows] == list(agent_suite.SCENARIOS)
+    for row in table.rows:
+        cells = dict(zip(table.header, row, strict=True))
+        assert cells["best of all"].startswith(f"{first}: ")
+        assert cells[agent_suite.kind_of(first)] == cells["best of all"]
+        assert set(table.header[2:]) == set(agent_suite.KINDS)
+    kind = agent_suite.kind_of(first)
+    assert f"The best agent of all is, on 2 logs, of the kind: {kind} 2." in table.note
 
 
 def test_filters_are_the_best_of_those_that_reject():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -54,3 +55,16 @@ def test_a_condition_logs_what_it_says(small_kwargs):
     )
     assert torch.equal(log.rewards, same.as_batch().rewards)
     assert set(log.infos) == {"item_id", "propensity"}
+
+
+def test_unclipped_rewards_are_those_of_the_same_noise_without_the_clip(small_kwargs):
+    world = {**small_kwargs, "reward_noise": 0.8}
+    clipped = Condition("c", {"random": 0.5, "expert": 0.5}, world=world, num_rounds=700)
+    raw = replace(clipped, unclipped=True)
+    one, other = clipped.log(3), raw.log(3)
+    assert float(other.rewards.min()) < -0.5
+    assert float(other.rewards.max()) > 1.5
+    assert torch.equal(other.rewards.clamp(0.0, 1.0), one.rewards)
+    assert torch.equal(other.infos["item_id"], one.infos["item_id"])
+    assert "unclipped" not in clipped.as_dict()
+    assert raw.as_dict()["unclipped"] is True
