@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from recsim_drpo.cli.agents import agents
 from recsim_drpo.cli.arguments import Command
+from recsim_drpo.cli.benchmark import benchmark
 from recsim_drpo.cli.compare import compare
 from recsim_drpo.cli.demo import demo
 from recsim_drpo.cli.doctor import doctor
@@ -48,6 +49,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "ope": ope,
     "compare": compare,
     "agents": agents,
+    "benchmark": benchmark,
     "reproduce": reproduce,
     "locate": locate,
     "report": report,

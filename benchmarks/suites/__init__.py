@@ -1,0 +1,1 @@
+"""Suites of logs, versioned, that agents are compared on: ``recsim-drpo benchmark``."""

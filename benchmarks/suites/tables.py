@@ -1,0 +1,225 @@
+"""What a result says beside the references: tables, comparisons, pictures, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.estimates import (
+    Floats,
+    brief,
+    difference,
+    interval,
+    signed,
+)
+from recsim_drpo.benchmarks.suites.result import Result
+from recsim_drpo.benchmarks.suites.suite import Suite
+from recsim_drpo.reporting import comparison, plots
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of several agents on the same logs and seeds.
+
+    Attributes:
+        ecpm: (num_seeds, num_conditions) by agent's label, the result's own first.
+        normalized: of the same shape: 0 is random items, 1 the oracle.
+        labels: of the conditions.
+        own: the label of the result's agent.
+    """
+
+    ecpm: Mapping[str, Floats]
+    normalized: Mapping[str, Floats]
+    labels: Sequence[str]
+    own: str
+
+    @property
+    def rivals(self) -> list[str]:
+        """The other agents, the best mean first."""
+        others = [name for name in self.ecpm if name != self.own]
+        return sorted(others, key=lambda name: -float(self.ecpm[name].mean()))
+
+
+def scores_of(suite: Suite, result: Result) -> Scores:
+    """The scores of a result and of the references; of a quick run, of what it trained itself."""
+    labels = suite.labels if not result.quick else _labels(result.records)
+    runs: dict[str, list[Record]] = {}
+    for record in result.records:
+        own = record["agent"] == result.agent
+        runs.setdefault(result.label if own else record["agent"], []).append(record)
+    if not result.quick:
+        for record in suite.references:
+            name = record["agent"]
+            name += " (reference)" if name in (result.label, result.agent) else ""
+            runs.setdefault(name, []).append(record)
+    tables = {
+        metric: {name: _table(own, labels, result.seeds, metric) for name, own in runs.items()}
+        for metric in ("ecpm", "normalized")
+    }
+    return Scores(tables["ecpm"], tables["normalized"], labels, result.label)
+
+
+def _labels(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(record["condition"] for record in records))
+
+
+def _table(
+    records: Sequence[Record], labels: Sequence[str], seeds: Sequence[int], metric: str
+) -> Floats:
+    """Scores (num_seeds, num_conditions); an agent whose actions show nothing has 0."""
+    by_place = {(r["condition"], r["seed"]): r["test"][metric] for r in records}
+    rows = [[by_place[label, seed] or 0.0 for label in labels] for seed in seeds]
+    return np.array(rows, dtype=np.float64)
+
+
+def tables_of(scores: Scores) -> list[Table]:
+    """The tables: over all logs, the differences, and log by log."""
+    return [_overall(scores), _differences(scores), _each(scores)]
+
+
+def _overall(scores: Scores) -> Table:
+    rows = []
+    for name in [scores.own, *scores.rivals]:
+        normalized = scores.normalized[name]
+        spread = {"shared_seeds": True}
+        improved = comparison.probability_of_improvement(
+            scores.normalized[scores.own], normalized, shared_seeds=True
+        )
+        rows.append(
+            [
+                name,
+                brief(interval(scores.ecpm[name].mean(axis=1))),
+                brief(
+                    comparison.stratified_bootstrap(
+                        normalized, comparison.interquartile_mean, **spread
+                    )
+                ),
+                brief(
+                    comparison.stratified_bootstrap(normalized, comparison.optimality_gap, **spread)
+                ),
+                "" if name == scores.own else brief(improved),
+            ]
+        )
+    seeds, logs = scores.ecpm[scores.own].shape
+    return Table(
+        "All logs together",
+        ["agent", "eCPM", "interquartile mean", "optimality gap", f"P({scores.own} better)"],
+        rows,
+        f"{logs} logs, {seeds} paired seeds, 95 % intervals over seeds. Interquartile mean and gap "
+        "are of the share of the optimum: 0 is random items, 1 the oracle.",
+    )
+
+
+def _differences(scores: Scores) -> Table:
+    own = scores.ecpm[scores.own]
+    p_values = [comparison.sign_flip_p_value(own, scores.ecpm[name]) for name in scores.rivals]
+    adjusted = comparison.holm(p_values)
+    rows = []
+    for name, p in zip(scores.rivals, adjusted, strict=True):
+        gain = own - scores.ecpm[name]
+        wins = int((gain.mean(axis=0) > 0).sum())
+        lead = difference(own.mean(axis=1), scores.ecpm[name].mean(axis=1))
+        rows.append([name, signed(lead), f"{p:.2g}", f"{wins} of {own.shape[1]}"])
+    return Table(
+        f"{scores.own} minus each reference",
+        ["reference", "difference of eCPM", "p, Holm", "logs ahead"],
+        rows,
+        "Paired by seed; p-values by flipping signs of whole seeds, adjusted by Holm.",
+    )
+
+
+def _each(scores: Scores) -> Table:
+    names = [scores.own, *scores.rivals]
+    rows = [
+        [label, *(brief(interval(scores.ecpm[name][:, place])) for name in names)]
+        for place, label in enumerate(scores.labels)
+    ]
+    return Table("Log by log, eCPM", ["log", *names], rows)
+
+
+def sentence(suite: Suite, result: Result, scores: Scores) -> str:
+    """The sentence that states what was run, ready for a paper."""
+    seeds, logs = scores.ecpm[scores.own].shape
+    tuned = {
+        "nothing": "at hyper-parameters that no result chose",
+        "logs": "at hyper-parameters chosen by logs alone",
+        "true-reward": "at hyper-parameters chosen by the true reward of validation users",
+    }[result.tuned_by]
+    text = (
+        f"{result.label} was trained {tuned} on the {logs} logs of {suite.name} (recsim_drpo "
+        f"{(result.versions or {}).get('recsim_drpo', '')}, revision {result.revision or '?'}) for "
+        f"{suite.training.steps:,} updates of {suite.training.batch_size} transitions at {seeds} "
+        f"paired seeds, and measured on {suite.num_test_users:,} test users without reward noise; "
+        "intervals are of 95 % over seeds."
+    )
+    if result.quick:
+        text = f"A QUICK RUN, NO EVIDENCE: {len(scores.labels)} logs, {seeds} seeds, cut short."
+    return text if result.exact_logs else f"{text} The logs differ from the suite's by rounding."
+
+
+def as_text(suite: Suite, result: Result) -> str:
+    """Everything as Markdown."""
+    scores = scores_of(suite, result)
+    parts = [f"# {result.label} on {suite.name}", sentence(suite, result, scores)]
+    parts += [table.markdown() for table in tables_of(scores)]
+    parts.append(f"References: {suite.rules['references']} Rules: {suite.rules['offline']}")
+    return "\n\n".join(parts)
+
+
+def as_latex(suite: Suite, result: Result) -> str:
+    """The table over all logs in LaTeX (booktabs)."""
+    table = _overall(scores_of(suite, result))
+    lines = [" & ".join(map(_escaped, row)) + r" \\" for row in table.rows]
+    head = " & ".join(map(_escaped, table.header)) + r" \\"
+    columns = "l" + "r" * (len(table.header) - 1)
+    return "\n".join(
+        [
+            rf"% {suite.name}; needs \usepackage{{booktabs}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _escaped(text: str) -> str:
+    for sign in ("\\", "&", "%", "_", "#", "$", "{", "}"):
+        text = text.replace(sign, rf"\{sign}" if sign != "\\" else r"\textbackslash ")
+    return text
+
+
+def draw(suite: Suite, result: Result, folder: Path) -> None:
+    """Pictures: eCPM log by log, leads over each reference, and performance profiles.
+
+    Raises:
+        plots.PlotsMissingError: the extra ``plots`` is not installed.
+    """
+    scores = scores_of(suite, result)
+    names = [scores.own, *scores.rivals]
+    panels = {
+        label: [tuple(interval(scores.ecpm[name][:, place])) for name in names]
+        for place, label in enumerate(scores.labels)
+    }
+    plots.interval_bars(folder / "ecpm.png", names, panels, "eCPM of test users")
+    own = scores.ecpm[scores.own].mean(axis=1)
+    leads = {name: difference(own, scores.ecpm[name].mean(axis=1)) for name in scores.rivals}
+    plots.estimates(folder / "leads.png", leads, f"eCPM of {scores.own} minus the reference's")
+    thresholds = np.linspace(0.0, 1.0, 101)
+    best = names[:7]
+    curves = {
+        name: comparison.performance_profile(scores.normalized[name], thresholds, shared_seeds=True)
+        for name in best
+    }
+    plots.profiles(folder / "profiles.png", thresholds, curves, "share of the optimum")

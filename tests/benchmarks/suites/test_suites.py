@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
+from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
+from recsim_drpo.benchmarks.reproduce.framework.study import Study
+from recsim_drpo.benchmarks.suites import leaderboard, suite as suites, tables
+from recsim_drpo.benchmarks.suites.make import MAP_LOGS, make
+from recsim_drpo.benchmarks.suites.result import read
+from recsim_drpo.benchmarks.suites.run import Entry, run, verify
+from recsim_drpo.benchmarks.suites.suite import facts_of, first_facts, load_suite, names
+from recsim_drpo.cli import main
+from recsim_drpo.training.config import TrainingConfig
+
+WORLD = {"num_items": 200, "embedding_dim": 16, "num_topics": 5}
+MIXED = {"random": 0.5, "popularity": 0.4, "expert": 0.1}
+CONDITIONS = [
+    Condition("clear", MIXED, {**WORLD, "reward_noise": 0.05}, {}, 3_000),
+    Condition("noisy", MIXED, {**WORLD, "reward_noise": 0.8}, {}, 2_500),
+]
+SEEDS = [0, 1, 2]
+TRAINING = TrainingConfig(steps=30, batch_size=32)
+USERS = {"num_test_users": 300, "num_validation_users": 50}
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    study = Study(
+        "small",
+        CONDITIONS,
+        {"bc": [{}], "asymre": [{}]},
+        SEEDS,
+        replace(TRAINING, evaluate_every=30),
+        **USERS,
+    )
+    return study.run(tmp_path_factory.mktemp("references"), progress=False)
+
+
+@pytest.fixture
+def file(references, tmp_path):
+    content = {
+        "name": "small-1",
+        "title": "Two small logs.",
+        "seeds": SEEDS,
+        "training": {"steps": 30, "batch_size": 32},
+        **USERS,
+        "rules": {"offline": "Logs alone.", "tuning": "None.", "references": "the defaults; here."},
+        "conditions": [condition.as_dict() for condition in CONDITIONS],
+        "logs": {
+            c.label: {str(seed): first_facts(c, seed).model_dump() for seed in SEEDS}
+            for c in CONDITIONS
+        },
+        "references": compacted(references),
+    }
+    path = tmp_path / "small-1.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.fixture
+def suite(file):
+    return load_suite(str(file))
+
+
+@pytest.fixture
+def result(suite, tmp_path):
+    entry = Entry("drpo", {"initial_kappa": 0.4}, "mine", "logs")
+    run(suite, entry, tmp_path / "pieces", command="recsim-drpo benchmark", progress=False).write(
+        tmp_path / "results.json"
+    )
+    return read(tmp_path / "results.json")
+
+
+def test_the_first_rounds_of_a_log_are_those_of_a_longer_one():
+    condition = CONDITIONS[0]
+    assert facts_of(condition.log(1)) == first_facts(condition, 1)
+    assert first_facts(condition, 1) != first_facts(condition, 2)
+    assert first_facts(condition, 1).sha256 != first_facts(CONDITIONS[1], 1).sha256
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_suite_that_is_out_is_whole(name):
+    found = load_suite(name)
+    assert found.name == name
+    places = {(label, seed) for label in found.labels for seed in found.seeds}
+    assert {(c, s) for c, by in found.logs.items() for s in by} == places
+    agents = {record["agent"] for record in found.references}
+    assert {"bc", "drpo"} <= agents
+    for agent in agents:
+        own = [(r["condition"], r["seed"]) for r in found.references if r["agent"] == agent]
+        assert len(own) == len(set(own))
+        assert set(own) == places
+    assert found.check_log(found.labels[-1], found.seeds[0]) in (True, False)  # or it raises
+
+
+def test_the_map_of_a_suite_is_balanced():
+    points = [dict(part.rsplit(" ", 1) for part in label.split(", ")) for label in MAP_LOGS]
+    for axis, each in (("noise_share", 3), ("reward_noise", 4), ("popularity_bias", 6)):
+        values = [point[axis] for point in points]
+        assert {value: values.count(value) for value in values} == dict.fromkeys(values, each)
+    assert [point["rounds"] for point in points].count("5000") == 6
+
+
+def test_an_agent_that_is_a_reference_is_level_with_it(suite, tmp_path):
+    found = run(suite, Entry("bc"), tmp_path, progress=False)
+    assert found.exact_logs
+    scores = tables.scores_of(suite, found)
+    assert set(scores.ecpm) == {"bc", "bc (reference)", "asymre"}
+    np.testing.assert_allclose(scores.ecpm["bc"], scores.ecpm["bc (reference)"], atol=1e-4)
+    own = {(r["condition"], r["seed"]): r["test"]["ecpm"] for r in suite.references}
+    assert scores.ecpm["asymre"][2, 1] == pytest.approx(own["noisy", 2])
+
+
+def test_a_result_is_the_same_when_it_is_read(suite, result):
+    assert (result.label, result.agent, result.tuned_by) == ("mine", "drpo", "logs")
+    assert result.hyperparameters == {"initial_kappa": 0.4}
+    assert {record["agent"] for record in result.records} == {"drpo"}
+    text = tables.as_text(suite, result)
+    assert "mine was trained at hyper-parameters chosen by logs alone on the 2 logs" in text
+    own = np.array([r["test"]["ecpm"] for r in result.records])
+    assert f"| mine   | {own.mean():.2f}" in text
+    latex = tables.as_latex(suite, result)
+    assert latex.count(r"\\") == 4
+    assert "&" in latex
+
+
+def test_what_a_result_says_is_checked(suite, result, tmp_path):
+    said = verify(suite, result, tmp_path / "a", again=2)
+    assert said[0] == "6 runs on 2 logs, none missing."
+    assert len(said) == 3
+    assert all("Made again" in sentence for sentence in said[1:])
+    better = [{**r, "test": {**r["test"], "ecpm": r["test"]["ecpm"] + 0.1}} for r in result.records]
+    with pytest.raises(ValueError, match=r"made again differs by 0\.1"):
+        verify(suite, replace(result, records=better), tmp_path / "b")
+    with pytest.raises(ValueError, match="'noisy', seed 2 is missing"):
+        verify(suite, replace(result, records=result.records[:-1]), tmp_path / "c")
+    with pytest.raises(ValueError, match="checksum"):
+        verify(suite, replace(result, sha256="0"), tmp_path / "d")
+    with pytest.raises(ValueError, match="quick run"):
+        verify(suite, replace(result, quick=True), tmp_path / "e")
+
+
+def test_another_log_is_refused(file, tmp_path):
+    content = json.loads(file.read_text())
+    content["logs"]["noisy"]["1"]["sha256"] = "0"
+    file.write_text(json.dumps(content))
+    assert not load_suite(str(file)).check_log("noisy", 1)  # other bytes, the same statistics
+    content["logs"]["noisy"]["1"]["mean_reward"] += 0.01
+    file.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"'noisy' of seed 1 is not that of small-1"):
+        run(load_suite(str(file)), Entry("bc"), tmp_path / "pieces", progress=False)
+    assert not (tmp_path / "pieces").exists()
+
+
+def test_a_quick_run_has_rivals_of_its_own(suite, tmp_path):
+    scale = Scale(max_rounds=500, steps=5, num_test_users=50, num_validation_users=20)
+    quick = run(suite, Entry("awr"), tmp_path / "pieces", quick=True, progress=False, scale=scale)
+    text = tables.as_text(suite, quick)
+    assert "NO EVIDENCE" in text
+    assert "| bc " in text
+    assert "asymre" not in text
+
+
+def test_the_leaderboard_has_entries_and_references(suite, result, monkeypatch):
+    monkeypatch.setattr(leaderboard, "names", lambda: ["small-1"])
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    text = leaderboard.page([result])
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    values = [float(line.split("|")[2].split("[")[0]) for line in rows]
+    assert values == sorted(values, reverse=True)
+    (own,) = (line for line in rows if line.startswith("| mine"))
+    assert "`recsim-drpo benchmark`" in own
+    assert "logs" in own
+    assert len(rows) == 3
+    alone = leaderboard.page([])
+    assert len([line for line in alone.splitlines() if line.startswith("| ")]) == 2 + 2
+
+
+def test_a_suite_is_made_of_a_published_result(tmp_path, references, monkeypatch):
+    study = Study("table1", CONDITIONS, {"bc": [{}], "asymre": [{}]}, SEEDS, TRAINING, **USERS)
+    kept = {"plans": [study.plan()], "records": references, "revision": "abc"}
+    monkeypatch.setattr("recsim_drpo.benchmarks.suites.make.read_result", lambda path: kept)
+    make("zipf-1", tmp_path, tmp_path / "zipf-1.json")
+    made = load_suite(str(tmp_path / "zipf-1.json"))
+    assert made.labels == ["clear", "noisy"]
+    assert made.seeds == (0, 1, 2)
+    assert len(made.references) == len(references)
+    with pytest.raises(FileExistsError):
+        make("zipf-1", tmp_path, tmp_path / "zipf-1.json")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["zipf-0", "--agent", "bc"], "Unknown suite 'zipf-0'"),
+        (["zipf-map-1", "--agent", "bc", "--tuned-by", "luck"], "Unknown --tuned-by 'luck'"),
+        (["zipf-map-1", "verify", "it"], "neither a suite"),
+        (["verify", "nothing.json"], "nothing.json"),
+    ],
+)
+def test_bad_input_is_one_line(words, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["benchmark", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_suites_are_listed(capsys):
+    assert main(["benchmark"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in names())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "other"}'])
+def test_a_file_of_another_shape_is_no_result(text, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="no result of a benchmark") as refusal:
+        read(path)
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match="no suite"):
+        suites.load_suite(str(path))
