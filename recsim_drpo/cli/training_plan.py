@@ -17,9 +17,11 @@ from recsim_drpo.training.config import TrainingConfig
 if TYPE_CHECKING:
     import torch
 
+    from recsim_drpo.core.executor import Engine
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.streaming import Stream
+    from recsim_drpo.training.sweep import Compute
 
 _DEFAULTS = TrainingConfig()
 _MOST_THREADS = 1_024
@@ -139,8 +141,34 @@ def named(datasets: str | list[str] | None) -> list[str]:
     return [datasets] if isinstance(datasets, str) else datasets or []
 
 
-def check_online(plan: Plan) -> None:
+def check_engine(plan: Plan, engine: Engine) -> None:
+    """Raise ``ValueError`` if an engine is asked for what its tasks cannot do."""
+    if engine.name == "local":
+        return
+    if plan.threads > 1:
+        raise ValueError(
+            f"--threads {plan.threads} is for this machine; a task of {engine.name} has one."
+        )
+    if plan.stream:
+        raise ValueError(
+            f"--stream reads the log from this machine's disk, which workers of {engine.name} do "
+            "not have; leave it out."
+        )
+
+
+def compute_of(engine: Engine) -> Compute | None:
+    """What trains in place of this process, if anything."""
+    from recsim_drpo.training.tasks import OnEngine
+
+    return None if engine.name == "local" else OnEngine(engine)
+
+
+def check_online(plan: Plan, engine: Engine) -> None:
     """Raise ``ValueError`` if an agent that learns online is asked for what it cannot do."""
+    if engine.name != "local":
+        raise ValueError(
+            f"--engine {engine.name} trains from logs; {plan.agent} learns online, on this machine."
+        )
     for option, given in (
         ("--infos", plan.infos),
         ("--init", plan.init),

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 from tqdm import tqdm
@@ -24,8 +24,12 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
 from recsim_drpo.training.streaming import Stream
 
-_Key = tuple[str, int, int]  # agent, number of the variant, seed
-_Logs = Mapping[int, Transitions | Stream]  # by seed
+Key = tuple[str, int, int]
+"""A run among others: agent, number of the variant, seed."""
+
+Logs = Mapping[int, Transitions | Stream]
+"""Logs by seed."""
+
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
 
 
@@ -113,6 +117,7 @@ def train_many(
     progress: bool = True,
     checkpoints: Checkpoints | None = None,
     initial: Mapping[str, Tensor] | None = None,
+    compute: Compute | None = None,
     **options: Any,
 ) -> list[Trained]:
     """Train agents × hyper-parameters × seeds, in fleets wherever an agent can run in one.
@@ -135,6 +140,9 @@ def train_many(
             goes on from there, and ends as if it had never stopped.
         initial: parameters of all networks by name, which every run starts from in place of its
             own draw; optimiser and state are fresh. Of our algorithms alone.
+        compute: what trains fleets in place of this process, one after the other:
+            :class:`recsim_drpo.training.tasks.OnEngine`, on a cluster for example. Rows and runs
+            then come in any order; the outcome is the same.
         **options: dtype, precision and execution of
             :class:`recsim_drpo.agents.engine.options.EngineOptions`, which agents from outside do
             not have.
@@ -153,7 +161,8 @@ def train_many(
         check_variants(name, variants)
     by_seed = _by_seed(logs, seeds)
     first = by_seed[seeds[0]]
-    size = _FLEET_SIZES.get(first.device.type, 512) if fleet_size is None else fleet_size
+    device = (None if compute is None else compute.device) or first.device.type
+    size = _FLEET_SIZES.get(device, 512) if fleet_size is None else fleet_size
     check_integer("fleet_size", size, 1)
     shape = {
         "observation_dim": first.observation_dim,
@@ -165,11 +174,11 @@ def train_many(
     if initial is not None:
         shape["initial"] = initial
         _check_initial(jobs, shape)
-    outcomes: dict[_Key, Trained] = {}
-    for part in (part for job in jobs for part in job.parts(seeds, size)):
-        for key, trained in part.train(by_seed, shape, callbacks):
-            outcomes[key] = replace(trained, options=options)
-            callbacks.done(outcomes[key])
+    outcomes: dict[Key, Trained] = {}
+    parts = [part for job in jobs for part in job.parts(seeds, size)]
+    for key, trained in (compute or _train_here)(parts, by_seed, shape, callbacks):
+        outcomes[key] = replace(trained, options=options)
+        callbacks.done(outcomes[key])
     return [
         outcomes[name, number, seed]
         for name, variants in agents.items()
@@ -178,7 +187,29 @@ def train_many(
     ]
 
 
-def _by_seed(logs: Transitions | Stream | Mapping[int, Transitions], seeds: Sequence[int]) -> _Logs:
+class Compute(Protocol):
+    """What trains the parts of a sweep; :class:`recsim_drpo.training.tasks.OnEngine` is one."""
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device that it trains on; ``None``: that of the log."""
+        ...
+
+    def __call__(
+        self, parts: Sequence[Job], logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
+        """Train every run of the parts, in any order."""
+        ...
+
+
+def _train_here(
+    parts: Sequence[Job], logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+) -> Iterator[tuple[Key, Trained]]:
+    for part in parts:
+        yield from part.train(logs, shape, callbacks)
+
+
+def _by_seed(logs: Transitions | Stream | Mapping[int, Transitions], seeds: Sequence[int]) -> Logs:
     if not isinstance(logs, Mapping):
         return dict.fromkeys(seeds, logs)
     for seed in seeds:
@@ -213,7 +244,7 @@ class Job(ABC):
                 variants = {n: self.variants[n] for n in numbers[start : start + together]}
                 yield replace(self, variants=variants, seeds=chunk)
 
-    def runs(self) -> dict[_Key, Run]:
+    def runs(self) -> dict[Key, Run]:
         """The runs by agent, number of the variant and seed, variant by variant."""
         return {
             (self.name, number, seed): Run(self.name, seed, variant)
@@ -221,10 +252,20 @@ class Job(ABC):
             for seed in self.seeds
         }
 
+    def independent(self) -> list[Job]:
+        """Jobs that together are this one and give the same to the bit, as small as there are."""
+        return [self]
+
+    def places(self) -> list[tuple[Run, int, int]]:
+        """What :meth:`Callbacks.checkpoint` is asked for, of every training in it."""
+        runs = self.runs()
+        (_, number, _), first = next(iter(runs.items()))
+        return [(first, number, len(runs))]
+
     @abstractmethod
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train every run; logs go by seed, ``shape`` is what :func:`make_agent` takes besides."""
 
 
@@ -232,12 +273,12 @@ class FleetJob(Job):
     """Variants of one of our agents that share a structure: all runs are one computation."""
 
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train the runs as a fleet; they are handed over together when it is done."""
         runs = self.runs()
         asked = list(runs.values())
-        overrides = [_hyperparameters(variant) for variant in self.variants.values()]
+        overrides = [hyperparameters(variant) for variant in self.variants.values()]
         fleet = Fleet(self.name, seeds=self.seeds, overrides=overrides, **shape)
         histories = train_fleet(
             fleet,
@@ -260,13 +301,25 @@ class FleetJob(Job):
 class SingleJob(Job):
     """Variants of an agent from outside, whose runs are trained one by one."""
 
+    def independent(self) -> list[Job]:
+        """One for each run."""
+        return [
+            replace(self, variants={number: variant}, seeds=(seed,))
+            for number, variant in self.variants.items()
+            for seed in self.seeds
+        ]
+
+    def places(self) -> list[tuple[Run, int, int]]:
+        """One for each run."""
+        return [(run, number, 1) for (_, number, _), run in self.runs().items()]
+
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train the runs one after the other; each is handed over when it is done."""
         dims = shape["observation_dim"], shape["action_dim"]
         for key, run in self.runs().items():
-            agent = make_agent(self.name, seed=run.seed, **shape, **_hyperparameters(run.overrides))
+            agent = make_agent(self.name, seed=run.seed, **shape, **hyperparameters(run.overrides))
             label, diverged_at = f"{self.name}, seed {run.seed}", None
             try:
                 history = train(
@@ -297,7 +350,7 @@ def _jobs(
     kind = FleetJob if isinstance(agent, Algorithm) else SingleJob
     jobs: dict[Any, Job] = {}
     for number, variant in enumerate(variants):
-        overrides = _hyperparameters(variant)
+        overrides = hyperparameters(variant)
         own = replace(config, batch_size=variant.get("batch_size", config.batch_size))
         structure: Any = None
         if isinstance(agent, Algorithm):
@@ -318,9 +371,10 @@ def _check_initial(jobs: Sequence[Job], shape: Mapping[str, Any]) -> None:
                 f"The agent {job.name!r} is from outside: which of its state are parameters is "
                 "not known, and it cannot start from another run's."
             )
-        overrides = [_hyperparameters(variant) for variant in job.variants.values()][:1]
+        overrides = [hyperparameters(variant) for variant in job.variants.values()][:1]
         Fleet(job.name, seeds=[0], overrides=overrides, **shape)
 
 
-def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+def hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant without the size of batches, which is not the agent's."""
     return {name: value for name, value in variant.items() if name != "batch_size"}
