@@ -22,6 +22,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
 from recsim_drpo.datasets.importing.coding import ContextCoder
@@ -73,6 +74,7 @@ def import_log(
     replace: bool = False,
     notes: Sequence[str] = (),
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> MinariDataset:
     """Import a table of logged interactions as a packed Minari dataset: each row is a round.
 
@@ -100,6 +102,8 @@ def import_log(
             former one or the new one, and an error leaves the former one.
         notes: what else the card should say of this log.
         progress: show rate and time left on a terminal.
+        engine: what parses several files, each as a task to which it is sent; this process does the
+            rest, and the dataset is the same to the byte.
 
     Returns:
         the dataset. Contexts are float32; rewards are too, 0 to 1 over their range (see
@@ -117,7 +121,7 @@ def import_log(
     """
     check_id(dataset_id, replace=replace)
     check_number("max_refused", max_refused, 0.0, 1.0)
-    table = open_log_table(log, format=input_format, escape=escape)
+    table = open_log_table(log, format=input_format, escape=escape, engine=engine)
     columns = expanded(columns, table)
     if isinstance(items, (str, Path)):
         items = load_embeddings(items, id_column=id_column, vector_columns=vector_columns)

@@ -43,6 +43,12 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
     With ``replace`` it may be there, if it is a dataset.
     """
     check_root()
+    check_name(dataset_id)
+    _check_absent(dataset_id, replace)
+
+
+def check_name(dataset_id: str) -> None:
+    """Raise ``ValueError`` unless an id of a dataset is well-formed."""
     try:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
@@ -50,7 +56,6 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
             f"dataset_id={shown(dataset_id)} is not a Minari id; write (namespace/)name-v0 in "
             "letters, digits, '-' and '_', a namespace of at least two."
         ) from error
-    _check_absent(dataset_id, replace)
 
 
 def _check_absent(dataset_id: str, replace: bool) -> None:

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Escape, Normalize, is_count, number, one_of
+from recsim_drpo.cli.arguments import (
+    Address,
+    EngineName,
+    Escape,
+    Normalize,
+    Storage,
+    engine_of,
+    is_count,
+    number,
+    one_of,
+)
 from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
 from recsim_drpo.datasets.importing.sources import FORMATS
@@ -268,14 +278,14 @@ def import_(
     max_refused: MaxRefused = MAX_REFUSED,
     append: Append = False,
     replace: Replace = False,
+    storage: Storage = None,
+    engine: EngineName = "local",
+    address: Address = None,
 ) -> None:
     """Import a log of your own into a Minari dataset.
 
     What became of its rows is printed; those refused are listed in refused.csv.
     """
-    from recsim_drpo.datasets.append_log import append_log
-    from recsim_drpo.datasets.import_log import import_log, import_summary
-
     if no_propensity and propensity is not None:
         raise ValueError("--propensity and --no-propensity exclude each other.")
     given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
@@ -288,19 +298,38 @@ def import_(
     given |= {"propensity": None} if no_propensity else {}
     given |= {"outside": "clip"} if clip_rewards else {}
     of_log: dict[str, Any] = {"input_format": input_format, "escape": escape}
+    of_log |= {"engine": engine_of(engine, None, address, None, "cpu")}
     of_items: dict[str, Any] = {"normalize": normalize, "item_ids": item_ids}
     of_items |= {"id_column": id_column, "vector_columns": vector_columns}
     if append:
         others: dict[str, Any] = {"items": items, "preset": preset, "columns": columns}
-        others |= {"replace": replace, "no_propensity": no_propensity}
+        others |= {"replace": replace, "no_propensity": no_propensity, "storage": storage}
         _check_append([name for name, value in {**given, **others, **of_items}.items() if value])
-        dataset = append_log(dataset_id, log, max_refused=max_refused, **of_log)
-    else:
-        what = _meaning(log, items, preset, columns, given)
-        of_items |= {"max_refused": max_refused, "replace": replace, "notes": what.notes}
-        dataset = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
+        from recsim_drpo.datasets.append_log import append_log
+
+        _report(append_log(dataset_id, log, max_refused=max_refused, **of_log), None)
+        return
+    what = _meaning(log, items, preset, columns, given)
+    of_items |= {"max_refused": max_refused, "replace": replace, "notes": what.notes}
+    _import(dataset_id, what, of_log | of_items, storage)
+
+
+def _import(dataset_id: str, what: Any, options: dict[str, Any], storage: str | None) -> None:
+    from recsim_drpo.datasets.import_log import import_log
+    from recsim_drpo.datasets.storage import put_after
+
+    with put_after(dataset_id, storage, replace=options["replace"]):
+        made = import_log(dataset_id, what.log, what.items, what.columns, **options)
+        _report(made, storage)
+
+
+def _report(dataset: Any, storage: str | None) -> None:
+    """Say what became of the rows of a dataset, and where it is."""
+    from recsim_drpo.datasets.import_log import import_summary
+    from recsim_drpo.datasets.storage import place_of
+
     print(import_summary(dataset))
-    folder = Path(dataset.spec.data_path).parent
+    folder = place_of(dataset.id, storage)
     print(f"\n{dataset.total_steps:,} rounds in {folder}: README.md, refused.csv.")
 
 

@@ -19,19 +19,19 @@ from recsim_drpo.cli.arguments import (
     EngineName,
     Execution,
     GpusPerTask,
+    Storage,
     assignments,
     engine_of,
     integer,
     number,
     one_of,
 )
-from recsim_drpo.cli.training_log import learns_by_itself, learnt_from
+from recsim_drpo.cli.training_log import compute_of, learns_by_itself, learnt_from, logs_of
 from recsim_drpo.cli.training_plan import (
     Plan,
     check_engine,
     check_online,
     checkpoints_of,
-    compute_of,
     initial_of,
     removed_at_the_end,
 )
@@ -224,6 +224,7 @@ def train(
     held_out: HeldOut = None,
     stream: Streamed = False,
     shuffle_radius: ShuffleRadius = None,
+    storage: Storage = None,
     precision: Precision = "float32",
     execution: Execution = "auto",
     tracker: Tracker = None,
@@ -260,6 +261,7 @@ def train(
         threads,
         stream,
         shuffle_radius,
+        storage,
     )
     _begin(asked, out, resume, partial(engine_of, engine, None, address, gpus_per_task))
 
@@ -297,7 +299,6 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None, engine: Engine) -> No
     from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device, threads
     from recsim_drpo.datasets.staging import sweep_datasets
-    from recsim_drpo.datasets.together import opened
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
@@ -309,7 +310,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None, engine: Engine) -> No
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
     with ExitStack() as stack:
         sweep_datasets()
-        logs = opened(plan.datasets)
+        logs = stack.enter_context(logs_of(plan))
         stack.enter_context(engine.opened())
         transitions, evaluator, source = learnt_from(plan, logs, device)
         made = {} if elsewhere else how
@@ -337,7 +338,7 @@ def _train(plan: Plan, out: Path, kept: Unfinished | None, engine: Engine) -> No
                 "checkpoints": checkpoints,
                 "initial": initial,
             }
-            common |= {"compute": compute_of(engine)}
+            common |= {"compute": compute_of(plan, engine)}
             train_many({agent: [values]}, transitions, config, **common, **how)
 
 

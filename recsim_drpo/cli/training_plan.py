@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.streaming import Stream
-    from recsim_drpo.training.sweep import Compute
 
 _DEFAULTS = TrainingConfig()
 _MOST_THREADS = 1_024
@@ -63,6 +62,7 @@ class Plan:
     threads: int = 1
     stream: bool = False
     shuffle_radius: int | None = None
+    storage: str | None = None
 
     def checked(self) -> Plan:
         """The plan itself.
@@ -149,18 +149,11 @@ def check_engine(plan: Plan, engine: Engine) -> None:
         raise ValueError(
             f"--threads {plan.threads} is for this machine; a task of {engine.name} has one."
         )
-    if plan.stream:
+    if plan.stream and plan.storage is None:
         raise ValueError(
             f"--stream reads the log from this machine's disk, which workers of {engine.name} do "
-            "not have; leave it out."
+            "not have; put it where they read it, and name that by --storage."
         )
-
-
-def compute_of(engine: Engine) -> Compute | None:
-    """What trains in place of this process, if anything."""
-    from recsim_drpo.training.tasks import OnEngine
-
-    return None if engine.name == "local" else OnEngine(engine)
 
 
 def check_online(plan: Plan, engine: Engine) -> None:

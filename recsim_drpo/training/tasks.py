@@ -112,10 +112,13 @@ class _Given:
         """The logs of seeds, on the worker's device."""
         if read is not None:
             return dict.fromkeys(seeds, read)
-        device, moved = self.shape["device"], {}
+        device = self.shape["device"]
+        moved: dict[int, Transitions | Stream] = {}
         for log in {id(self.logs[seed]): self.logs[seed] for seed in seeds}.values():
-            elsewhere = isinstance(log, Transitions) and log.device.type != device.type
-            moved[id(log)] = log.with_room(0, device) if elsewhere else log
+            if isinstance(log, Transitions) and log.device.type != device.type:
+                moved[id(log)] = log.with_room(0, device)
+            else:
+                moved[id(log)] = log
         return {seed: moved[id(self.logs[seed])] for seed in seeds}
 
 

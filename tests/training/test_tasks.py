@@ -24,10 +24,10 @@ AGENTS = {
 
 
 class Elsewhere(Engine):
-    """As other processes would: pickles go there and come back, the last task first."""
+    """As other processes would: pickles go there and come back, the last task first if it may."""
 
-    def results(self, shared, tasks):
-        for task in reversed(tasks):
+    def results(self, shared, tasks, *, in_order=False):
+        for task in tasks if in_order else reversed(tasks):
             shared, task = pickle.loads(pickle.dumps((shared, task)))
             yield from map(pickle.loads, map(pickle.dumps, task(shared)))
 
