@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,14 @@ from minari import MinariDataset
 from tqdm import tqdm
 
 from recsim_drpo.core.executor import Engine
-from recsim_drpo.core.messages import shown
+from recsim_drpo.core.messages import shown, shown_path
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.datasets.carried import Arrivals, Begun, Piece, in_pieces
 from recsim_drpo.datasets.generate import IDENTITY, generate_dataset, identity_of_log
 from recsim_drpo.datasets.root import dataset_folder
 from recsim_drpo.datasets.shards import Shard, shard_ids
 from recsim_drpo.datasets.soundness import metadata_of, open_dataset
-from recsim_drpo.datasets.staging import check_id, check_name, minari_root
+from recsim_drpo.datasets.staging import check_id, check_name, minari_root, temporary_root
 from recsim_drpo.datasets.storage import Storage
 
 
@@ -54,7 +53,7 @@ def generate_shards(
             log; the engine or the storage cannot be had.
         OSError, RuntimeError: as :func:`.generate.generate_dataset`.
     """
-    shared = _Shared(dict(options), storage)
+    shared = _Shared(_with_absolute_path(options), storage)
     missing = _missing(shard_ids(dataset_id, shards), shared)
     engine = Engine() if engine is None or engine.name == "local" else engine
     if storage is None and engine.name == "local":  # where it is made it stays
@@ -76,6 +75,14 @@ def generate_shards(
             bar.update()
 
 
+def _with_absolute_path(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options whose file of vectors, if there is one, is named from the root."""
+    kwargs = dict(options.get("env_kwargs") or {})
+    if isinstance(kwargs.get("embeddings"), str | Path):
+        kwargs["embeddings"] = str(Path(kwargs["embeddings"]).resolve())
+    return {**options, "env_kwargs": kwargs}
+
+
 class _Shared(NamedTuple):
     """What every task is given: options of :func:`.generate.generate_dataset`, and the storage."""
 
@@ -93,7 +100,13 @@ class _Stored(NamedTuple):
 
 def _made(shared: _Shared, shard: Shard, dataset_id: str) -> Iterator[Begun | Piece | _Stored]:
     """Make a shard on a worker, in a temporary folder; it itself, or that it is in the storage."""
-    with tempfile.TemporaryDirectory(prefix="recsim-drpo-") as root:
+    vectors = (shared.options.get("env_kwargs") or {}).get("embeddings")
+    if isinstance(vectors, str) and not Path(vectors).exists():
+        raise FileNotFoundError(
+            f"The worker on {socket.gethostname()} has no file {shown_path(vectors)}: put the item "
+            "vectors at the same path on all nodes."
+        )
+    with temporary_root() as root:
         with minari_root(root), threads(1):
             made = generate_dataset(dataset_id, **shared.options, shard=shard, progress=False)
         folder, rounds = Path(made.spec.data_path).parent, int(made.total_steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,17 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             del os.environ[_ROOT]
         else:
             os.environ[_ROOT] = before
+
+
+@contextmanager
+def temporary_root() -> Iterator[Path]:
+    """A folder for datasets that are needed for a block; it goes afterwards.
+
+    What a killed process left of another goes when one is next made.
+    """
+    with staged(Path(tempfile.gettempdir()) / "recsim-drpo", alone=False) as folder:
+        folder.mkdir()
+        yield folder
 
 
 def sweep_datasets() -> None:

@@ -26,7 +26,7 @@ from recsim_drpo.core.tables import require_pyarrow
 from recsim_drpo.datasets.carried import PIECE_BYTES, check_names, files_in
 from recsim_drpo.datasets.root import dataset_folder
 from recsim_drpo.datasets.soundness import open_dataset
-from recsim_drpo.datasets.staging import check_id, minari_root, new_dataset
+from recsim_drpo.datasets.staging import check_id, minari_root, new_dataset, temporary_root
 from recsim_drpo.datasets.together import opened
 
 MANIFEST = "recsim-drpo.json"
@@ -238,7 +238,7 @@ def put_after(dataset_id: str, storage: str | None, *, replace: bool = False) ->
         raise ValueError("--replace is of datasets here; remove the one in --storage beforehand.")
     kept = Storage(storage)
     kept.check_absent(dataset_id)
-    with tempfile.TemporaryDirectory(prefix="recsim-drpo-") as folder, minari_root(folder):
+    with temporary_root() as folder, minari_root(folder):
         yield
         kept.put(dataset_folder(dataset_id), dataset_id)
 
@@ -280,8 +280,7 @@ def fetched(dataset_ids: Sequence[str], storage: str) -> Iterator[list[MinariDat
     with ExitStack() as stack:
         folder = kept.folder_here
         if folder is None:
-            temporary = tempfile.TemporaryDirectory(prefix="recsim-drpo-")
-            folder = stack.enter_context(temporary)
+            folder = str(stack.enter_context(temporary_root()))
         with minari_root(folder):
             for each in [] if kept.folder_here else dict.fromkeys(dataset_ids):
                 kept.fetch(each)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,22 @@ def test_into_a_storage_they_go_in_place_of_this_machine(make, here, minari_root
     assert {each: content(minari_root / each) for each in IDS} == here
     with pytest.raises(ValueError, match="'ns/log-1-of-3-v0' already in the storage"):
         make(engine=engine, storage=place)
+
+
+def test_vectors_that_a_worker_does_not_have_are_named_with_it(make, tmp_path, minari_root):
+    kwargs = {"embeddings": str(tmp_path / "v.npy")}
+    with pytest.raises(FileNotFoundError, match=f"on {socket.gethostname()} has no file .*v.npy"):
+        make(engine=ELSEWHERE, env_kwargs=kwargs)
+    assert not any(minari_root.rglob("*"))
+
+
+def test_what_a_killed_worker_left_goes_when_another_comes(make, here, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    left = tmp_path / ".recsim-drpo" / "recsim-drpo.0a.partial" / "ns"
+    left.mkdir(parents=True)
+    assert sorted(make(engine=ELSEWHERE)) == IDS
+    assert not (tmp_path / ".recsim-drpo").exists()
 
 
 @pytest.mark.parametrize("engine", [None, ELSEWHERE], ids=["here", "elsewhere"])

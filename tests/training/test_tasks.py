@@ -179,6 +179,30 @@ def fails(device):
     raise ZeroDivisionError("here")
 
 
+@pytest.mark.parametrize(("gpus", "sizes"), [(0, [8, 2]), (0.5, [10])])
+def test_a_fleet_is_cut_into_parts_as_large_as_a_device_takes(logs, gpus, sizes):
+    """Seeds of a fleet, at most 8 on a CPU, 512 on a GPU, or as many as are asked for."""
+    compute = Cut(Engine("ray", gpus_per_task=gpus))
+    run = partial(train_many, {"bc": [{"hidden_dim": 4}]}, logs[0], CONFIG, seeds=range(10))
+    with pytest.raises(PartsError) as caught:
+        run(compute=compute)
+    assert [len(part.runs()) for part in caught.value.args[0]] == sizes
+    with pytest.raises(PartsError) as caught:
+        run(compute=compute, fleet_size=4)
+    assert [part.seeds for part in caught.value.args[0]] == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9)]
+
+
+class PartsError(Exception):
+    """The parts that there are to be trained."""
+
+
+class Cut(OnEngine):
+    """Tells the parts, and trains none."""
+
+    def __call__(self, parts, logs, shape, callbacks):
+        raise PartsError(parts)
+
+
 def test_each_task_has_its_own_gpus():
     assert OnEngine(Engine("ray", gpus_per_task=0.5)).device == "cuda"
     assert OnEngine(Engine("ray")).device is None
