@@ -3,17 +3,24 @@ cluster."""
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sys
 from types import SimpleNamespace
 
+import minari
 import numpy as np
 import pytest
 import torch
 
+from recsim_drpo.cli.training_log import FromStorage
+from recsim_drpo.cli.training_plan import Plan
+from recsim_drpo.datasets.storage import put_dataset
 from recsim_drpo.runs.checkpoints import load_state
+from recsim_drpo.runs.unfinished import Unfinished
 from tests.cli.conftest import WORLD
 from tests.datasets.test_storage import content
+from tests.training.test_tasks import Elsewhere
 
 
 @pytest.fixture
@@ -158,3 +165,101 @@ def test_an_import_into_a_storage_is_the_one_here(run, words_of_import, tmp_path
     assert content(stored) == content(minari_root / "own" / "log-v0")
     for option in ("--append", "--replace"):
         assert run("import", "own/log-v0", tmp_path / "a.csv", option, "--storage", "x") == 2
+
+
+@pytest.mark.usefixtures("fake_ray")
+def test_shards_of_different_worlds_are_refused_before_ray_is_asked(run, dataset, tmp_path, capsys):
+    small = ["--world", "num_items=301", "embedding_dim=16", "num_topics=5", "--no-card"]
+    assert run("generate", "cli/other-v0", "--rounds", 500, *small) == 0
+    words = [
+        "train",
+        "--dataset",
+        dataset,
+        "cli/other-v0",
+        "--agent",
+        "bc",
+        "--out",
+        tmp_path / "o",
+    ]
+    assert run(*words, "--engine", "ray", "--address", "10.255.255.1:6379") == 2
+    text = capsys.readouterr().err
+    assert "are of different worlds: num_items is 300 in the first and 301 in the second" in text
+
+
+@pytest.fixture
+def trained(run, dataset, tmp_path, monkeypatch):
+    """What trains two seeds here, or elsewhere; the run folders."""
+
+    def train(name, *more, elsewhere=True, storage=None):
+        words = ["train", "--dataset", dataset, "--agent", "drpo", "--steps", 20, "--seeds", 0, 1]
+        words += ["--fleet-size", 1, "--out", tmp_path / name, *more]
+        words += [] if storage is None else ["--storage", storage]
+        with monkeypatch.context() as patch:
+            if elsewhere:
+                patch.setattr("recsim_drpo.cli.train.engine_of", lambda *_: Elsewhere("ray"))
+            assert run(*words) == 0
+        return files_of(tmp_path / name)
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("place", "stream"),
+    [
+        (None, ()),
+        ("path", ()),
+        ("memory", ()),
+        ("path", ("--stream", "--shuffle-radius", 500)),
+        ("memory", ("--stream", "--shuffle-radius", 500)),
+    ],
+)
+def test_runs_trained_elsewhere_are_those_trained_here(trained, dataset, tmp_path, place, stream):
+    here = trained("here", *stream, elsewhere=False)
+    storage = {None: None, "path": str(tmp_path / "s"), "memory": f"fsspec+memory://{tmp_path}"}
+    if place is not None:
+        pytest.importorskip("pyarrow")
+        put_dataset(dataset, storage[place])
+    assert trained("elsewhere", *stream, storage=storage[place]) == here
+
+
+def test_a_dataset_that_changes_in_the_storage_is_refused(run, dataset, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    put_dataset(dataset, str(tmp_path / "s"))
+    plan = Plan(dataset, "bc", storage=str(tmp_path / "s"))
+    read = FromStorage.of(plan)
+    with read(torch.device("cpu")) as log:
+        assert len(log) == 800
+    shutil.rmtree(tmp_path / "s")
+    minari.delete_dataset(dataset)
+    assert run("generate", dataset, "--rounds", 800, "--seed", 1, "--no-card", *WORLD) == 0
+    put_dataset(dataset, str(tmp_path / "s"))
+    with pytest.raises(ValueError, match="changed in the storage"), read(torch.device("cpu")):
+        pass
+
+
+def test_a_training_elsewhere_that_was_stopped_goes_on(trained, run, tmp_path, monkeypatch):
+    here = trained("here", "--checkpoint-every", 10, elsewhere=False)
+    keep, kept = Unfinished.save, []
+
+    def stops(self, name, state):
+        keep(self, name, state)
+        kept.append((name, state["step"]))
+        if len(kept) == 3:
+            raise KeyboardInterrupt
+
+    words = ["train", "--dataset", "cli/small-v0", "--agent", "drpo", "--steps", 20]
+    words += ["--seeds", 0, 1, "--fleet-size", 1, "--checkpoint-every", 10]
+    monkeypatch.setattr("recsim_drpo.cli.train.engine_of", lambda *_: Elsewhere("ray"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Unfinished, "save", stops)
+        assert run(*words, "--out", tmp_path / "out") != 0
+    assert [step for _, step in kept] == [10, 20, 10]
+    assert run("train", "--resume", tmp_path / "out") == 0
+    assert files_of(tmp_path / "out") == here
+
+
+def test_what_a_generation_without_shards_cannot_do(run, minari_root, tmp_path, capsys):
+    for more in (["--engine", "ray"], ["--storage", tmp_path / "s"]):
+        assert run("generate", "own/log-v0", "--rounds", 500, *WORLD, *more) == 2
+        assert "--engine and --storage are of --shards" in capsys.readouterr().err
+    assert not minari_root.exists() or not any(minari_root.rglob("*"))
