@@ -13,6 +13,7 @@ import numpy as np
 from minari import MinariDataset
 from minari.dataset.minari_storage import MinariStorage
 
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.import_log import (
@@ -57,6 +58,7 @@ def append_log(
     notes: Sequence[str] = (),
     excel_safe: bool = False,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> MinariDataset:
     """Append a log to an imported dataset: its rounds come after those that are there.
 
@@ -73,6 +75,7 @@ def append_log(
         notes: what else the card should say of this log.
         excel_safe: let no spreadsheet run a refused value as a formula.
         progress: show rate and time left on a terminal.
+        engine: see :func:`recsim_drpo.datasets.import_log.import_log`.
 
     Returns:
         the dataset.
@@ -86,7 +89,7 @@ def append_log(
     check_number("max_refused", max_refused, 0.0, 1.0)
     folder = dataset_folder(dataset_id)
     columns, catalogue = _of_dataset(open_dataset(dataset_id))
-    table = open_log_table(log, format=input_format, escape=escape)
+    table = open_log_table(log, format=input_format, escape=escape, engine=engine)
     columns = expanded(columns, table)
     needed = estimated_bytes(table, columns, catalogue.embeddings)
     needed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -41,6 +41,9 @@ from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
 from recsim_drpo.simulator.reference_policies import session_logging_agent
 from recsim_drpo.simulator.sessions import Sessions
 
+IDENTITY = ("seed", "weights", "logging_config", "catalogue_checksum")
+"""Metadata that a log is told from others by, beside its environment and its number of rounds."""
+
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/generate.py"
 
 
@@ -144,6 +147,35 @@ def generate_dataset(
         if card:
             write_card(staging, dataset_id, metadata | storage.metadata, log)
     return minari.load_dataset(dataset_id)
+
+
+def identity_of_log(
+    *,
+    env: str = ENV_ID,
+    scenario: str | Mapping[str, float] = "medium",
+    num_rounds: int = 100_000,
+    seed: int = 0,
+    env_kwargs: Mapping[str, Any] | None = None,
+    logging_config: LoggingConfig | None = None,
+    device: str = "cpu",
+    **_: Any,
+) -> dict[str, Any]:
+    """:data:`IDENTITY`, ``environment`` and ``num_rounds`` of what :func:`generate_dataset` logs.
+
+    Takes its arguments; those that do not matter to the rounds are passed over.
+    """
+    spec = _env_spec(env, env_kwargs or {})
+    log = _make_log(spec, scenario, logging_config, device)
+    if log.agent.world.config.embeddings is not None:
+        spec.kwargs["embeddings_checksum"] = log.agent.world.catalogue.checksum
+    return {
+        "seed": seed,
+        "weights": dict(zip(POLICIES, log.agent.weights, strict=True)),
+        "logging_config": asdict(log.agent.config),
+        "catalogue_checksum": log.agent.world.catalogue.checksum,
+        "environment": json.loads(spec.to_json()),
+        "num_rounds": num_rounds,
+    }
 
 
 def simulate_transitions(

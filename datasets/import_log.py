@@ -22,6 +22,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 from numpy.typing import NDArray
 
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import COLUMNS, imported_context, imported_items, is_imported
 from recsim_drpo.datasets.importing.coding import ContextCoder
@@ -74,6 +75,7 @@ def import_log(
     notes: Sequence[str] = (),
     excel_safe: bool = False,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> MinariDataset:
     """Import a table of logged interactions as a packed Minari dataset: each row is a round.
 
@@ -103,6 +105,8 @@ def import_log(
         excel_safe: let no spreadsheet run a value in ``refused.csv`` as a formula, see
             :func:`recsim_drpo.core.spreadsheets.plain_cell`.
         progress: show rate and time left on a terminal.
+        engine: what parses several files, each as a task to which it is sent; this process does the
+            rest, and the dataset is the same to the byte.
 
     Returns:
         the dataset. Contexts are float32; rewards are too, 0 to 1 over their range (see
@@ -120,7 +124,7 @@ def import_log(
     """
     check_id(dataset_id, replace=replace)
     check_number("max_refused", max_refused, 0.0, 1.0)
-    table = open_log_table(log, format=input_format, escape=escape)
+    table = open_log_table(log, format=input_format, escape=escape, engine=engine)
     columns = expanded(columns, table)
     if isinstance(items, (str, Path)):
         items = load_embeddings(items, id_column=id_column, vector_columns=vector_columns)

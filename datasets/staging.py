@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,17 @@ def minari_root(folder: str | Path) -> Iterator[None]:
             os.environ[_ROOT] = before
 
 
+@contextmanager
+def temporary_root() -> Iterator[Path]:
+    """A folder for datasets that are needed for a block; it goes afterwards.
+
+    What a killed process left of another goes when one is next made.
+    """
+    with staged(Path(tempfile.gettempdir()) / "recsim-drpo", alone=False) as folder:
+        folder.mkdir()
+        yield folder
+
+
 def sweep_datasets() -> None:
     """Remove what killed processes left of datasets that they were making, of whatever id."""
     sweep(dataset_folder())
@@ -43,6 +55,12 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
     With ``replace`` it may be there, if it is a dataset.
     """
     check_root()
+    check_name(dataset_id)
+    _check_absent(dataset_id, replace)
+
+
+def check_name(dataset_id: str) -> None:
+    """Raise ``ValueError`` unless an id of a dataset is well-formed."""
     try:
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as error:
@@ -50,7 +68,6 @@ def check_id(dataset_id: str, *, replace: bool = False) -> None:
             f"dataset_id={shown(dataset_id)} is not a Minari id; write (namespace/)name-v0 in "
             "letters, digits, '-' and '_', a namespace of at least two."
         ) from error
-    _check_absent(dataset_id, replace)
 
 
 def _check_absent(dataset_id: str, replace: bool) -> None:

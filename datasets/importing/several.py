@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.table_headers import no_column
 from recsim_drpo.core.tables import Block
 from recsim_drpo.datasets.importing.base import LogTable
@@ -43,12 +46,13 @@ class SeveralTables(LogTable):
 
     Args:
         tables: at least one.
+        engine: what reads them, a task a table; the blocks and their order are the same.
     """
 
     several = True
 
-    def __init__(self, tables: Sequence[LogTable]) -> None:
-        self._tables = tables
+    def __init__(self, tables: Sequence[LogTable], engine: Engine) -> None:
+        self._tables, self._engine = tables, engine
         first = str(tables[0].path)
         name = f"{first} and {len(tables) - 1:,} more"
         columns = dict.fromkeys(name for table in tables for name in table.columns)
@@ -62,11 +66,29 @@ class SeveralTables(LogTable):
                 with_it = next(t.path for t in self._tables if missing[0] in t.columns)
                 mend = f" {str(with_it)!r} has one; logs with other columns are imported apart."
                 raise no_column(str(table.path), missing, table.columns, mend)
-        before = 0
-        for table in self._tables:
-            for block in table.blocks(columns):
-                self.done = before + int(table.num_rows * table.done / max(1, table.size))
-                yield block._replace(file=str(table.path))
+        tasks = [partial(_read, table=table) for table in self._tables]
+        coming, before = iter(self._tables), 0
+        table = next(coming)
+        for value in self._engine.results(columns, tasks, in_order=True):
+            if isinstance(value, _Read):
+                self.done = before + int(table.num_rows * value.done / max(1, table.size))
+                yield value.block._replace(file=str(table.path))
+                continue
             before += table.num_rows
             self.done = before
-            self.notes += [f"{table.path}: {note}" for note in table.notes]
+            self.notes += [f"{table.path}: {note}" for note in value]
+            table = next(coming, table)
+
+
+class _Read(NamedTuple):
+    """A block of a table, and how much of the table has been read with it."""
+
+    block: Block
+    done: int
+
+
+def _read(columns: Sequence[str], table: LogTable) -> Iterator[_Read | list[str]]:
+    """The blocks of a table, and in the end its notes."""
+    for block in table.blocks(columns):
+        yield _Read(block, table.done)
+    yield table.notes

@@ -67,6 +67,11 @@ class Source:
         self.partition = dict(partition or {})
         self.format, self._compression = _format_of(path, format)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In a pickle the bytes are with it, as another machine may not have the file."""
+        with self.stored() as file:
+            return _arrived, (self.name, self.format, self._compression, file.read())
+
     @contextmanager
     def stored(self) -> Iterator[IO[bytes]]:
         """The bytes as they are stored."""
@@ -87,11 +92,12 @@ class Spooled(Source):
     Args:
         name: for messages.
         format: one of :data:`FORMATS`.
+        compression: what the bytes are packed by.
     """
 
-    def __init__(self, name: str, format: str) -> None:
+    def __init__(self, name: str, format: str, compression: str | None = None) -> None:
         self.name, self.path, self.format, self.partition = name, None, format, {}
-        self._compression = None
+        self._compression = compression
         self.size = 0
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - read again and again
         weakref.finalize(self, self._file.close)
@@ -148,6 +154,13 @@ def spooled(stream: IO[bytes], name: str, format: str) -> Spooled:
     source = Spooled(name, format)
     with source.filling() as file:
         shutil.copyfileobj(stream, file, 2**20)
+    return source
+
+
+def _arrived(name: str, format: str, compression: str | None, content: bytes) -> Spooled:
+    source = Spooled(name, format, compression)
+    with source.filling() as file:
+        file.write(content)
     return source
 
 

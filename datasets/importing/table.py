@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recsim_drpo.core.csv_rows import BLOCK_BYTES
+from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.tables import require_pyarrow
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.datasets.importing.arrow import ArrowTable, ParquetTable, table_of_stream
@@ -50,6 +51,7 @@ def open_log_table(
     escape: str | None = None,
     block_bytes: int = BLOCK_BYTES,
     max_malformed: int = _MAX_MALFORMED,
+    engine: Engine | None = None,
 ) -> LogTable:
     """The table in a file, or in several, or in memory.
 
@@ -68,6 +70,8 @@ def open_log_table(
             without one such quotes are doubled. See :class:`recsim_drpo.core.csv_rows.CsvRows`.
         block_bytes: of CSV, how much is read at a time.
         max_malformed: of text, how many malformed rows without a good one make it no table.
+
+        engine: what reads several files, each as a task to which it is sent.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -93,7 +97,7 @@ def open_log_table(
                 f"A table of type {type(one).__name__} is neither a path nor an object with "
                 "__arrow_c_stream__, as tables of pyarrow, pandas 2.2, polars and DuckDB have."
             )
-    return tables[0] if len(tables) == 1 else SeveralTables(tables)
+    return tables[0] if len(tables) == 1 else SeveralTables(tables, engine or Engine())
 
 
 def _sources(logs: Sequence[str | Path], format: str | None) -> list[list[Source]]:

@@ -178,6 +178,15 @@ GpusPerTask = Annotated[
         show_default="1 with --device cuda, else 0",
     ),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="PATH_OR_URI",
+        help="Where datasets are in place of this machine: a folder, s3://…, gs://…, hdfs://….",
+        show_default="MINARI_DATASETS_PATH here",
+    ),
+]
 Normalize = Annotated[
     bool,
     typer.Option("--normalize", help="Scale item vectors to unit length.", show_default="off"),

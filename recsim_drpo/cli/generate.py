@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from recsim_drpo.cli.arguments import (
+    Address,
     CatalogueVectors,
     Device,
+    EngineName,
+    GpusPerTask,
     Normalize,
+    Storage,
     World,
     assignments,
+    engine_of,
     integer,
     one_of,
     world_parameters,
@@ -81,29 +85,35 @@ def generate(
     normalize: Normalize = False,
     world: World = None,
     device: Device = "cpu",
+    storage: Storage = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
 ) -> None:
     """Log rounds with simulated users into a Minari dataset."""
     if weights and scenario is not None:
         raise typer.TyperException("'--scenario' and '--weights' exclude each other.")
     from recsim_drpo.datasets.generate import generate_dataset
-    from recsim_drpo.datasets.shards import shard_ids
+    from recsim_drpo.datasets.generate_shards import generate_shards
     from recsim_drpo.datasets.staging import check_id
+    from recsim_drpo.datasets.storage import place_of
 
-    ids = [dataset_id] if shards is None else shard_ids(dataset_id, shards)
-    for each in ids:
-        check_id(each)
-    kwargs = world_parameters(world, embeddings, normalize)
-    for number, each in enumerate(ids, start=1):
-        dataset = generate_dataset(
-            each,
-            env=env,
-            scenario=assignments(weights) if weights else scenario or "medium",
-            num_rounds=rounds,
-            seed=seed,
-            env_kwargs=kwargs,
-            device=device,
-            card=not no_card,
-            shard=None if shards is None else (number, len(ids)),
-        )
-        folder = Path(dataset.spec.data_path).parent
-        print(f"{dataset.total_steps:,} rounds in {folder}" + ("" if no_card else ", README.md"))
+    where = engine_of(engine, None, address, gpus_per_task, device)
+    if shards is None and (engine != "local" or storage is not None):
+        raise ValueError("--engine and --storage are of --shards; say how many (1 is one dataset).")
+    options: dict[str, Any] = {
+        "env": env,
+        "scenario": assignments(weights) if weights else scenario or "medium",
+        "num_rounds": rounds,
+        "seed": seed,
+        "env_kwargs": world_parameters(world, embeddings, normalize),
+        "device": device,
+        "card": not no_card,
+    }
+    if shards is None:
+        check_id(dataset_id)
+        made = iter([(dataset_id, generate_dataset(dataset_id, **options).total_steps)])
+    else:
+        made = generate_shards(dataset_id, shards, engine=where, storage=storage, **options)
+    for each, count in made:
+        print(f"{count:,} rounds in {place_of(each, storage)}" + ("" if no_card else ", README.md"))

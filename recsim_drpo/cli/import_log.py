@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from recsim_drpo.cli.arguments import Escape, ExcelSafe, Normalize, is_count, number, one_of
+from recsim_drpo.cli.arguments import (
+    Address,
+    EngineName,
+    Escape,
+    ExcelSafe,
+    Normalize,
+    Storage,
+    engine_of,
+    is_count,
+    number,
+    one_of,
+)
 from recsim_drpo.core.messages import shown
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
 from recsim_drpo.datasets.importing.sources import FORMATS
@@ -269,13 +280,17 @@ def import_(
     excel_safe: ExcelSafe = False,
     append: Append = False,
     replace: Replace = False,
+    storage: Storage = None,
+    engine: EngineName = "local",
+    address: Address = None,
 ) -> None:
     """Import a log of your own into a Minari dataset.
 
     What became of its rows is printed; those refused are listed in refused.csv.
     """
     from recsim_drpo.datasets.append_log import append_log
-    from recsim_drpo.datasets.import_log import import_log, import_summary
+    from recsim_drpo.datasets.import_log import import_log
+    from recsim_drpo.datasets.storage import put_after
 
     if no_propensity and propensity is not None:
         raise ValueError("--propensity and --no-propensity exclude each other.")
@@ -290,28 +305,32 @@ def import_(
     given |= {"outside": "clip"} if clip_rewards else {}
     of_log: dict[str, Any] = {"input_format": input_format, "escape": escape}
     of_log |= {"max_refused": max_refused, "excel_safe": excel_safe}
+    of_log |= {"engine": engine_of(engine, None, address, None, "cpu")}
     of_items: dict[str, Any] = {"normalize": normalize, "item_ids": item_ids}
     of_items |= {"id_column": id_column, "vector_columns": vector_columns}
     if append:
         others: dict[str, Any] = {"items": items, "preset": preset, "columns": columns}
-        others |= {"replace": replace, "no_propensity": no_propensity}
+        others |= {"replace": replace, "no_propensity": no_propensity, "storage": storage}
         _check_append({**given, **others, **of_items})
-        dataset = append_log(dataset_id, log, **of_log)
-    else:
-        what = _meaning(log, items, preset, columns, given)
-        of_items |= {"replace": replace, "notes": what.notes}
-        dataset = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
-    print(f"{import_summary(dataset)}\n\n{_where(dataset)}")
+        _report(append_log(dataset_id, log, **of_log), None)
+        return
+    what = _meaning(log, items, preset, columns, given)
+    of_items |= {"replace": replace, "notes": what.notes}
+    with put_after(dataset_id, storage, replace=replace):
+        made = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
+        _report(made, storage)
 
 
-def _where(dataset: Any) -> str:
-    """Where the rounds are, and which file has the refused rows of the log that came last."""
+def _report(dataset: Any, storage: str | None) -> None:
+    """Say what became of the rows, where they are, and which file has the refused ones."""
+    from recsim_drpo.datasets.import_log import import_summary
     from recsim_drpo.datasets.soundness import metadata_of
+    from recsim_drpo.datasets.storage import place_of
 
     number = 1 + len(metadata_of(dataset)["import"].get("appended", ()))
     refused = "refused.csv" if number == 1 else f"refused-{number}.csv"
-    folder = Path(dataset.spec.data_path).parent
-    return f"{dataset.total_steps:,} rounds in {folder}: README.md, {refused}."
+    rounds = f"{dataset.total_steps:,} rounds in {place_of(dataset.id, storage)}"
+    print(f"{import_summary(dataset)}\n\n{rounds}: README.md, {refused}.")
 
 
 def _check_append(values: Mapping[str, Any]) -> None:

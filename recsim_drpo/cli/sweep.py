@@ -234,7 +234,7 @@ def sweep(
 def _check_first(recipe: _Recipe) -> None:
     """Raise what the dataset or an agent from outside refuses, before anything is written."""
     from recsim_drpo.agents.registry import make_agent
-    from recsim_drpo.tuning.candidates import hyperparameters
+    from recsim_drpo.training.sweep import hyperparameters
 
     task = recipe.task()
     log = task.problem.transitions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,23 @@ import typer
 
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
-from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
-from recsim_drpo.cli.training_log import learns_by_itself, learnt_from
+from recsim_drpo.cli.arguments import (
+    Address,
+    Device,
+    EngineName,
+    Execution,
+    GpusPerTask,
+    Storage,
+    assignments,
+    engine_of,
+    integer,
+    number,
+    one_of,
+)
+from recsim_drpo.cli.training_log import compute_of, learns_by_itself, learnt_from, logs_of
 from recsim_drpo.cli.training_plan import (
     Plan,
+    check_engine,
     check_online,
     checkpoints_of,
     initial_of,
@@ -25,6 +39,7 @@ from recsim_drpo.training.config import HELD_OUT_SHARE, SHUFFLE_RADIUS, Training
 from recsim_drpo.training.trackers import TRACKERS, tracker as open_tracker
 
 if TYPE_CHECKING:
+    from recsim_drpo.core.executor import Engine
     from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.sweep import Trained
 
@@ -209,6 +224,7 @@ def train(
     held_out: HeldOut = None,
     stream: Streamed = False,
     shuffle_radius: ShuffleRadius = None,
+    storage: Storage = None,
     precision: Precision = "float32",
     execution: Execution = "auto",
     tracker: Tracker = None,
@@ -217,10 +233,12 @@ def train(
     init: Init = None,
     checkpoint_every: CheckpointEvery = None,
     resume: Resume = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_task: GpusPerTask = None,
 ) -> None:
     """Train an agent on a dataset, in a run folder a seed."""
     from recsim_drpo.core.validation import check_seeds
-    from recsim_drpo.runs.unfinished import Unfinished
 
     asked = Plan(
         dataset[0] if dataset and len(dataset) == 1 else dataset,
@@ -243,17 +261,28 @@ def train(
         threads,
         stream,
         shuffle_radius,
+        storage,
     )
-    if resume is not None:
-        if out is not None:
-            raise ValueError("--out is the folder that --resume names; leave it out.")
-        kept, plan = Unfinished.open(resume)
-        _train(Plan.resumed(plan, asked), resume, kept)
+    _begin(asked, out, resume, partial(engine_of, engine, None, address, gpus_per_task))
+
+
+def _begin(
+    asked: Plan, out: Path | None, resume: Path | None, engine_on: Callable[[str], Engine]
+) -> None:
+    """Train anew, or go on; the engine depends on the device of whichever it is."""
+    from recsim_drpo.runs.unfinished import Unfinished
+
+    if resume is None:
+        _train_anew(asked, out, engine_on)
         return
-    _train_anew(asked, out)
+    if out is not None:
+        raise ValueError("--out is the folder that --resume names; leave it out.")
+    kept, before = Unfinished.open(resume)
+    plan = Plan.resumed(before, asked)
+    _train(plan, resume, kept, engine_on(plan.device))
 
 
-def _train_anew(plan: Plan, out: Path | None) -> None:
+def _train_anew(plan: Plan, out: Path | None, engine_on: Callable[[str], Engine]) -> None:
     """Train as planned, if all is named that is needed, and nothing is there."""
     from recsim_drpo.runs.unfinished import check_no_unfinished
 
@@ -262,48 +291,55 @@ def _train_anew(plan: Plan, out: Path | None) -> None:
             raise typer.TyperException(f"{name} is needed, or --resume of a training.")
     assert out is not None
     check_no_unfinished(out)
-    _train(plan.checked(), out, None)
+    _train(plan.checked(), out, None, engine_on(plan.device))
 
 
-def _train(plan: Plan, out: Path, kept: Unfinished | None) -> None:
+def _train(plan: Plan, out: Path, kept: Unfinished | None, engine: Engine) -> None:
     """Train as planned, from the start or from what was kept."""
     from recsim_drpo.core.files import claimed
     from recsim_drpo.core.torch_settings import resolve_device, threads
     from recsim_drpo.datasets.staging import sweep_datasets
-    from recsim_drpo.datasets.together import opened
     from recsim_drpo.training.online import train_online
     from recsim_drpo.training.sweep import train_many
 
-    agent = str(plan.agent)
-    config, values, seeds = plan.config, plan.set, plan.seeds
-    torch_device = resolve_device(plan.device)
+    agent, config, values, seeds = str(plan.agent), plan.config, plan.set, plan.seeds
     folders = _run_folders(out, seeds, resumed=kept is not None)
-    sweep_datasets()
-    logs = opened(plan.datasets)
-    transitions, evaluator, source = learnt_from(plan, logs, torch_device)
+    check_engine(plan, engine)
+    elsewhere = engine.name != "local"  # then it is the workers that have the device
+    device = resolve_device("cpu" if elsewhere else plan.device)
     how: dict[str, Any] = {"precision": plan.precision, "execution": plan.execution}
-    if learns_by_itself(agent, values, transitions, seeds[0], torch_device, how):
-        check_online(plan)
-        source["online"] = True
-    initial = initial_of(plan, transitions, source)
-    about = {"dataset": ", ".join(plan.datasets), **asdict(config), **values}
     with ExitStack() as stack:
+        sweep_datasets()
+        logs = stack.enter_context(logs_of(plan))
+        stack.enter_context(engine.opened())
+        transitions, evaluator, source = learnt_from(plan, logs, device)
+        made = {} if elsewhere else how
+        if learns_by_itself(agent, values, transitions, seeds[0], device, made):
+            check_online(plan, engine)
+            source["online"] = True
+        initial = initial_of(plan, transitions, source)
         stack.enter_context(threads(plan.threads))
         stack.enter_context(claimed(*folders.values()))  # two at once would make the same twice
         _run_folders(out, seeds, resumed=kept is not None)  # which another may have made since
         checkpoints = checkpoints_of(plan, out, kept, transitions)
         common: dict[str, Any] = {"seeds": seeds, "evaluator": evaluator}
         common["on_done"] = _keeper(agent, folders, config, source)
+        about = {"dataset": ", ".join(plan.datasets), **asdict(config), **values}
         common["on_log"] = (
             stack.enter_context(open_tracker(plan.tracker, out, about)) if plan.tracker else None
         )
         stack.enter_context(removed_at_the_end(checkpoints))
         if "online" in source:
             users = logs[0].spec.env_spec
-            train_online(agent, values, users, config, device=torch_device, **common)
+            train_online(agent, values, users, config, device=device, **common)
         else:
-            common |= {"fleet_size": plan.fleet_size, "checkpoints": checkpoints}
-            train_many({agent: [values]}, transitions, config, initial=initial, **common, **how)
+            common |= {
+                "fleet_size": plan.fleet_size,
+                "checkpoints": checkpoints,
+                "initial": initial,
+            }
+            common |= {"compute": compute_of(plan, engine)}
+            train_many({agent: [values]}, transitions, config, **common, **how)
 
 
 def _run_folders(out: Path, seeds: Sequence[int], *, resumed: bool) -> dict[int, Path]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsim_drpo.training.config import HELD_OUT_SHARE, SHUFFLE_RADIUS
@@ -12,9 +14,69 @@ if TYPE_CHECKING:
     from minari import MinariDataset
 
     from recsim_drpo.cli.training_plan import Plan
+    from recsim_drpo.core.executor import Engine
     from recsim_drpo.core.policy import PolicyEvaluator
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.training.streaming import Stream
+    from recsim_drpo.training.sweep import Compute
+
+
+@contextmanager
+def logs_of(plan: Plan) -> Iterator[list[MinariDataset]]:
+    """The datasets of a plan; those of a storage are here within the block."""
+    from recsim_drpo.datasets.storage import fetched
+    from recsim_drpo.datasets.together import opened
+
+    if plan.storage is None:
+        yield opened(plan.datasets)
+        return
+    with fetched(plan.datasets, plan.storage) as logs:
+        yield logs
+
+
+@dataclass(frozen=True)
+class FromStorage:
+    """Opens the log of a plan on a worker, from the storage, if it is the one that is here.
+
+    Attributes:
+        plan: which names a storage.
+        manifests: of its datasets.
+    """
+
+    plan: Plan
+    manifests: Sequence[dict[str, Any]]
+
+    @classmethod
+    def of(cls, plan: Plan) -> FromStorage:
+        """Of the datasets as they are now."""
+        return cls(plan, cls._manifests_of(plan))
+
+    @contextmanager
+    def __call__(self, device: torch.device) -> Iterator[Transitions | Stream]:
+        """The log, on a device; a temporary folder has its files within the block."""
+        with logs_of(self.plan) as logs:
+            if self._manifests_of(self.plan) != self.manifests:
+                raise ValueError(
+                    f"The datasets {', '.join(self.plan.datasets)} changed in the storage "
+                    f"{self.plan.storage} while agents learnt from them; train anew."
+                )
+            yield learnt_from(self.plan, logs, device)[0]
+
+    @staticmethod
+    def _manifests_of(plan: Plan) -> list[dict[str, Any]]:
+        from recsim_drpo.datasets.storage import Storage
+
+        storage = Storage(str(plan.storage))
+        return [storage.manifest(each) for each in plan.datasets]
+
+
+def compute_of(plan: Plan, engine: Engine) -> Compute | None:
+    """What trains in place of this process, if anything."""
+    from recsim_drpo.training.tasks import OnEngine
+
+    if engine.name == "local":
+        return None
+    return OnEngine(engine, None if plan.storage is None else FromStorage.of(plan))
 
 
 def learnt_from(

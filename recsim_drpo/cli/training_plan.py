@@ -17,6 +17,7 @@ from recsim_drpo.training.config import TrainingConfig
 if TYPE_CHECKING:
     import torch
 
+    from recsim_drpo.core.executor import Engine
     from recsim_drpo.core.transitions import Transitions
     from recsim_drpo.runs.unfinished import Unfinished
     from recsim_drpo.training.streaming import Stream
@@ -61,6 +62,7 @@ class Plan:
     threads: int = 1
     stream: bool = False
     shuffle_radius: int | None = None
+    storage: str | None = None
 
     def checked(self) -> Plan:
         """The plan itself.
@@ -139,8 +141,27 @@ def named(datasets: str | list[str] | None) -> list[str]:
     return [datasets] if isinstance(datasets, str) else datasets or []
 
 
-def check_online(plan: Plan) -> None:
+def check_engine(plan: Plan, engine: Engine) -> None:
+    """Raise ``ValueError`` if an engine is asked for what its tasks cannot do."""
+    if engine.name == "local":
+        return
+    if plan.threads > 1:
+        raise ValueError(
+            f"--threads {plan.threads} is for this machine; a task of {engine.name} has one."
+        )
+    if plan.stream and plan.storage is None:
+        raise ValueError(
+            f"--stream reads the log from this machine's disk, which workers of {engine.name} do "
+            "not have; put it where they read it, and name that by --storage."
+        )
+
+
+def check_online(plan: Plan, engine: Engine) -> None:
     """Raise ``ValueError`` if an agent that learns online is asked for what it cannot do."""
+    if engine.name != "local":
+        raise ValueError(
+            f"--engine {engine.name} trains from logs; {plan.agent} learns online, on this machine."
+        )
     for option, given in (
         ("--infos", plan.infos),
         ("--init", plan.init),

@@ -69,7 +69,11 @@ class Engine:
             yield
 
     def results(
-        self, shared: Any, tasks: Sequence[Callable[[Any], Iterable[Any]]]
+        self,
+        shared: Any,
+        tasks: Sequence[Callable[[Any], Iterable[Any]]],
+        *,
+        in_order: bool = False,
     ) -> Iterator[Any]:
         """The values that all tasks yield, each as soon as there is one, whatever task is first.
 
@@ -79,6 +83,9 @@ class Engine:
         Args:
             shared: the argument of every task, which a worker is sent apart from them.
             tasks: what yields values. Pickles have to hold tasks, argument and values.
+            in_order: the values of a task only after all of the task before it. Ray has twice as
+                many tasks on their way as there are CPUs, whose values wait on the disk where
+                memory holds no more; here tasks are then computed by this process alone.
 
         Raises:
             ValueError: Ray is not installed, does not answer, or has a worker of other versions.
@@ -93,8 +100,9 @@ class Engine:
                 processes=self.processes,
                 address=self.address,
                 gpus_per_task=self.gpus_per_task,
+                in_order=in_order,
             )
-        if self.processes == 1 or len(tasks) <= 1:
+        if in_order or self.processes == 1 or len(tasks) <= 1:
             return (value for task in tasks for value in task(shared))
         from recsim_drpo.core.workers import streamed
 

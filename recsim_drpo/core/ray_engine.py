@@ -8,6 +8,7 @@ refused, as its last digits could differ.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -23,6 +24,9 @@ from recsim_drpo.core.provenance import sources_digest, versions
 
 _RETRIES = 5
 """How often a task is computed anew whose worker or node was lost."""
+
+_AHEAD = 2
+"""Tasks a CPU that are on their way where values have to come in order."""
 
 _PATIENCE = 10.0
 """Seconds in which an address has to take a connection."""
@@ -48,6 +52,7 @@ def results(
     processes: int,
     address: str | None,
     gpus_per_task: float,
+    in_order: bool = False,
 ) -> Iterator[Any]:
     """The values of all tasks, see :meth:`recsim_drpo.core.executor.Engine.results`."""
     with connected(processes, address) as ray:
@@ -59,11 +64,18 @@ def results(
             max_retries=_RETRIES,
         )
         ours, argument = stamp(), ray.put(shared)
-        # In a list Ray hands over references, which a worker follows once its version is known.
-        streams = [work.remote(ours, [argument, ray.put(task)]) for task in tasks]
+        most = _AHEAD * int(ray.cluster_resources().get("CPU", 1)) if in_order else len(tasks)
+        coming = iter(tasks)
+        streams: list[Any] = []
         try:
-            while streams:
-                ready, _ = ray.wait(streams, num_returns=1)
+            while True:
+                for task in itertools.islice(coming, max(1, most) - len(streams)):
+                    # In a list Ray hands over references, which a worker follows once its version
+                    # is known.
+                    streams.append(work.remote(ours, [argument, ray.put(task)]))
+                if not streams:
+                    return
+                ready = streams if in_order else ray.wait(streams, num_returns=1)[0]
                 value = next(ready[0], None)
                 if value is None:
                     streams.remove(ready[0])

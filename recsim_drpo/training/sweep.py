@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 from tqdm import tqdm
@@ -26,8 +26,12 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, Row, train, train_fleet
 from recsim_drpo.training.streaming import Stream
 
-_Key = tuple[str, int, int]  # agent, number of the variant, seed
-_Logs = Mapping[int, Transitions | Stream]  # by seed
+Key = tuple[str, int, int]
+"""A run among others: agent, number of the variant, seed."""
+
+Logs = Mapping[int, Transitions | Stream]
+"""Logs by seed."""
+
 _FLEET_SIZES = {"cpu": 8, "cuda": 512}
 
 
@@ -115,6 +119,7 @@ def train_many(
     progress: bool = True,
     checkpoints: Checkpoints | None = None,
     initial: Mapping[str, Tensor] | None = None,
+    compute: Compute | None = None,
     **options: Any,
 ) -> list[Trained]:
     """Train agents × hyper-parameters × seeds, in fleets wherever an agent can run in one.
@@ -137,6 +142,9 @@ def train_many(
             goes on from there, and ends as if it had never stopped.
         initial: parameters of all networks by name, which every run starts from in place of its
             own draw; optimiser and state are fresh. Of our algorithms alone.
+        compute: what trains fleets in place of this process, one after the other:
+            :class:`recsim_drpo.training.tasks.OnEngine`, on a cluster for example. Rows and runs
+            then come in any order; the outcome is the same.
         **options: dtype, precision and execution of
             :class:`recsim_drpo.agents.engine.options.EngineOptions`, which agents from outside do
             not have.
@@ -156,7 +164,8 @@ def train_many(
         check_variants(name, variants)
     by_seed = _by_seed(logs, seeds)
     first = by_seed[seeds[0]]
-    size = _FLEET_SIZES.get(first.device.type, 512) if fleet_size is None else fleet_size
+    device = (None if compute is None else compute.device) or first.device.type
+    size = _FLEET_SIZES.get(device, 512) if fleet_size is None else fleet_size
     check_integer("fleet_size", size, 1)
     shape = {
         "observation_dim": first.observation_dim,
@@ -169,11 +178,11 @@ def train_many(
     if initial is not None:
         shape["initial"] = initial
         _check_initial(jobs, shape)
-    outcomes: dict[_Key, Trained] = {}
-    for part in (part for job in jobs for part in job.parts(seeds, size)):
-        for key, trained in part.train(by_seed, shape, callbacks):
-            outcomes[key] = replace(trained, options=options)
-            callbacks.done(outcomes[key])
+    outcomes: dict[Key, Trained] = {}
+    parts = [part for job in jobs for part in job.parts(seeds, size)]
+    for key, trained in (compute or _train_here)(parts, by_seed, shape, callbacks):
+        outcomes[key] = replace(trained, options=options)
+        callbacks.done(outcomes[key])
     return [
         outcomes[name, number, seed]
         for name, variants in agents.items()
@@ -182,7 +191,29 @@ def train_many(
     ]
 
 
-def _by_seed(logs: Transitions | Stream | Mapping[int, Transitions], seeds: Sequence[int]) -> _Logs:
+class Compute(Protocol):
+    """What trains the parts of a sweep; :class:`recsim_drpo.training.tasks.OnEngine` is one."""
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device that it trains on; ``None``: that of the log."""
+        ...
+
+    def __call__(
+        self, parts: Sequence[Job], logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
+        """Train every run of the parts, in any order."""
+        ...
+
+
+def _train_here(
+    parts: Sequence[Job], logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+) -> Iterator[tuple[Key, Trained]]:
+    for part in parts:
+        yield from part.train(logs, shape, callbacks)
+
+
+def _by_seed(logs: Transitions | Stream | Mapping[int, Transitions], seeds: Sequence[int]) -> Logs:
     if not isinstance(logs, Mapping):
         return dict.fromkeys(seeds, logs)
     for seed in seeds:
@@ -217,7 +248,7 @@ class Job(ABC):
                 variants = {n: self.variants[n] for n in numbers[start : start + together]}
                 yield replace(self, variants=variants, seeds=chunk)
 
-    def runs(self) -> dict[_Key, Run]:
+    def runs(self) -> dict[Key, Run]:
         """The runs by agent, number of the variant and seed, variant by variant."""
         return {
             (self.name, number, seed): Run(self.name, seed, variant)
@@ -225,10 +256,20 @@ class Job(ABC):
             for seed in self.seeds
         }
 
+    def independent(self) -> list[Job]:
+        """Jobs that together are this one and give the same to the bit, as small as there are."""
+        return [self]
+
+    def places(self) -> list[tuple[Run, int, int]]:
+        """What :meth:`Callbacks.checkpoint` is asked for, of every training in it."""
+        runs = self.runs()
+        (_, number, _), first = next(iter(runs.items()))
+        return [(first, number, len(runs))]
+
     @abstractmethod
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train every run; logs go by seed, ``shape`` is what :func:`make_agent` takes besides."""
 
 
@@ -236,8 +277,8 @@ class FleetJob(Job):
     """Variants of one of our agents that share a structure: all runs are one computation."""
 
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train the runs as a fleet; they are handed over together when it is done."""
         runs = self.runs()
         asked = list(runs.values())
@@ -264,9 +305,21 @@ class FleetJob(Job):
 class SingleJob(Job):
     """Variants of an agent from outside, whose runs are trained one by one."""
 
+    def independent(self) -> list[Job]:
+        """One for each run."""
+        return [
+            replace(self, variants={number: variant}, seeds=(seed,))
+            for number, variant in self.variants.items()
+            for seed in self.seeds
+        ]
+
+    def places(self) -> list[tuple[Run, int, int]]:
+        """One for each run."""
+        return [(run, number, 1) for (_, number, _), run in self.runs().items()]
+
     def train(
-        self, logs: _Logs, shape: Mapping[str, Any], callbacks: Callbacks
-    ) -> Iterator[tuple[_Key, Trained]]:
+        self, logs: Logs, shape: Mapping[str, Any], callbacks: Callbacks
+    ) -> Iterator[tuple[Key, Trained]]:
         """Train the runs one after the other; each is handed over when it is done."""
         dims = shape["observation_dim"], shape["action_dim"]
         for key, run in self.runs().items():
@@ -314,7 +367,7 @@ def _jobs(
     return list(jobs.values())
 
 
-def _check_logs(jobs: Sequence[Job], logs: _Logs) -> None:
+def _check_logs(jobs: Sequence[Job], logs: Logs) -> None:
     """Raise ``ValueError`` if a log has not the columns, or the rewards, that an agent reads."""
     for job in jobs:
         infos = needs_of(job.name, **hyperparameters(next(iter(job.variants.values())))).infos

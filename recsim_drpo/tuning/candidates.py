@@ -16,13 +16,9 @@ from recsim_drpo.core.policy import Policy
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.loop import DivergedError, train, train_fleet
+from recsim_drpo.training.sweep import hyperparameters
 
 Values = Mapping[str, Any]
-
-
-def hyperparameters(values: Values) -> dict[str, Any]:
-    """Those of an agent among a trial's values: all but ``batch_size``."""
-    return {name: value for name, value in values.items() if name != "batch_size"}
 
 
 def alike(agent: str, values: Values) -> tuple[Any, ...]:

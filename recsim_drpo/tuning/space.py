@@ -16,6 +16,7 @@ from recsim_drpo.core.config import Searched, build_config, field_rules
 from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import as_number, unknown_name
+from recsim_drpo.training.sweep import hyperparameters
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -223,5 +224,6 @@ def _check(algorithm: Algorithm, values: Mapping[str, Any]) -> None:
         if name not in known:
             raise unknown_name(f"hyper-parameter of {algorithm.name!r}", name, known)
         known[name].check(name, value)
-    own = {name: value for name, value in values.items() if name != "batch_size"}
-    build_config(algorithm.config, own, f"hyper-parameter of {algorithm.name!r}")
+    build_config(
+        algorithm.config, hyperparameters(values), f"hyper-parameter of {algorithm.name!r}"
+    )

@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import os
+import pickle
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -21,6 +23,7 @@ from recsim_drpo.datasets.importing.coding import ContextCoder
 from recsim_drpo.datasets.importing.columns import Columns
 from recsim_drpo.datasets.importing.table import open_log_table
 from recsim_drpo.serving.readers import open_contexts
+from tests.training.test_tasks import ELSEWHERE
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import ipc, parquet  # noqa: E402
@@ -302,3 +305,41 @@ def test_objects_and_files_are_one_log(shop, tmp_path):
     log = [table, tmp_path / "log.csv", table.to_reader(), last]
     assert rounds(shop.load(log)) == EXPECTED
     assert [row[:2] for row in shop.rejected()] == [("Table", "1"), ("RecordBatchReader", "1")]
+
+
+@pytest.fixture
+def mixed(shop, tmp_path):
+    """Files of four kinds in folders that name a column, with rows that are refused."""
+    rows = [
+        f"{10 + k % 5},{k % 2},{1 / (1 + k % 3)},{k / 7},{'phone' if k % 3 else 'tv'},{k}"
+        for k in range(40)
+    ]
+    folders = [tmp_path / "log" / f"device_kind=kind{number}" for number in range(4)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    shop.write(folders[0] / "a.csv", [*rows[:10], "broken", '11,0,1,"open,phone,3'])
+    with gzip.open(folders[1] / "b.csv.gz", "wt") as file:
+        file.write(shop.HEADER + "\n".join(rows[10:20]) + "\n")
+    parquet.write_table(shop.as_table(rows[20:30]), folders[2] / "c.parquet")
+    lines = shop.as_table(rows[30:]).to_pylist()
+    (folders[3] / "d.jsonl").write_text("\n".join(map(json.dumps, [*lines, {"sku": 1}])))
+    return tmp_path / "log"
+
+
+def test_files_parsed_elsewhere_make_the_same_dataset_to_the_byte(shop, mixed):
+    shop.load(mixed)
+    here = {path.name: path.read_bytes() for path in shop.folder.rglob("*") if path.is_file()}
+    refused = shop.rejected()
+    assert {row[0] for row in refused} >= {"a.csv", "d.jsonl"}
+    shop.load(mixed, engine=ELSEWHERE, replace=True)
+    assert {p.name: p.read_bytes() for p in shop.folder.rglob("*") if p.is_file()} == here
+
+
+def test_a_file_in_a_pickle_is_read_where_it_is_not(shop, mixed):
+    table = open_log_table(mixed)
+    sent = pickle.dumps(table)
+    expected = [block.lists() for block in table.blocks(["sku", "device_kind"])]
+    shutil.rmtree(mixed)
+    found = pickle.loads(sent)
+    assert [block.lists() for block in found.blocks(["sku", "device_kind"])] == expected
+    assert found.notes == table.notes
