@@ -55,13 +55,14 @@ class SoftmaxPGConfig(SoftmaxConfig):
     """Hyper-parameters of the off-policy policy gradient.
 
     Attributes:
-        max_weight: c > 0, the cap of importance weights.
+        max_weight: c > 0, the cap of importance weights. Small: of thousands of items π holds
+            little of each, and the rarest of what was logged would outweigh all else.
         variance_penalty: λ ≥ 0.
         averaging: share in (0, 1] of a batch in the running means; 1 is the batch alone.
     """
 
-    max_weight: Positive = 10.0
-    variance_penalty: NonNegative = 0.0
+    max_weight: Positive = 0.03
+    variance_penalty: NonNegative = 1.0
     averaging: Share = 0.01
 
 

@@ -44,6 +44,7 @@ def test_later_batches_count_for_their_share(batches, averaging, share):
     before = {"mean_weight": 2.0, "mean_gain": 0.7, "batches": float(batches)}
     state = {name: torch.tensor(value, dtype=torch.float64) for name, value in before.items()}
     values = {"temperature": 1.5, "max_weight": 2.0, "averaging": averaging}
+    values["variance_penalty"] = 0.0
     output = loss_of("softmax-pg", whole_catalogue(), state=state, **values)
     estimate, _, factors = by_hand(1.5, 2.0, 1, (2.0, 0.7), share)
     assert output.loss.item() == pytest.approx(factors.sum() - estimate, rel=1e-5)
@@ -66,7 +67,7 @@ def gradient_of(output, parameters):
 @pytest.mark.parametrize("cap", [0.5, 1e6])
 def test_the_gradient_is_that_of_the_capped_score_function(slate, cap):
     parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
-    values = {"temperature": 1.5, "max_weight": cap, "slate_size": slate}
+    values = {"temperature": 1.5, "max_weight": cap, "slate_size": slate, "variance_penalty": 0.0}
     output = loss_of("topk-off-policy", whole_catalogue(), parameters, **values)
     found = gradient_of(output, parameters)
     factors = torch.tensor(by_hand(1.5, cap, slate)[2])
@@ -82,7 +83,8 @@ def test_the_first_gradient_is_that_of_the_ratio_of_means():
         return (weights * torch.tensor(REWARDS)).sum() / weights.sum()
 
     parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
-    output = loss_of("softmax-pg", whole_catalogue(), parameters, temperature=1.5, max_weight=1e6)
+    values = {"temperature": 1.5, "max_weight": 1e6, "variance_penalty": 0.0}
+    output = loss_of("softmax-pg", whole_catalogue(), parameters, **values)
     value = -ratio(softmax_log_prob(parameters, whole_catalogue(), 1.5))
     expected = torch.autograd.grad(value, parameters["policy.bias_1"])[0]
     torch.testing.assert_close(gradient_of(output, parameters), expected, rtol=1e-4, atol=1e-6)
