@@ -237,7 +237,7 @@ class Engine:
         check_infos(self.algorithm.name, self.infos, [*transitions.infos], "log")
         self.algorithm.check_rewards(transitions.rewards)
         sampler = (
-            NegativeSampler(transitions, self.num_negatives, self.axes, spans)
+            NegativeSampler(transitions, self.num_negatives, batch_size, self.axes, spans)
             if self.num_negatives
             else None
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from recsim_drpo.core import rng
+from recsim_drpo.core.memory import check_memory
+from recsim_drpo.core.messages import shown
 from recsim_drpo.core.transitions import Batch, ItemActions, Transitions, distinct_tables
 
 NEGATIVES = "negatives"
@@ -15,6 +18,11 @@ NEGATIVES = "negatives"
 
 NEGATIVE_WEIGHTS = "negative_weights"
 """Name in ``Batch.infos`` of what each stands for, by transition, float32 (B, m)."""
+
+
+_BYTES_A_NUMBER = 4
+_BYTES_A_SCORE = 16
+"""What a drawn item takes in a transition: its weight and its score, and the gradients of both."""
 
 
 class NegativeSampler:
@@ -28,21 +36,30 @@ class NegativeSampler:
     Args:
         transitions: the log; its catalogue is :attr:`Transitions.items`.
         count: m ≥ 1, items drawn in an update.
+        batch_size: B ≥ 1, transitions in a batch.
         axes: leading axes of what is drawn: (L,), or none.
         spans: int64 (L, 2), first row and number of rows of each learner's own items in the table
             of a log that is several joined; by default all rows are everyone's.
 
     Raises:
-        ValueError: the log is read in parts, and its items are not at hand.
+        ValueError: the log is read in parts, and its items are not at hand; there is no memory for
+            what an update draws.
     """
 
     def __init__(
         self,
         transitions: Transitions,
         count: int,
+        batch_size: int,
         axes: tuple[int, ...] = (),
         spans: Tensor | None = None,
     ) -> None:
+        each = _BYTES_A_SCORE * batch_size + _BYTES_A_NUMBER * transitions.action_dim
+        check_memory(
+            f"num_negatives={shown(count)} for batches of {shown(batch_size)}",
+            math.prod(axes) * count * each,
+            "draw fewer, or make batches smaller",
+        )
         self.transitions = transitions.with_items()
         self._held: ItemActions = self.transitions.items
         self._count = count

@@ -39,7 +39,7 @@ def rows_of(vectors, table=TABLE):
 
 
 def test_what_is_drawn_stands_for_all_items_but_the_logged_one():
-    sampler = NegativeSampler(compact_log(), 3)
+    sampler = NegativeSampler(compact_log(), 3, 8)
     indices = torch.tensor([0, 3, 6, 4])  # items 0, 3, 1, 4
     for step in range(50):
         vectors, weights = draw(sampler, indices, 7, step)
@@ -51,7 +51,7 @@ def test_what_is_drawn_stands_for_all_items_but_the_logged_one():
 
 
 def test_the_estimate_of_the_partition_function_is_unbiased():
-    sampler = NegativeSampler(compact_log(), 2)
+    sampler = NegativeSampler(compact_log(), 2, 8)
     scores = torch.tensor([0.3, 1.7, -0.4, 0.0, 0.9])
     indices, estimates = torch.tensor([1]), []
     for step in range(4_000):
@@ -65,7 +65,7 @@ def test_the_estimate_of_the_partition_function_is_unbiased():
 
 
 def test_every_item_is_drawn_equally_often_and_by_seed_and_step_alone():
-    sampler = NegativeSampler(compact_log(), 1_000)
+    sampler = NegativeSampler(compact_log(), 1_000, 8)
     first, _ = draw(sampler, torch.tensor([0]), 5, 9)
     again, _ = draw(sampler, torch.tensor([4, 2]), 5, 9)
     assert torch.equal(first, again)
@@ -81,20 +81,22 @@ def test_learners_draw_their_own_from_their_own_items():
     spans = table_spans(logs)
     assert spans.tolist() == [[0, 5], [5, 2], [0, 5]]
     joined = Transitions.concatenated(logs[:2])
-    together = NegativeSampler(joined, 4, (3,), spans)
+    together = NegativeSampler(joined, 4, 8, (3,), spans)
     seeds, steps = torch.tensor([3, 4, 5]), torch.tensor([2, 2, 0])
     indices = torch.tensor([[0, 1], [12, 13], [5, 6]])
     vectors, weights = draw(together, indices, seeds, steps)
     assert vectors.shape == (3, 4, 2)
     assert weights.shape == (3, 2, 4)
     for k, (log, start) in enumerate(zip(logs, (0, 12, 0), strict=True)):
-        alone = draw(NegativeSampler(log, 4), indices[k] - start, seeds[k], steps[k])
+        alone = draw(NegativeSampler(log, 4, 8), indices[k] - start, seeds[k], steps[k])
         assert torch.equal(vectors[k], alone[0])
         assert torch.equal(weights[k], alone[1])
 
 
 def test_a_catalogue_of_one_item_leaves_nothing_to_draw():
-    vectors, weights = draw(NegativeSampler(compact_log(TABLE[:1]), 3), torch.tensor([0, 1]), 0, 0)
+    vectors, weights = draw(
+        NegativeSampler(compact_log(TABLE[:1]), 3, 8), torch.tensor([0, 1]), 0, 0
+    )
     assert torch.equal(vectors, TABLE[:1].expand(3, 2))
     assert float(weights.abs().sum()) == 0.0
 
@@ -108,15 +110,22 @@ def test_the_items_of_a_log_without_a_catalogue_are_its_different_actions():
     assert itemised.items.table.tolist() == sorted(TABLE[:4].tolist())
     for mine, theirs in zip(itemised.as_batch()[:5], dense.as_batch()[:5], strict=True):
         assert torch.equal(mine, theirs)
-    _, weights = draw(NegativeSampler(dense, 3), torch.tensor([0]), 0, 0)
+    _, weights = draw(NegativeSampler(dense, 3, 8), torch.tensor([0]), 0, 0)
     assert float(weights.sum()) == pytest.approx(3.0)
 
 
 def test_parts_of_a_log_without_a_catalogue_are_refused():
     roomy = log_of(TABLE[:4], 4).with_room(8, torch.device("cpu"))
     with pytest.raises(ValueError, match="catalogue of its items is not at hand"):
-        NegativeSampler(roomy, 3)
-    assert NegativeSampler(compact_log().with_room(20, torch.device("cpu")), 3)
+        NegativeSampler(roomy, 3, 8)
+    assert NegativeSampler(compact_log().with_room(20, torch.device("cpu")), 3, 8)
+
+
+def test_draws_that_would_not_fit_say_what_they_take():
+    with pytest.raises(ValueError, match=r"num_negatives=.* batches of 1000 would take .*fewer"):
+        NegativeSampler(compact_log(), 10**12, 1_000)
+    with pytest.raises(ValueError, match="would take"):
+        NegativeSampler(compact_log(), 10**400, 1_000)
 
 
 def test_a_column_that_is_missing_is_named_with_what_there_is():

@@ -11,14 +11,15 @@ from tests.agents.algorithms.conftest import REWARDS, linear_parameters, loss_of
 from tests.agents.algorithms.test_softmax import PROPENSITIES, TINY, log_probs, whole_catalogue
 
 
-def by_hand(temperature, cap, penalty, slate=1):
-    """The loss, R̂, and the factors of ∇ log π in the gradient of −R̂, (4,)."""
+def by_hand(temperature, cap, slate=1, means=(0.0, 0.0), share=1.0):
+    """Of R̂: its value, the standard error, and the factors of ∇ log π in −∇R̂, (4,)."""
     pi = np.exp(log_probs(temperature))
     weights = slate * (1.0 - pi) ** (slate - 1) * np.minimum(pi / PROPENSITIES, cap)
-    estimate = (weights * REWARDS).sum() / weights.sum()
-    variance = (weights**2 * (REWARDS - estimate) ** 2).sum() / weights.sum() ** 2
-    factors = -weights * (REWARDS - estimate) / weights.sum()
-    return penalty * math.sqrt(variance) - estimate, estimate, factors
+    weight = means[0] + share * (weights.mean() - means[0])
+    gain = means[1] + share * ((weights * REWARDS).mean() - means[1])
+    estimate = gain / weight
+    deviation = math.sqrt((weights**2 * (REWARDS - estimate) ** 2).sum()) / weights.sum()
+    return estimate, deviation, -weights * (REWARDS - estimate) / (4.0 * weight)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
@@ -27,18 +28,35 @@ def by_hand(temperature, cap, penalty, slate=1):
 def test_softmax_pg_by_hand(temperature, cap, penalty):
     values = {"temperature": temperature, "max_weight": cap, "variance_penalty": penalty}
     output = loss_of("softmax-pg", whole_catalogue(), **values)
-    loss, estimate, _ = by_hand(temperature, cap, penalty)
-    assert output.loss.item() == pytest.approx(loss, rel=1e-5)
+    estimate, deviation, _ = by_hand(temperature, cap)
+    # The first batch is its own mean: the weighted gaps to R̂ sum to 0.
+    assert output.loss.item() == pytest.approx(penalty * deviation - estimate, rel=1e-5)
     assert output.metrics["estimate"].item() == pytest.approx(estimate, rel=1e-5)
     ratios = np.exp(log_probs(temperature)) / PROPENSITIES
     assert float(output.metrics["capped_share"]) == pytest.approx((ratios > cap).mean())
+    weights = np.minimum(ratios, cap)
+    means = {"mean_weight": weights.mean(), "mean_gain": (weights * REWARDS).mean(), "batches": 1.0}
+    assert {k: v.item() for k, v in output.state.items()} == pytest.approx(means, rel=1e-5)
+
+
+@pytest.mark.parametrize(("batches", "averaging", "share"), [(1, 0.2, 0.5), (9, 0.2, 0.2)])
+def test_later_batches_count_for_their_share(batches, averaging, share):
+    before = {"mean_weight": 2.0, "mean_gain": 0.7, "batches": float(batches)}
+    state = {name: torch.tensor(value, dtype=torch.float64) for name, value in before.items()}
+    values = {"temperature": 1.5, "max_weight": 2.0, "averaging": averaging}
+    values["variance_penalty"] = 0.0
+    output = loss_of("softmax-pg", whole_catalogue(), state=state, **values)
+    estimate, _, factors = by_hand(1.5, 2.0, 1, (2.0, 0.7), share)
+    assert output.loss.item() == pytest.approx(factors.sum() - estimate, rel=1e-5)
+    assert output.state["batches"].item() == batches + 1
 
 
 @pytest.mark.parametrize("slate", [1, 2, 16])
 def test_topk_by_hand(slate):
     values = {"temperature": 1.5, "max_weight": 2.0, "variance_penalty": 0.3}
     output = loss_of("topk-off-policy", whole_catalogue(), slate_size=slate, **values)
-    assert output.loss.item() == pytest.approx(by_hand(1.5, 2.0, 0.3, slate)[0], rel=1e-5)
+    estimate, deviation, _ = by_hand(1.5, 2.0, slate)
+    assert output.loss.item() == pytest.approx(0.3 * deviation - estimate, rel=1e-5)
 
 
 def gradient_of(output, parameters):
@@ -49,14 +67,27 @@ def gradient_of(output, parameters):
 @pytest.mark.parametrize("cap", [0.5, 1e6])
 def test_the_gradient_is_that_of_the_capped_score_function(slate, cap):
     parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
-    values = {"temperature": 1.5, "max_weight": cap, "slate_size": slate}
+    values = {"temperature": 1.5, "max_weight": cap, "slate_size": slate, "variance_penalty": 0.0}
     output = loss_of("topk-off-policy", whole_catalogue(), parameters, **values)
     found = gradient_of(output, parameters)
-    factors = torch.tensor(by_hand(1.5, cap, 0.0, slate)[2])
+    factors = torch.tensor(by_hand(1.5, cap, slate)[2])
     log_prob = softmax_log_prob(parameters, whole_catalogue(), 1.5)
     surrogate = (factors * log_prob).sum()
     expected = torch.autograd.grad(surrogate, parameters["policy.bias_1"])[0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_gradient_is_that_of_the_ratio_of_means():
+    def ratio(log_prob):
+        weights = log_prob.exp() / torch.tensor(PROPENSITIES)
+        return (weights * torch.tensor(REWARDS)).sum() / weights.sum()
+
+    parameters = {k: v.requires_grad_() for k, v in linear_parameters().items()}
+    values = {"temperature": 1.5, "max_weight": 1e6, "variance_penalty": 0.0}
+    output = loss_of("softmax-pg", whole_catalogue(), parameters, **values)
+    value = -ratio(softmax_log_prob(parameters, whole_catalogue(), 1.5))
+    expected = torch.autograd.grad(value, parameters["policy.bias_1"])[0]
+    torch.testing.assert_close(gradient_of(output, parameters), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_slate_of_one_is_the_policy_gradient():
