@@ -91,7 +91,7 @@ class DRPOExpConfig(PolicyConfig, FilterConfig):
         cap: of the weights: ``"none"``, or ``"batch"``, the number of samples in one.
     """
 
-    beta: Positive = 0.05
+    beta: Annotated[Positive, Searched(0.02, 2.0, log=True)] = 0.05
     standardize: bool = False
     cap: Annotated[str, OneOf(CAPS)] = "none"
 

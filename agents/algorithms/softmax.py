@@ -33,7 +33,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, PolicyConfig, State
 from recsim_drpo.agents.engine.networks import Parameters, policy_moments
-from recsim_drpo.core.config import Count, OneOf, Positive
+from recsim_drpo.core.config import Count, OneOf, Positive, Searched
 from recsim_drpo.core.negatives import NEGATIVE_WEIGHTS, NEGATIVES
 from recsim_drpo.core.transitions import Batch
 
@@ -48,7 +48,7 @@ class SoftmaxConfig(PolicyConfig):
         sigma: ``"fixed"``: the policy has none to learn.
     """
 
-    temperature: Positive = 0.1
+    temperature: Annotated[Positive, Searched(0.02, 0.5, log=True)] = 0.1
     num_negatives: Count = 256
     sigma: Annotated[str, OneOf(("fixed",))] = "fixed"
 

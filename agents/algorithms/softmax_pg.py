@@ -37,6 +37,7 @@ a second head; here it is what was logged.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -44,7 +45,7 @@ from torch import Tensor
 from recsim_drpo.agents.algorithms.softmax import SoftmaxConfig, num_negatives, softmax_log_prob
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters
-from recsim_drpo.core.config import Count, NonNegative, Positive, Share
+from recsim_drpo.core.config import Count, NonNegative, Positive, Searched, Share
 from recsim_drpo.core.transitions import Batch
 
 PROPENSITY = "propensity"
@@ -61,8 +62,8 @@ class SoftmaxPGConfig(SoftmaxConfig):
         averaging: share in (0, 1] of a batch in the running means; 1 is the batch alone.
     """
 
-    max_weight: Positive = 0.03
-    variance_penalty: NonNegative = 1.0
+    max_weight: Annotated[Positive, Searched(0.01, 1.0, log=True)] = 0.03
+    variance_penalty: Annotated[NonNegative, Searched(0.0, 10.0)] = 1.0
     averaging: Share = 0.01
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import PolicyConfig
 from recsim_drpo.agents.engine.networks import Parameters, policy_moments, value
-from recsim_drpo.core.config import NonNegative, OneOf
+from recsim_drpo.core.config import NonNegative, OneOf, Searched
 from recsim_drpo.core.transitions import Batch
 
 
@@ -37,7 +37,7 @@ class TowerConfig(PolicyConfig):
     """
 
     sigma: Annotated[str, OneOf(("fixed",))] = "fixed"
-    penalty: NonNegative = 3e-3
+    penalty: Annotated[NonNegative, Searched(1e-4, 3e-2, log=True)] = 3e-3
 
 
 def tower_critics(

@@ -33,6 +33,7 @@ from recsim_drpo.agents.algorithms.towers import TowerConfig, scores_of, tower_c
 from recsim_drpo.agents.algorithms.two_tower import REWARD_RANGE, cross_entropy
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters
+from recsim_drpo.core.config import Searched
 from recsim_drpo.core.transitions import Batch
 
 PROPENSITY = "propensity"
@@ -46,7 +47,7 @@ class TwoTowerIPSConfig(TowerConfig):
         max_weight: w_max ≥ 1, the largest weight, before they are normalised.
     """
 
-    max_weight: Annotated[float, Ge(1.0)] = 100.0
+    max_weight: Annotated[float, Ge(1.0), Searched(1.0, 1e3, log=True)] = 100.0
 
 
 def infos(config: TwoTowerIPSConfig) -> Sequence[str]:

@@ -153,15 +153,21 @@ class _Recipe:
 
     def task(self) -> Task:
         """The task, with its log loaded."""
+        from recsim_drpo.agents.registry import needs_of
         from recsim_drpo.core.torch_settings import resolve_device
         from recsim_drpo.datasets.load import open_dataset
         from recsim_drpo.runs.folder import source_of
+        from recsim_drpo.training.sweep import hyperparameters
         from recsim_drpo.tuning.criteria import problem_of
         from recsim_drpo.tuning.search import Task
 
         dataset = open_dataset(self.dataset)
         problem = problem_of(
-            dataset, self.optimize, held_out=self.held_out, device=resolve_device(self.device)
+            dataset,
+            self.optimize,
+            held_out=self.held_out,
+            device=resolve_device(self.device),
+            needs=needs_of(self.agent, **hyperparameters(self.fixed)),
         )
         about = {"dataset": self.dataset, "rounds": int(dataset.total_steps)}
         about |= {"checksum": source_of(dataset)["catalogue_checksum"], "held_out": self.held_out}

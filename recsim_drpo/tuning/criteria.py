@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from minari import MinariDataset
 
+from recsim_drpo.agents.registry import Needs
 from recsim_drpo.core.policy import Policy
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_number
@@ -29,6 +30,9 @@ CRITERIA = (TRUE_REWARD, OFFLINE)
 
 Criterion = Callable[[Policy], float]
 """The value of a policy, larger is better."""
+
+
+_NOTHING = Needs()
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def problem_of(
     *,
     held_out: float,
     device: torch.device,
+    needs: Needs = _NOTHING,
     seed: int = 0,
 ) -> Problem:
     """The problem that a dataset poses.
@@ -83,6 +88,7 @@ def problem_of(
         held_out: share of the rounds, in (0, 1), that nothing learns from where they are needed:
             the last. Of an imported log their first half chooses, and the second judges.
         device: where everything is computed.
+        needs: what the agents read of the log.
         seed: of the reward models.
 
     Raises:
@@ -92,11 +98,11 @@ def problem_of(
     spec = dataset.spec.env_spec
     users = evaluator_for(spec, 2_000, split="validation", device=device, compared=0)
     if users is None:
-        return _by_log_alone(dataset, chosen_by, held_out, device, seed)
+        return _by_log_alone(dataset, chosen_by, held_out, device, needs, seed)
     test = evaluator_for(spec, 10_000, split="test", device=device, compared=0)
     assert test is not None
     criteria: dict[str, Criterion] = {TRUE_REWARD: lambda policy: users(policy).value.value}
-    whole = load_transitions(dataset, device=device)
+    whole = load_transitions(dataset, device=device, infos=needs.infos, items=needs.items)
     learnt = whole
     try:
         log = read_item_log(dataset, device=device)
@@ -105,7 +111,7 @@ def problem_of(
             raise
     else:
         if log.propensities is not None:
-            learnt = whole.first(len(whole) - _held_out_rounds(len(whole), held_out), ())
+            learnt = whole.first(len(whole) - _held_out_rounds(len(whole), held_out), needs.infos)
             later = log.part(torch.arange(len(learnt), len(whole), device=device))
             criteria[OFFLINE] = doubly_robust_value(later, seed)
     _check_known(chosen_by, criteria, dataset)
@@ -115,7 +121,12 @@ def problem_of(
 
 
 def _by_log_alone(
-    dataset: MinariDataset, chosen_by: str, held_out: float, device: torch.device, seed: int
+    dataset: MinariDataset,
+    chosen_by: str,
+    held_out: float,
+    device: torch.device,
+    needs: Needs,
+    seed: int,
 ) -> Problem:
     if chosen_by == TRUE_REWARD:
         raise ValueError(
@@ -129,7 +140,9 @@ def _by_log_alone(
         )
     from recsim_drpo.ope.held_out import load_and_hold_out
 
-    transitions, _ = load_and_hold_out(dataset, held_out, device=device)
+    transitions, _ = load_and_hold_out(
+        dataset, held_out, infos=needs.infos, device=device, items=needs.items
+    )
     later = held_out_part(read_item_log(dataset, device=device), dataset, held_out)
     if later.propensities is None:
         raise ValueError(f"Dataset {dataset.id!r} has no propensities, which {OFFLINE} weighs by.")

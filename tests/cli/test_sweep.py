@@ -30,6 +30,11 @@ def test_a_sweep_from_the_command_line_and_what_it_leaves(run, dataset, tmp_path
     assert "holds a finished sweep" in capsys.readouterr().err
 
 
+def test_an_agent_is_given_what_it_reads_of_the_log(run, dataset, tmp_path):
+    words = ["sweep", "--dataset", dataset, "--agent", "two-tower-ips", "--optimize", "offline"]
+    assert run(*words, "--out", tmp_path / "out", "--trials", 2, *QUICK) == 0
+
+
 def test_several_processes_share_the_trials(run, dataset, tmp_path):
     out = tmp_path / "out"
     words = ["sweep", "--dataset", dataset, "--agent", "bc", "--optimize", "true-reward"]
