@@ -91,11 +91,14 @@ class LogStudy(Study):
         """The log's features."""
         return {"log": features_of_log(log)}
 
-    def completed(self, record: Record, condition: Condition) -> Record | None:
-        """The record with its log's features, of the one agent whose logs are looked at."""
-        if "log" in record or record["agent"] != "drpo":
+    def completed(self, record: Record, source: Mapping[str, Any]) -> Record | None:
+        """The record with its log's features: of published results their mean over the seeds."""
+        if "log" in record:
             return record
-        return {**record, "log": features_of_log(condition.log(record["seed"], device=self.device))}
+        points = source.get("data", {}).get("points", [])
+        logs = {point["label"]: point["log"] for point in points}
+        log = logs.get(record["condition"])
+        return None if log is None else {**record, "log": log}
 
 
 def condition_at(point: Mapping[str, float]) -> Condition:
@@ -136,7 +139,7 @@ def findings(records: Sequence[Record], points: Sequence[Point]) -> Findings:
             *(_marginals(points, leads[name], name) for name in leads),
             _every(points, rivals, leads),
             _rules(points, measured, leads),
-            kinds("The best of each kind", records),
+            kinds(records),
         ],
         _verdicts(points, leads),
         {"points": [point | place for point, place in zip(points, told, strict=True)]},

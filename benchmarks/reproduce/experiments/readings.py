@@ -140,7 +140,7 @@ _POINTS = 5
 class ReadingStudy(SpreadStudy):
     """A study of one reading, whose first seeds have σ as they learn, whatever is taken over."""
 
-    def completed(self, record: Record, condition: Condition) -> Record | None:
+    def completed(self, record: Record, source: Mapping[str, Any]) -> Record | None:
         """The record, but none of the first seeds without σ: those are trained."""
         first = record["seed"] in self.seeds[: self.seeds_at_once]
         return record if SIGMA in record or not first else None

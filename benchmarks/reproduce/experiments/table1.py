@@ -67,7 +67,7 @@ def findings(records: Sequence[Record]) -> Findings:
     """Table 1 for each scenario, paired differences, a suite of both, and the verdicts."""
     tables = [_table(records, name) for name in SCENARIOS]
     tables += [_paired(records), suite("Both scenarios together", records)]
-    tables.append(kinds("The best of each kind", records))
+    tables.append(kinds(records))
     return Findings(tables, verdicts_of(records))
 
 
@@ -227,7 +227,7 @@ def draw(result: dict[str, Any], folder: Path) -> dict[str, Figure]:
 def judged(result: dict[str, Any]) -> Findings:
     """What follows from the records of a published result, which tell no items shown."""
     records = result["records"]
-    return Findings([kinds("The best of each kind", records)], verdicts_of(records))
+    return Findings([kinds(records)], verdicts_of(records))
 
 
 EXPERIMENT = Experiment(NAME, "all agents in both scenarios", run, draw, judge=judged)

@@ -98,7 +98,7 @@ def _findings(
             single_methods(records, labels),
             _table(records),
             suite("All worlds together", records),
-            kinds("The best of each kind", records),
+            kinds(records),
         ],
         verdicts_of(records),
         {"points": places(labels, *compared(records, labels), first_logs)},

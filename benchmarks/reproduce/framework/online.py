@@ -18,7 +18,6 @@ from torch import Tensor
 
 from recsim_drpo.agents.algorithms.filtering import top_kappa
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.evaluation.bandit import Evaluator
@@ -154,7 +153,7 @@ class OnlineStudy(Study):
         rows = [row for row in trained.history if FOLLOWED[0] in row]
         return {"followed": [{name: row[name] for name in names if name in row} for row in rows]}
 
-    def completed(self, record: Record, condition: Condition) -> Record | None:
+    def completed(self, record: Record, source: Mapping[str, Any]) -> Record | None:
         """The record if it has its curve and what was followed, which cannot be had again."""
         steps = [step for step, _ in record.get("curve", [])]
         follows = "followed" in record and steps[1:2] == [self.training.evaluate_every]

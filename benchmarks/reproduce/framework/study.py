@@ -252,18 +252,13 @@ class Study:
         """Further fields of a run's record, as JSON can hold them; a subclass may have some."""
         return {}
 
-    def completed(self, record: Record, condition: Condition) -> Record | None:
-        """An earlier record with the details that this study needs; ``None`` if it lacks them."""
+    def completed(self, record: Record, source: Mapping[str, Any]) -> Record | None:
+        """A record of an earlier result with what this study needs; ``None`` if that is lacking."""
         return record
 
     def _taken(self, earlier: Sequence[Mapping[str, Any]]) -> TakenOver:
-        by_label = {condition.label: condition for condition in self.conditions}
-        return taken_over(
-            self.configuration(),
-            (self.name, *self.kin),
-            earlier,
-            lambda record: self.completed(record, by_label[record["condition"]]),
-        )
+        names = (self.name, *self.kin)
+        return taken_over(self.configuration(), names, earlier, self.completed)
 
     def _check(self, store: Store, taken: TakenOver) -> None:
         """Train the smallest piece that could be taken over, and compare."""

@@ -62,7 +62,11 @@ def suite(title: str, records: Sequence[Record]) -> Table:
     )
 
 
-def kinds(title: str, records: Sequence[Record]) -> Table:
+BEST, BEST_OF_ALL = "The best of each kind", "best of all"
+"""Title of a table, and its column of what wins, from which sentences are made."""
+
+
+def kinds(records: Sequence[Record]) -> Table:
     """A table of the best agent of all, and of the best of each kind, on every log.
 
     Each is chosen by cross-fitting (:func:`.records.cross_fitted`); so is what it is measured by.
@@ -86,7 +90,7 @@ def kinds(title: str, records: Sequence[Record]) -> Table:
         "Chosen for each seed by the validation users of all other seeds, whose number is in "
         "brackets where not all choose one."
     )
-    return Table(title, ["log", "best of all", *by_kind], rows, note)
+    return Table(BEST, ["log", BEST_OF_ALL, *by_kind], rows, note)
 
 
 def _together(runs: Floats, statistic: comparison.Statistic) -> Estimate:

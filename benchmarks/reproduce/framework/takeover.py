@@ -103,7 +103,7 @@ def taken_over(
     plan: Mapping[str, Any],
     names: Sequence[str],
     results: Sequence[Mapping[str, Any]],
-    completed: Callable[[Record], Record | None],
+    completed: Callable[[Record, Mapping[str, Any]], Record | None],
 ) -> TakenOver:
     """The records of earlier results that a study of this plan would measure again.
 
@@ -111,7 +111,8 @@ def taken_over(
         plan: of the study, as of :meth:`.study.Study.configuration`.
         names: of the plans whose runs are trained as this study's are; those of others are ignored.
         results: as :func:`recsim_drpo.benchmarks.reproduce.results.read_result` returns them.
-        completed: the record with what the study needs of it besides, or ``None`` if it lacks that.
+        completed: a record, of a result, with what the study needs of it besides, or ``None`` if
+            that is lacking.
 
     Raises:
         ValueError: there are plans of these names, and not one run can be taken; it says why.
@@ -127,7 +128,7 @@ def taken_over(
             continue
         mark = f"{result['experiment']}, revision {result['revision']}"
         for record in _asked(result["records"], plans[0], wanted):
-            if (whole := completed(record)) is None:
+            if (whole := completed(record, result)) is None:
                 reasons.append(
                     "records lack what this experiment needs: curves, or what it follows"
                 )

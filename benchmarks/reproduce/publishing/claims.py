@@ -10,6 +10,7 @@ from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.framework.suites import BEST, BEST_OF_ALL
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
 from recsim_drpo.core.validation import unknown_name
@@ -257,4 +258,18 @@ def _headline(table1: Mapping[str, Any]) -> str:
         "On test users, tuned on validation users by true reward; [95 % intervals] over seeds. "
         f"{'; '.join(map(_scale, table1['plans']))}; revision `{table1['revision']}`."
     )
-    return f"{markdown_table(header, list(rows.values()))}\n\n{note}"
+    won = [f"in {log} {best}" for log, best in _winners(tables)]
+    said = (
+        f"Best of those compared, chosen for each seed by the other seeds: {'; '.join(won)}. "
+        if won
+        else ""
+    )
+    return f"{markdown_table(header, list(rows.values()))}\n\n{said}{note}"
+
+
+def _winners(tables: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """What wins on each log, as the table of the best of each kind has it."""
+    if BEST not in tables:
+        return []
+    column = tables[BEST]["header"].index(BEST_OF_ALL)
+    return [(row[0], row[column].replace(": ", ", ", 1)) for row in tables[BEST]["rows"]]

@@ -82,7 +82,7 @@ def test_all_tables_of_a_result_mean_the_same_best_soft_method(soft):
 
 @pytest.mark.parametrize("first", ["two-tower", "drpo", "awr", "bc"])
 def test_the_best_of_all_and_of_each_kind_is_told_from_the_records(first):
-    table = suites.kinds("Best", records([first]))
+    table = suites.kinds(records([first]))
     assert [row[0] for row in table.rows] == list(agent_suite.SCENARIOS)
     for row in table.rows:
         cells = dict(zip(table.header, row, strict=True))

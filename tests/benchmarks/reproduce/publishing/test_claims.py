@@ -55,3 +55,19 @@ def test_pages_have_a_place_for_what_is_published():
     assert "(claims.md)" in with_link((ROOT / "docs/reproduction.md").read_text())
     page = (ROOT / "docs/when_to_filter.md").read_text()
     assert with_rules(page, [table1]) == page
+
+
+def test_the_headline_says_what_wins_from_the_records():
+    best = {
+        "title": "The best of each kind",
+        "header": ["log", "best of all", "value"],
+        "rows": [["medium", "two-tower: 1.81 [1.80, 1.82]", "-"], ["extreme", "drpo: 1.7", "-"]],
+        "note": "",
+    }
+    table1 = result("table1") | {"pictures": []}
+    written = with_headline(README, [{**table1, "tables": [*table1["tables"], best]}])
+    assert (
+        "Best of those compared, chosen for each seed by the other seeds: in medium two-tower, "
+        "1.81 [1.80, 1.82]; in extreme drpo, 1.7. "
+    ) in written
+    assert "Best of those" not in with_headline(README, [table1])
