@@ -12,7 +12,15 @@ import typer
 
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
-from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
+from recsim_drpo.cli.arguments import (
+    Decoder,
+    Device,
+    Execution,
+    assignments,
+    integer,
+    number,
+    one_of,
+)
 from recsim_drpo.cli.training_log import learns_by_itself, learnt_from
 from recsim_drpo.cli.training_plan import (
     Plan,
@@ -209,6 +217,7 @@ def train(
     held_out: HeldOut = None,
     stream: Streamed = False,
     shuffle_radius: ShuffleRadius = None,
+    decoder: Decoder = None,
     precision: Precision = "float32",
     execution: Execution = "auto",
     tracker: Tracker = None,
@@ -243,6 +252,7 @@ def train(
         threads,
         stream,
         shuffle_radius,
+        decoder,
     )
     if resume is not None:
         if out is not None:

@@ -61,6 +61,7 @@ class Plan:
     threads: int = 1
     stream: bool = False
     shuffle_radius: int | None = None
+    decoder: str | None = None
 
     def checked(self) -> Plan:
         """The plan itself.
