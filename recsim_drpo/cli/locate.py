@@ -29,13 +29,12 @@ def locate(datasets: Datasets, results: Results = None) -> None:
     """Locate a log on the phase map: filter, weigh or clone."""
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.advice import locate as phase_map
-    from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
-    from recsim_drpo.datasets.load import load_transitions
+    from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_datasets
     from recsim_drpo.datasets.staging import sweep_datasets
 
     sweep_datasets()
     experiments = runner.load_results(results or phase_map.PUBLISHED)
     points, elsewhere = phase_map.points_of(experiments)
-    features = features_of_log(load_transitions(datasets, infos=["item_id"]))
+    features = features_of_datasets(datasets)
     answer, tables = phase_map.locate(features, points, elsewhere)
     print("\n\n".join([answer, *(table.markdown() for table in tables)]))

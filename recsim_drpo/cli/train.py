@@ -15,6 +15,7 @@ from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.agents.engine.options import PRECISIONS
 from recsim_drpo.cli.arguments import (
     Address,
+    Decoder,
     Device,
     EngineName,
     Execution,
@@ -225,6 +226,7 @@ def train(
     stream: Streamed = False,
     shuffle_radius: ShuffleRadius = None,
     storage: Storage = None,
+    decoder: Decoder = None,
     precision: Precision = "float32",
     execution: Execution = "auto",
     tracker: Tracker = None,
@@ -262,6 +264,7 @@ def train(
         stream,
         shuffle_radius,
         storage,
+        decoder,
     )
     _begin(asked, out, resume, partial(engine_of, engine, None, address, gpus_per_task))
 

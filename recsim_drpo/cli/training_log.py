@@ -111,7 +111,9 @@ def learnt_from(
         transitions = _streamed(plan, logs, source, asked)
     elif is_imported(log):
         source["held_out"] = HELD_OUT_SHARE if held_out is None else held_out
-        transitions, evaluator = load_and_hold_out(log, source["held_out"], **asked)
+        transitions, evaluator = load_and_hold_out(
+            log, source["held_out"], decoder=plan.decoder, **asked
+        )
     elif held_out is not None:
         raise ValueError(f"--held-out is for imported logs; {log.id!r} is none.")
     else:
@@ -121,8 +123,20 @@ def learnt_from(
             transitions = load_transitions(logs, **asked)
         # Training asks an evaluator for headlines only, which those of sessions have as well.
         evaluator = evaluator_for(
-            log.spec.env_spec, 2_000, split="validation", device=device, compared=0
+            log.spec.env_spec,
+            2_000,
+            split="validation",
+            device=device,
+            decoder=plan.decoder,
+            compared=0,
         )
+    if plan.decoder is not None:
+        if evaluator is None:
+            raise ValueError(
+                "--decoder finds the items of the evaluations while an agent learns, and of this "
+                "log there are none; leave it out."
+            )
+        source["decoder"] = plan.decoder
     return transitions, evaluator, source
 
 

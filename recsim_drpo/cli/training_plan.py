@@ -63,6 +63,7 @@ class Plan:
     stream: bool = False
     shuffle_radius: int | None = None
     storage: str | None = None
+    decoder: str | None = None
 
     def checked(self) -> Plan:
         """The plan itself.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
@@ -21,7 +22,9 @@ from recsim_drpo.reporting.statistics import Estimate, gini, mean_interval, rati
 from recsim_drpo.simulator.config import ECPM_PER_REWARD
 from recsim_drpo.simulator.decoder import ExactDecoder, directions, found
 from recsim_drpo.simulator.retrieval import SAMPLE, is_exact, label
-from recsim_drpo.simulator.world import World, stream_of
+from recsim_drpo.simulator.world import Users, World, stream_of
+
+_USERS = 2**16  # drawn at a time, where they are too many to be held
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,31 @@ class Evaluator:
         stream_of(split)
         self.world = world
         self.num_users = num_users
-        users = world.users(split, seed, torch.arange(num_users))
-        self._contexts, self._interests = users.contexts, users.interests
-        self._oracle = world.reward_of_items(world.best_items(users.tastes), users.interests)
-        self._uniform = world.mean_rewards(users.tastes)
+        self._drawn = split, seed
+        self._held: Users | None = None
+        self._oracle, self._uniform = self._rooms(2)
+        for rows, users in self._users():
+            best = world.best_items(users.tastes)
+            self._oracle[rows] = host(world.reward_of_items(best, users.interests))
+            self._uniform[rows] = host(world.mean_rewards(users.tastes))
         self._compared = 0 if is_exact(world.decoder) else min(compared, num_users)
+
+    def _users(self) -> Iterator[tuple[slice, Users]]:
+        """All users in order; more than a block of them are drawn anew each time, in parts."""
+        split, seed = self._drawn
+        if self.num_users <= scratch.BLOCK:
+            if self._held is None:
+                self._held = self.world.users(split, seed, torch.arange(self.num_users))
+            yield slice(0, self.num_users), self._held
+            return
+        for start in range(0, self.num_users, _USERS):
+            rows = slice(start, min(start + _USERS, self.num_users))
+            yield rows, self.world.users(split, seed, torch.arange(rows.start, rows.stop))
+            scratch.let_go()
+
+    def _rooms(self, count: int) -> list[Floats]:
+        """Columns to be filled, float64 (users,) each."""
+        return [scratch.room((self.num_users,), np.float64) for _ in range(count)]
 
     def __call__(self, policy: Policy) -> Evaluation:
         """Evaluate a policy.
@@ -139,23 +162,34 @@ class Evaluator:
 
     def _evaluations(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Evaluation]:
         check_acts(policy)
-        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
-        users = zip(
-            torch.split(self._contexts, rows), torch.split(self._interests, rows), strict=True
-        )
-        starts = range(0, self.num_users, rows)
-        parts = [
-            self._shown(policy, axes, *chunk, max(0, self._compared - start))
-            for start, chunk in zip(starts, users, strict=True)
-        ]
-        shown = _by_policy([part[0] for part in parts], self.num_users)
+        shown = [self._rooms(3) for _ in range(math.prod(axes))]
+        of_first: list[tuple[Tensor, ...]] = []
+        for rows, users in self._users():
+            parts = self._parts(policy, axes, users, rows.start)
+            of_first += [part[1] for part in parts]
+            columns = _by_policy([part[0] for part in parts], rows.stop - rows.start)
+            for number, column in enumerate(columns):
+                for rooms, values in zip(shown, column, strict=True):
+                    rooms[number][rows] = values
         if not self._compared:
-            return [self._summary(*each) for each in zip(*shown, strict=True)]
-        missed = _by_policy([part[1] for part in parts], self._compared)
+            return [self._summary(*each) for each in shown]
+        missed = _by_policy(of_first, self._compared)
         retrievals = [self._retrieval(*each) for each in zip(*missed, strict=True)]
         return [
             replace(self._summary(*each), retrieval=retrieval)
-            for *each, retrieval in zip(*shown, retrievals, strict=True)
+            for each, retrieval in zip(shown, retrievals, strict=True)
+        ]
+
+    def _parts(
+        self, policy: Policy | Policies, axes: tuple[int, ...], users: Users, first: int
+    ) -> list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        """What is shown to users, of whom one is number ``first``, some of them at a time."""
+        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
+        starts = range(first, first + len(users.contexts), rows)
+        split = torch.split(users.contexts, rows), torch.split(users.interests, rows)
+        return [
+            self._shown(policy, axes, *chunk, max(0, self._compared - start))
+            for start, chunk in zip(starts, zip(*split, strict=True), strict=True)
         ]
 
     def _shown(
@@ -204,20 +238,26 @@ class Evaluator:
         )
 
     def _summary(self, items: Floats, rewards: Floats, distances: Floats) -> Evaluation:
-        oracle, uniform = host(self._oracle), host(self._uniform)
-        shown = items >= 0
-        counts = np.bincount(items[shown].astype(np.int64), minlength=self.world.num_items)
-        finite = distances[shown]
+        oracle, uniform = self._oracle, self._uniform
+        shown = scratch.elementwise(lambda part: part >= 0, items)
+        counts = np.zeros(self.world.num_items, dtype=np.int64)
+        for rows in scratch.blocks(self.num_users):
+            some = items[rows][shown[rows]].astype(np.int64)
+            counts += np.bincount(some, minlength=len(counts))
+        finite = scratch.chosen(distances, shown)
         reward = mean_interval(rewards)
+        above, spread = (
+            scratch.elementwise(np.subtract, one, uniform) for one in (rewards, oracle)
+        )
         return Evaluation(
             reward=reward,
             ecpm=reward.scaled(ECPM_PER_REWARD),
-            regret=mean_interval(oracle - rewards),
-            normalized=ratio_interval(rewards - uniform, oracle - uniform),
+            regret=mean_interval(scratch.elementwise(np.subtract, oracle, rewards)),
+            normalized=ratio_interval(above, spread),
             distance=mean_interval(finite) if len(finite) else Estimate(*[np.nan] * 3),
             coverage=float((counts > 0).mean()),
             gini=gini(counts),
-            nonfinite_share=float(1.0 - shown.mean()),
+            nonfinite_share=1.0 - scratch.total(lambda part: part, shown) / self.num_users,
             num_users=self.num_users,
         )
 

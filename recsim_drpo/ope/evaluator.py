@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,19 +17,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policy, actions_of, check_acts, checked_actions
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.validation import check_integer, check_seed
-from recsim_drpo.evaluation.measured import host
+from recsim_drpo.evaluation.measured import Floats, host
+from recsim_drpo.ope.columns import of_rows
 from recsim_drpo.ope.estimators import ESTIMATORS_BY_NAME, OffPolicyEstimate, Terms
 from recsim_drpo.ope.formulas import mean_reward, r_squared, rewarded_matches
 from recsim_drpo.ope.limits import MAX_SAMPLES
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import ClusterModel, CrossFitted, RewardModel
 from recsim_drpo.ope.propensities import EstimatedPropensities, estimate_propensities
-from recsim_drpo.ope.refusals import Support
+from recsim_drpo.ope.refusals import EXAMPLES, Support
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.simulator.catalogue import spherical_k_means
 from recsim_drpo.simulator.decoder import decode, directions
@@ -151,14 +153,16 @@ class OffPolicyEvaluator:
         directions = torch.nn.functional.normalize(log.embeddings, dim=1).cpu().numpy()
         clusters, _ = spherical_k_means(directions, num_clusters, seed)
         self.clusters = torch.from_numpy(clusters).to(log.items.device)
-        self._shown_clusters = self.clusters[log.items]
+        self._shown_clusters = of_rows(lambda items: self.clusters[items], log.items)
         self._fit_models(folds)
-        self._observed = host(log.rewards)
+        self._observed = scratch.floats(log.rewards.cpu().numpy())
         self._requests = None if log.requests is None else log.requests.cpu().numpy()
         self._choices = log.choices
         self.estimated = estimate_propensities(log, seed=seed, folds=folds) if estimate else None
         propensities = self.estimated.values if self.estimated else log.propensities
-        self._propensities = None if propensities is None else host(propensities)
+        self._propensities = (
+            None if propensities is None else scratch.floats(propensities.cpu().numpy())
+        )
         self._logged_items = torch.bincount(log.items, minlength=num_items) > 0
         self._logged_clusters = torch.bincount(self._shown_clusters, minlength=num_clusters) > 0
 
@@ -170,28 +174,22 @@ class OffPolicyEvaluator:
 
         def fit_rewards(rounds: Tensor) -> RewardModel:
             bar.update()
-            logged = log.contexts[rounds], log.embeddings, log.items[rounds], log.rewards[rounds]
-            return RewardModel(*logged, seed, reward_range=log.bounds)
+            logged = log.contexts, log.embeddings, log.items, log.rewards
+            return RewardModel(*logged, seed, reward_range=log.bounds, rounds=rounds)
 
         def fit_clusters(rounds: Tensor) -> ClusterModel:
             bar.update()
-            return ClusterModel(log.contexts[rounds], clusters[rounds], self.num_clusters, seed)
+            return ClusterModel(log.contexts, clusters, self.num_clusters, seed, rounds=rounds)
 
         with bar:
             self._reward_models = CrossFitted(fit_rewards, len(log), folds, log.requests)
             cluster_models = CrossFitted(fit_clusters, len(log), folds, log.requests)
-        columns = [
-            (
-                self._reward_models.predict(
-                    rounds, log.contexts[rows], log.embeddings[log.items[rows]]
-                ),
-                cluster_models.predict(rounds, log.contexts[rows], clusters[rows]),
-            )
-            for rows, rounds in self._chunks()
-        ]
-        self._predicted, self._cluster_propensities = (
-            host(torch.cat(column)) for column in zip(*columns, strict=True)
-        )
+        self._predicted, self._cluster_propensities = self._rooms(2)
+        for rows, rounds in self._chunks():
+            contexts, vectors = log.contexts[rows], log.embeddings[log.items[rows]]
+            self._predicted[rows] = host(self._reward_models.predict(rounds, contexts, vectors))
+            chances = cluster_models.predict(rounds, contexts, clusters[rows])
+            self._cluster_propensities[rows] = host(chances)
 
     def __call__(self, policy: Policy, *, samples: int = 0) -> OffPolicyEvaluation:
         """Evaluate a policy.
@@ -215,7 +213,7 @@ class OffPolicyEvaluator:
             unlogged=terms.items.missing,
             nothing_shown=terms.nothing_shown,
             r_squared=r_squared(self._observed, self._predicted),
-            rewarded=rewarded_matches(self._observed, np.ones(len(self.log)))[0],
+            rewarded=rewarded_matches(self._observed, np.broadcast_to(1.0, len(self.log)))[0],
             unlogged_items=terms.items.examples,
             num_requests=None if self._requests is None else int(self._requests.max()) + 1,
             propensities=self.estimated,
@@ -251,32 +249,43 @@ class OffPolicyEvaluator:
         draw = self._drawing(policy, samples)
         log = self.log
         counts = torch.zeros(len(log.embeddings) + 1, dtype=torch.int64, device=log.items.device)
-        chunks: list[_Comparison] = []
+        matches, expected, cluster_matches, thin = self._rooms(4)
+        num_unsupported, unsupported = 0, torch.empty(0, dtype=torch.int64)
         for rows, rounds in self._chunks("evaluate"):
             items = draw(log.contexts[rows])
             counts += torch.bincount(items.flatten() + 1, minlength=len(counts))
-            chunks.append(self._compare(items, rows, rounds))
-        compared = _Comparison(*(torch.cat(column) for column in zip(*chunks, strict=True)))
+            compared = self._compare(items, rows, rounds)
+            matches[rows], expected[rows] = host(compared.matches), host(compared.expected)
+            cluster_matches[rows], thin[rows] = host(compared.cluster_matches), host(compared.thin)
+            num_unsupported += len(compared.unsupported)
+            if len(unsupported) < EXAMPLES:
+                unsupported = torch.cat([unsupported, compared.unsupported])
         shares = host(counts) / float(counts.sum())
         cluster_shares = np.zeros(self.num_clusters)
         np.add.at(cluster_shares, self.clusters.cpu().numpy(), shares[1:])
         names = np.arange(self.num_clusters)
-        matches, propensities = host(compared.matches), self._propensities
+        propensities = self._propensities
         return Terms(
             rewards=self._observed,
             predicted=self._predicted,
-            expected=host(compared.expected),
-            weights=None if propensities is None else matches / propensities,
-            cluster_weights=host(compared.cluster_matches)
-            / np.maximum(self._cluster_propensities, 1e-12),
-            items=Support.of(
-                "item", shares[1:], self._logged_items, log.item_ids, compared.unsupported
+            expected=expected,
+            weights=None
+            if propensities is None
+            else scratch.elementwise(np.divide, matches, propensities),
+            cluster_weights=scratch.elementwise(
+                lambda share, chance: share / np.maximum(chance, 1e-12),
+                cluster_matches,
+                self._cluster_propensities,
+            ),
+            items=replace(
+                Support.of("item", shares[1:], self._logged_items, log.item_ids, unsupported),
+                num_contexts=num_unsupported,
             ),
             clusters=Support.of("cluster", cluster_shares, self._logged_clusters, names),
             nothing_shown=float(shares[0]),
             reward_range=log.bounds,
             requests=self._requests,
-            thin=float(compared.thin.mean()) if self.estimated else None,
+            thin=scratch.mean(thin) if self.estimated else None,
         )
 
     def _compare(self, items: Tensor, rows: slice, rounds: Tensor) -> _Comparison:
@@ -352,6 +361,12 @@ class OffPolicyEvaluator:
         for start in tqdm(starts, title, unit="chunk", disable=silent):
             stop = min(start + ROWS_AT_A_TIME, len(self.log))
             yield slice(start, stop), torch.arange(start, stop)
+            if stop // scratch.BLOCK > start // scratch.BLOCK:
+                scratch.let_go()
+
+    def _rooms(self, count: int) -> list[Floats]:
+        """Columns to be filled, float64 (n,) each."""
+        return [scratch.room((len(self.log),), np.float64) for _ in range(count)]
 
 
 def _share(hits: Tensor) -> Tensor:

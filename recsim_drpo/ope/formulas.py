@@ -20,6 +20,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core import scratch
 from recsim_drpo.ope.intervals import Range, log_interval, logit_interval
 from recsim_drpo.reporting.statistics import Estimate, mean_interval, ratio_interval
 
@@ -52,7 +53,8 @@ def ips(
             weight is negative.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    return log_interval(mean_interval(w * r, requests), reward_range)
+    weighed = scratch.elementwise(np.multiply, w, r)
+    return log_interval(mean_interval(weighed, requests), reward_range)
 
 
 def snips(
@@ -68,12 +70,13 @@ def snips(
     those of :func:`ips`; NaN where all weights are 0. Source: Swaminathan and Joachims, 2015.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    mean = w.mean()
+    mean = scratch.mean(w)
     if mean == 0:
         return _NO_ANSWER
     # Scaled to mean 1, so that weights of any size are no rounding.
-    normal = ratio_interval(w / mean * r, w / mean, requests)
-    ess = effective_sample_size(_summed(w / mean, requests))
+    scaled = scratch.elementwise(lambda part: part / mean, w)
+    normal = ratio_interval(scratch.elementwise(np.multiply, scaled, r), scaled, requests)
+    ess = effective_sample_size(_summed(scaled, requests))
     return logit_interval(normal, reward_range, ess)
 
 
@@ -94,9 +97,7 @@ def _summed(values: Floats, requests: ArrayLike | None) -> Floats:
     """Sums (G,) of values (n,) by request; the values themselves without requests."""
     if requests is None:
         return values
-    _, request = np.unique(np.asarray(requests), return_inverse=True)
-    sums: Floats = np.bincount(request, weights=values).astype(np.float64)
-    return sums
+    return scratch.sums_by_label(values, np.asarray(requests))
 
 
 def direct_method(
@@ -149,7 +150,9 @@ def doubly_robust(
     r, w, logged, target = _checked(
         rewards=rewards, weights=weights, predicted=predicted, expected=expected
     )
-    return log_interval(mean_interval(target + w * (r - logged), requests), reward_range)
+    columns = r, w, logged, target
+    value = scratch.elementwise(lambda r, w, logged, target: target + w * (r - logged), *columns)
+    return log_interval(mean_interval(value, requests), reward_range)
 
 
 def rewarded_matches(rewards: ArrayLike, weights: ArrayLike) -> tuple[int, int]:
@@ -159,8 +162,9 @@ def rewarded_matches(rewards: ArrayLike, weights: ArrayLike) -> tuple[int, int]:
     :func:`ips`.
     """
     r, w = _checked(rewards=rewards, weights=weights)
-    matched = w > 0
-    return int((matched & (r > min(0.0, r.min()))).sum()), int(matched.sum())
+    least = min(0.0, float(r.min()))
+    rewarded = scratch.total(lambda r, w: np.count_nonzero((w > 0) & (r > least)), r, w)
+    return int(rewarded), int(scratch.total(lambda w: np.count_nonzero(w > 0), w))
 
 
 def effective_sample_size(weights: ArrayLike) -> float:
@@ -176,8 +180,9 @@ def effective_sample_size(weights: ArrayLike) -> float:
     largest = w.max()
     if largest == 0:
         return 0.0
-    scaled = w / largest  # no square can underflow
-    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+    # Scaled, so that no square can underflow.
+    whole = scratch.total(lambda part: part / largest, w)
+    return whole**2 / scratch.total(lambda part: np.square(part / largest), w)
 
 
 def r_squared(rewards: ArrayLike, predicted: ArrayLike) -> float:
@@ -187,13 +192,15 @@ def r_squared(rewards: ArrayLike, predicted: ArrayLike) -> float:
         ValueError: as :func:`ips`.
     """
     r, q = _checked(rewards=rewards, predicted=predicted)
-    total = float(np.square(r - r.mean()).sum())
-    return 1.0 - float(np.square(r - q).sum()) / total if total > 0 else math.nan
+    mean = scratch.mean(r)
+    total = scratch.total(lambda part: np.square(part - mean), r)
+    missed = scratch.total(lambda one, other: np.square(one - other), r, q)
+    return 1.0 - missed / total if total > 0 else math.nan
 
 
 def _checked(**columns: ArrayLike) -> list[Floats]:
     """The columns as float64 (n,), n ≥ 1, finite, weights not negative."""
-    arrays = {name: np.asarray(column, dtype=np.float64) for name, column in columns.items()}
+    arrays = {name: scratch.floats(column) for name, column in columns.items()}
     shape = next(iter(arrays.values())).shape
     for name, array in arrays.items():
         if array.ndim != 1 or array.size == 0 or array.shape != shape:
@@ -201,12 +208,13 @@ def _checked(**columns: ArrayLike) -> list[Floats]:
                 f"{name} has shape {array.shape}; one number a round is due, here {shape}, and "
                 "at least one round."
             )
-        wrong = array.size - int(np.count_nonzero(np.isfinite(array)))
+        wrong = int(scratch.total(lambda part: np.count_nonzero(~np.isfinite(part)), array))
         if wrong:
             raise ValueError(f"{wrong} of {array.size} {name} are NaN or infinite.")
         if name == "weights" and array.min() < 0:
+            negative = int(scratch.total(lambda part: np.count_nonzero(part < 0), array))
             raise ValueError(
-                f"{int((array < 0).sum())} of {array.size} weights are negative "
+                f"{negative} of {array.size} weights are negative "
                 f"(least: {array.min():.4g}); a weight is a ratio of probabilities."
             )
     return list(arrays.values())

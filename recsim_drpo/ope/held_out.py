@@ -23,13 +23,15 @@ from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.core.validation import check_number
 from recsim_drpo.datasets.imported import is_imported, reward_unit
-from recsim_drpo.datasets.items import resolve_items
+from recsim_drpo.datasets.items import resolve_decoder, resolve_items
 from recsim_drpo.datasets.load import load_transitions
 from recsim_drpo.datasets.soundness import DamagedDatasetError, metadata_of
 from recsim_drpo.ope.formulas import effective_sample_size, snips
 from recsim_drpo.ope.split import ordering_infos, split_rounds
 from recsim_drpo.reporting.statistics import Estimate
-from recsim_drpo.simulator.decoder import ExactDecoder, decode
+from recsim_drpo.simulator.decoder import decode
+from recsim_drpo.simulator.decoder_names import EXACT
+from recsim_drpo.simulator.retrieval import check_decoder, make_decoder
 from recsim_drpo.training.config import HELD_OUT_SHARE
 
 _AS_IT_IS = RewardUnit()
@@ -75,13 +77,21 @@ class LogEvaluator:
             rounds of a request are one cluster in the interval.
         embeddings: float32 (N, d) of the items that actions decode to, on the rounds' device.
         unit: of the log's rewards; those of the rounds are as they are learnt from.
+        decoder: how policies' items are found, by a name of
+            :mod:`recsim_drpo.simulator.decoder_names`.
     """
 
-    def __init__(self, rounds: Batch, embeddings: Tensor, unit: RewardUnit = _AS_IT_IS) -> None:
+    def __init__(
+        self,
+        rounds: Batch,
+        embeddings: Tensor,
+        unit: RewardUnit = _AS_IT_IS,
+        decoder: str = EXACT,
+    ) -> None:
         self._rounds = rounds
         self._unit = unit
         self._dim = embeddings.shape[1]
-        self._decoder = ExactDecoder(embeddings)
+        self._decoder = make_decoder(decoder, embeddings)
         paid = rounds.rewards
         self._range = (float(paid.min()), float(paid.max())) if len(paid) else None
 
@@ -139,6 +149,7 @@ def load_and_hold_out(
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",
     items: bool = False,
+    decoder: str | None = None,
 ) -> tuple[Transitions, LogEvaluator | None]:
     """An imported log without its latest rounds, and the evaluator of policies on those.
 
@@ -151,15 +162,18 @@ def load_and_hold_out(
         infos: info columns to bring along in the first part.
         device: where the tensors are to be.
         items: as of :func:`.load_transitions`.
+        decoder: how policies' items are found; ``None``: exactly.
 
     Raises:
         ValueError: the dataset was not imported; a share out of its range, or that leaves one of
-            the two without a round.
+            the two without a round; a decoder that
+            :func:`recsim_drpo.simulator.retrieval.check_decoder` refuses.
     """
     check_number("held_out", share, 0.0, 1.0, include_high=False)
     if not is_imported(dataset):
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
-    catalogue = resolve_items(dataset)
+    catalogue, by = resolve_items(dataset), resolve_decoder(dataset, decoder)
+    check_decoder(by, catalogue.num_items, catalogue.dim, device)
     if share == 0.0:
         return load_transitions(dataset, device=device, infos=infos, items=items), None
     known = metadata_of(dataset)["import"]["propensities"] is not None
@@ -175,9 +189,8 @@ def load_and_hold_out(
         first = whole.first(len(learnt), infos)  # nothing is copied
     else:
         first = whole.part(torch.from_numpy(learnt).to(whole.device), infos)
-    return first, LogEvaluator(
-        held_out, torch.from_numpy(catalogue.embeddings).to(whole.device), reward_unit(dataset)
-    )
+    embeddings = torch.from_numpy(catalogue.embeddings).to(whole.device)
+    return first, LogEvaluator(held_out, embeddings, reward_unit(dataset), by)
 
 
 def _check_propensities(name: str, propensities: Tensor) -> None:

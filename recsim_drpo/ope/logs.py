@@ -14,6 +14,7 @@ from minari import EpisodeData, MinariDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.messages import shown
 from recsim_drpo.core.reward_unit import RewardUnit
 from recsim_drpo.core.torch_settings import resolve_device
@@ -31,6 +32,7 @@ from recsim_drpo.datasets.soundness import (
 )
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.ope.catalogues import Directions, check_catalogue, joined
+from recsim_drpo.ope.columns import count_where, of_rows
 from recsim_drpo.simulator.catalogue import UNIT_TOLERANCE, Catalogue
 
 _UNIT_RANGE = (0.0, 1.0)
@@ -87,11 +89,11 @@ class ItemLog:
         if self.requests is not None:
             columns["requests"] = self.requests
         if self.positions is not None:
-            columns["positions"] = self.positions.nan_to_num()
+            columns["positions"] = self.positions
         for name, column in columns.items():
             if len(column) != num_rounds:
                 raise ValueError(f"{len(column)} {name} for {num_rounds} items.")
-            wrong = int((~torch.isfinite(column)).sum())
+            wrong = _not_finite(column, but_nan=name == "positions")
             if wrong:
                 raise ValueError(f"{wrong} {name} of the log are NaN or infinite.")
         lengths = torch.linalg.vector_norm(self.embeddings, dim=1)
@@ -101,11 +103,10 @@ class ItemLog:
                 "product needs; scale them (Catalogue.of_vectors, normalize=True)."
             )
         num_items = len(self.embeddings)
-        beyond = (self.items < 0) | (self.items >= num_items)
-        if beyond.any():
-            first = int(beyond.nonzero()[0])
+        beyond, first = count_where(lambda items: (items < 0) | (items >= num_items), self.items)
+        if beyond:
             raise ValueError(
-                f"{int(beyond.sum())} rounds show an item outside the catalogue of {num_items} "
+                f"{beyond} rounds show an item outside the catalogue of {num_items} "
                 f"(first: round {first}, item {int(self.items[first])})."
             )
         self._check_ranges()
@@ -141,18 +142,22 @@ class ItemLog:
         """What a logger chose an item by, float32 (n, ·): the context, and the place, one-hot."""
         if self.positions is None:
             return self.contexts
-        places = self.positions.nan_to_num(-1.0)
-        one_hot = (places.unsqueeze(1) == torch.unique(places)).to(self.contexts.dtype)
-        return torch.cat([self.contexts, one_hot], dim=1)
+        parts = torch.split(self.positions, scratch.BLOCK)
+        places = torch.unique(torch.cat([torch.unique(part.nan_to_num(-1.0)) for part in parts]))
+
+        def with_places(contexts: Tensor, positions: Tensor) -> Tensor:
+            one_hot = positions.nan_to_num(-1.0).unsqueeze(1) == places
+            return torch.cat([contexts, one_hot.to(contexts.dtype)], dim=1)
+
+        return of_rows(with_places, self.contexts, self.positions)
 
     def _check_ranges(self) -> None:
         """Raise ``ValueError`` for a propensity or a reward outside its range."""
         if self.propensities is not None:
-            outside = (self.propensities <= 0.0) | (self.propensities > 1.0)
-            if outside.any():
-                first = int(outside.nonzero()[0])
+            outside, first = count_where(lambda p: (p <= 0.0) | (p > 1.0), self.propensities)
+            if outside:
                 raise ValueError(
-                    f"{int(outside.sum())} of {len(self)} propensities are outside (0, 1] (first: "
+                    f"{outside} of {len(self)} propensities are outside (0, 1] (first: "
                     f"round {first}, {float(self.propensities[first]):.4g}); a propensity is the "
                     "logger's probability of the item that it showed."
                 )
@@ -163,6 +168,12 @@ class ItemLog:
                 f"Rewards lie from {float(self.rewards.min()):.4g} to "
                 f"{float(self.rewards.max()):.4g}, outside reward_range={self.reward_range}."
             )
+
+
+def _not_finite(column: Tensor, *, but_nan: bool) -> int:
+    """How many numbers are NaN or infinite, or but infinite."""
+    test = torch.isinf if but_nan else lambda part: ~torch.isfinite(part)
+    return sum(int(test(column[rows]).sum()) for rows in scratch.blocks(len(column)))
 
 
 def read_item_log(
@@ -176,7 +187,8 @@ def read_item_log(
 
     An info column ``request`` of integers, if there is one, tells which rounds came together, and
     one of numbers, ``position``, in which place.
-    Episode by episode: in memory remain contexts, items, rewards and propensities, not actions.
+    Episode by episode: there remain contexts, items, rewards and propensities, not actions, of long
+    logs in files that are mapped (:mod:`recsim_drpo.core.scratch`).
 
     Args:
         dataset: a dataset, or the id of a local one.
@@ -218,9 +230,10 @@ def read_item_log(
     if catalogue is None or vectors is None:
         catalogue = directions.catalogue()
         vectors = torch.from_numpy(catalogue.embeddings)
-        arrays["items"] = np.searchsorted(catalogue.item_ids, arrays["items"])
+        ids = catalogue.item_ids
+        arrays["items"] = scratch.elementwise(ids.searchsorted, arrays["items"])
     if "requests" in arrays:
-        arrays["requests"] = np.unique(arrays["requests"], return_inverse=True)[1]
+        arrays["requests"] = scratch.numbered(arrays["requests"])[0]
     tensors = {name: torch.from_numpy(array).to(resolved) for name, array in arrays.items()}
     return ItemLog(
         tensors["contexts"],
@@ -262,7 +275,7 @@ class _Columns:
         """Add rows to each column; the first ones say which there are."""
         if self.length == 0:
             self.arrays = {
-                name: np.empty((self._num_rows, *values.shape[1:]), dtype=values.dtype)
+                name: scratch.room((self._num_rows, *values.shape[1:]), values.dtype)
                 for name, values in rows.items()
             }
         end = self.length + len(rows["items"])
@@ -270,6 +283,8 @@ class _Columns:
             raise DamagedDatasetError(self._name, "its episodes have different info columns")
         for name, array in self.arrays.items():
             array[self.length : end] = rows[name]
+        if end // scratch.BLOCK > self.length // scratch.BLOCK:
+            scratch.let_go()
         self.length = end
 
 

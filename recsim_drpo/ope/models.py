@@ -10,8 +10,10 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.validation import check_integer
+from recsim_drpo.ope.columns import numbers, of_rows, rows_where
 from recsim_drpo.ope.standardize import Standardizer
 
 MAX_STEPS = 800
@@ -24,6 +26,7 @@ LEARNING_RATE = 3e-3
 BATCH_SIZE = 512
 """Rounds of a step."""
 _WIDTH = 128
+_STEPS_A_LOOK = 50  # between letting go of what they read of a long log
 
 
 class RewardModel:
@@ -42,6 +45,7 @@ class RewardModel:
             :data:`MAX_PASSES` passes if they are fewer.
         learning_rate: of the optimiser.
         reward_range: the least and the largest reward there can be; ``None``: those of ``rewards``.
+        rounds: int64 (m,), m ≥ 1, the rounds to fit on; ``None``: all.
     """
 
     def __init__(
@@ -54,19 +58,22 @@ class RewardModel:
         steps: int | None = None,
         learning_rate: float = LEARNING_RATE,
         reward_range: tuple[float, float] | None = None,
+        rounds: Tensor | None = None,
     ) -> None:
-        low, high = reward_range or (float(rewards.min()), float(rewards.max()))
-        self._low, self._width = low, high - low
-        self._standard = Standardizer(contexts)
-        unit = (rewards - low) / (self._width or 1.0)
+        if reward_range is None:
+            paid = rewards if rounds is None else rewards[rounds]
+            reward_range = float(paid.min()), float(paid.max())
+        self._low, self._width = reward_range[0], reward_range[1] - reward_range[0]
+        self._standard = Standardizer(contexts, rounds)
 
         def loss(network: nn.Module, rows: Tensor) -> Tensor:
             inputs = self._inputs(contexts[rows], embeddings[items[rows]])
-            error: Tensor = network(inputs).squeeze(1) - unit[rows]
+            unit = (rewards[rows] - self._low) / (self._width or 1.0)
+            error: Tensor = network(inputs).squeeze(1) - unit
             return error.square().mean()
 
         width = contexts.shape[1] + embeddings.shape[1]
-        self._network = fitted(width, 1, loss, contexts, seed, steps, learning_rate)
+        self._network = fitted(width, 1, loss, contexts, seed, steps, learning_rate, rounds=rounds)
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, vectors: Tensor) -> Tensor:
@@ -87,6 +94,7 @@ class ClusterModel:
         num_clusters: C ≥ 1.
         seed: of initialisation and order.
         steps: as of :class:`RewardModel`.
+        rounds: as of it.
     """
 
     def __init__(
@@ -96,14 +104,17 @@ class ClusterModel:
         num_clusters: int,
         seed: int,
         steps: int | None = None,
+        rounds: Tensor | None = None,
     ) -> None:
-        self._standard = Standardizer(contexts)
+        self._standard = Standardizer(contexts, rounds)
 
         def loss(network: nn.Module, rows: Tensor) -> Tensor:
             logits = network(self._standard(contexts[rows]))
             return nn.functional.cross_entropy(logits, clusters[rows])
 
-        self._network = fitted(contexts.shape[1], num_clusters, loss, contexts, seed, steps)
+        self._network = fitted(
+            contexts.shape[1], num_clusters, loss, contexts, seed, steps, rounds=rounds
+        )
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, clusters: Tensor) -> Tensor:
@@ -144,10 +155,15 @@ class CrossFitted(Generic[ModelT]):
         folds: int = 2,
         requests: Tensor | None = None,
     ) -> None:
-        names = torch.arange(num_rounds) if requests is None else requests.cpu()
+        names = numbers(num_rounds) if requests is None else requests.cpu()
         check_integer("folds", folds, 2, int(names.max()) + 1)
-        self.fold = names % folds
-        self.models = [fit((self.fold != number).nonzero().squeeze(1)) for number in range(folds)]
+        self.fold = of_rows(lambda part: part % folds, names)
+        del names
+        self.models = [fit(self._others(number)) for number in range(folds)]
+
+    def _others(self, number: int) -> Tensor:
+        """The rounds, int64 (m,), that are not of a fold."""
+        return rows_where(lambda fold: fold != number, self.fold)
 
     def predict(self, rounds: Tensor, contexts: Tensor, shown: Tensor) -> Tensor:
         """Predictions (B,) for rounds int64 (B,), by the models that have not seen them.
@@ -175,6 +191,8 @@ def fitted(
     steps: int | None,
     learning_rate: float = LEARNING_RATE,
     hidden: int = 2,
+    *,
+    rounds: Tensor | None = None,
 ) -> nn.Module:
     """A network of hidden layers, after ``steps`` steps of Adam on rows of ``data``.
 
@@ -187,9 +205,11 @@ def fitted(
         steps: as of :class:`RewardModel`.
         learning_rate: as of it.
         hidden: layers of 128 units; 0 for a linear model.
+        rounds: int64 (m,), the rows to fit on; ``None``: all.
     """
+    number = len(data) if rounds is None else len(rounds)
     if steps is None:
-        steps = min(MAX_STEPS, math.ceil(MAX_PASSES * len(data) / BATCH_SIZE))
+        steps = min(MAX_STEPS, math.ceil(MAX_PASSES * number / BATCH_SIZE))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         widths = [inputs, *[_WIDTH] * hidden]
@@ -200,8 +220,11 @@ def fitted(
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     with threads(1):  # networks this small gain nothing from more, and wait for them
-        for _ in range(steps):
-            rows = torch.randint(len(data), (BATCH_SIZE,), generator=generator).to(data.device)
+        for step in range(steps):
+            if step % _STEPS_A_LOOK == 0:
+                scratch.let_go()
+            rows = torch.randint(number, (BATCH_SIZE,), generator=generator)
+            rows = (rows if rounds is None else rounds[rows.to(rounds.device)]).to(data.device)
             error = loss(network, rows)
             optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsim_drpo.evaluation.measured import host
+from recsim_drpo.core import scratch
+from recsim_drpo.ope.columns import numbers, of_rows, rows_where
 from recsim_drpo.ope.formulas import effective_sample_size
 from recsim_drpo.ope.logs import ItemLog
 from recsim_drpo.ope.models import BATCH_SIZE, LEARNING_RATE, CrossFitted, fitted
@@ -78,45 +80,61 @@ class PropensityModel:
     each has its share of the rounds. Within a group, an item has its share of what was shown.
 
     Args:
-        contexts: float32 (n, o), n ≥ 2.
+        contexts: float32 (n, o).
         items: int64 (n,), those that were shown.
         groups: which items are told apart.
         seed: of initialisation and order.
+        rounds: int64 (m,), m ≥ 2, those to fit on.
 
     Attributes:
         scale: s; 0 where contexts tell nothing of what is shown.
         mixed: ε.
     """
 
-    def __init__(self, contexts: Tensor, items: Tensor, groups: Groups, seed: int) -> None:
-        self._groups, self._standard = groups, Standardizer(contexts)
-        shown = groups.of_item[items]
-        smoothed = torch.bincount(items, minlength=len(groups.of_item)).to(torch.float64) + 0.5
+    def __init__(
+        self, contexts: Tensor, items: Tensor, groups: Groups, seed: int, rounds: Tensor
+    ) -> None:
+        self._groups, self._standard = groups, Standardizer(contexts, rounds)
+        counts = [
+            torch.bincount(items[some], minlength=len(groups.of_item))
+            for some in torch.split(rounds, scratch.BLOCK)
+        ]
+        smoothed = torch.stack(counts).sum(dim=0).to(torch.float64) + 0.5
         smoothed[groups.of_item < 0] = 0.0
         totals = torch.zeros(groups.number, dtype=torch.float64, device=items.device)
         totals.index_add_(0, groups.of_item.clamp_min(0), smoothed)
         self._within = smoothed / totals[groups.of_item.clamp_min(0)]
         self._often = (totals / totals.sum()).to(torch.float32)
-        held_back = torch.arange(len(items), device=items.device) % _HELD_BACK == 0
-        data, targets = contexts[~held_back], shown[~held_back]
+        held_back = rounds[::_HELD_BACK][: 8 * max(1, _CELLS // groups.number)]
+        calibrating = contexts[held_back], groups.of_item[items[held_back]]
+        learnt = _without_each(rounds, _HELD_BACK)
 
         def loss(network: nn.Module, rows: Tensor) -> Tensor:
-            out = network(self._standard(data[rows]))
-            return -self._mixture(out, 1.0).gather(1, targets[rows].unsqueeze(1)).log().mean()
+            out = network(self._standard(contexts[rows]))
+            targets = groups.of_item[items[rows]]
+            return -self._mixture(out, 1.0).gather(1, targets.unsqueeze(1)).log().mean()
 
         best = -math.inf
         for hidden, passes in _CANDIDATES:
-            steps = min(MAX_STEPS, math.ceil(passes * len(data) / BATCH_SIZE))
+            steps = min(MAX_STEPS, math.ceil(passes * len(learnt) / BATCH_SIZE))
             width = groups.vectors.shape[1] + 2
             network = fitted(
-                contexts.shape[1], width, loss, data, seed, steps, LEARNING_RATE, hidden
+                contexts.shape[1],
+                width,
+                loss,
+                contexts,
+                seed,
+                steps,
+                LEARNING_RATE,
+                hidden,
+                rounds=learnt,
             )
-            found = self._calibrated(network, contexts[held_back], shown[held_back])
+            found = self._calibrated(network, *calibrating)
             if found[0] > best:
                 best, self.scale, self.mixed = found
                 self._network = network
         self._tilt = torch.ones_like(self._often)
-        self._balance(contexts)
+        self._balance(contexts, rounds)
 
     @torch.no_grad()
     def shares(self, contexts: Tensor) -> Tensor:
@@ -125,14 +143,15 @@ class PropensityModel:
         shares = ((1.0 - self.mixed) * soft + self.mixed * self._often) * self._tilt
         return shares / shares.sum(dim=1, keepdim=True)
 
-    def _balance(self, contexts: Tensor) -> None:
+    def _balance(self, contexts: Tensor, rounds: Tensor) -> None:
         """Tilt the probabilities so that each group has, over all contexts, its share of rounds."""
         rows = max(1, _CELLS // self._groups.number)
         for _ in range(_BALANCINGS):
             total = torch.zeros_like(self._often)
-            for start in range(0, len(contexts), rows):
-                total += self.shares(contexts[start : start + rows]).sum(dim=0)
-            self._tilt = self._tilt * self._often * len(contexts) / total
+            for some in torch.split(rounds, rows):
+                total += self.shares(contexts[some]).sum(dim=0)
+                scratch.let_go()
+            self._tilt = self._tilt * self._often * len(rounds) / total
 
     @torch.no_grad()
     def predict(self, contexts: Tensor, items: Tensor) -> Tensor:
@@ -165,7 +184,6 @@ class PropensityModel:
     ) -> tuple[float, float, float]:
         """The largest mean log-likelihood of what was shown, and the scale and ε that give it."""
         rows = max(1, _CELLS // self._groups.number)
-        contexts, shown = contexts[: 8 * rows], shown[: 8 * rows]
         often, chunks = self._often[shown], range(0, len(shown), rows)
         found = []
         for scale in _SCALES:
@@ -245,14 +263,19 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     seen = log.choices
 
     def fit(rounds: Tensor) -> PropensityModel:
-        return PropensityModel(seen[rounds], log.items[rounds], groups, seed)
+        return PropensityModel(seen, log.items, groups, seed, rounds)
 
     models = CrossFitted(fit, len(log), folds, log.requests)
-    values = models.predict(torch.arange(len(log)), seen, log.items)
-    uniform = 1.0 / int((groups.of_item >= 0).sum()) / host(values)
+    values = of_rows(models.predict, numbers(len(log)), seen, log.items)
+    estimated, number = values.cpu().numpy(), int((groups.of_item >= 0).sum())
+    uniform = scratch.elementwise(lambda part: 1.0 / number / part, estimated)
     apart = None
     if log.propensities is not None:
-        apart = float((values / log.propensities).log().abs().mean())
+        logged = log.propensities.cpu().numpy()
+        logs = scratch.elementwise(
+            lambda one, other: np.abs(np.log(one / other)), estimated, logged
+        )
+        apart = scratch.mean(logs)
     return EstimatedPropensities(
         values,
         models,
@@ -263,6 +286,12 @@ def estimate_propensities(log: ItemLog, *, seed: int = 0, folds: int = 2) -> Est
     )
 
 
+def _without_each(rounds: Tensor, each: int) -> Tensor:
+    """Rounds (m,), on the CPU, without the first and every so manieth after it."""
+    places = rows_where(lambda place: place % each != 0, numbers(len(rounds)))
+    return of_rows(lambda at: rounds[at], places)
+
+
 def _calibration(
     log: ItemLog, seen: Tensor, models: CrossFitted[PropensityModel], groups: Groups
 ) -> tuple[Bin, ...]:
@@ -271,6 +300,7 @@ def _calibration(
     pairs, expected, shown = torch.zeros(3, len(_EDGES) - 1, dtype=torch.float64)
     rows = max(1, _CELLS // groups.number)
     for start in range(0, len(log), rows):
+        scratch.let_go()
         chunk = slice(start, min(start + rows, len(log)))
         rounds = torch.arange(chunk.start, chunk.stop)
         for number, model in enumerate(models.models):

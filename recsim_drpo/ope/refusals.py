@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from recsim_drpo.core import scratch
 from recsim_drpo.ope.formulas import (
     Floats,
     direct_method,
@@ -31,7 +32,8 @@ MAX_MISCALIBRATED = 0.5
 MAX_EXTRAPOLATED = 0.5
 """The share of a policy's probability on items never logged up to which ``dm`` answers."""
 
-_NUM_EXAMPLES = 3
+EXAMPLES = 3
+"""Items and contexts that a refusal names."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ class Support:
                 never logged, if that is known.
         """
         missing = np.where(logged.cpu().numpy(), 0.0, shares)
-        worst = np.argsort(-missing, kind="stable")[:_NUM_EXAMPLES]
+        worst = np.argsort(-missing, kind="stable")[:EXAMPLES]
         return cls(
             kind,
             float(missing.sum()),
             [(names[k].item(), float(missing[k])) for k in worst if missing[k] > 0],
             0 if unsupported is None else len(unsupported),
-            [] if unsupported is None else unsupported[:_NUM_EXAMPLES].tolist(),
+            [] if unsupported is None else unsupported[:EXAMPLES].tolist(),
         )
 
     def __str__(self) -> str:
@@ -114,15 +116,16 @@ def weights_refusal(
     Raises:
         ValueError: as :func:`.formulas.ips`.
     """
-    w = np.asarray(weights, dtype=np.float64)
+    w = scratch.floats(weights)
     ess = effective_sample_size(w)
     mean, largest = mean_interval(w, requests), float(w.max())
     unseen = "" if support is None or support.missing == 0 else f"; {support}"
     if support is not None and support.missing > MAX_UNSUPPORTED:
         return f"{support}; at most {MAX_UNSUPPORTED:.0%} may be"
     if ess < MIN_ESS:
+        matched = int(scratch.total(lambda part: np.count_nonzero(part > 0), w))
         return (
-            f"the effective sample size is {ess:.1f} of {len(w):,} rounds ({(w > 0).sum():,} have "
+            f"the effective sample size is {ess:.1f} of {len(w):,} rounds ({matched:,} have "
             f"weight, at most {largest:,.4g}), at least {MIN_ESS:g} is needed{unseen}"
         )
     if mean.high < 1.0 - tolerance:

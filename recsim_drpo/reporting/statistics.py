@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core import scratch
+
 _NORMAL_975 = 1.959963984540054
 _NOTHING = 1e-7  # below it a mean of float32 rewards is rounding
 
@@ -53,14 +55,15 @@ def mean_interval(values: ArrayLike, clusters: ArrayLike | None = None) -> Estim
     Raises:
         ValueError: another number of labels than of values.
     """
-    x = np.asarray(values, dtype=np.float64)
-    mean = float(x.mean())
+    x = scratch.floats(values)
+    mean = scratch.mean(x)
     if clusters is not None:
-        half = _NORMAL_975 * _clustered_error(x - mean, np.asarray(clusters))
+        residuals = scratch.elementwise(lambda part: part - mean, x)
+        half = _NORMAL_975 * _clustered_error(residuals, np.asarray(clusters))
     elif x.size < 2:
         half = math.nan
     else:
-        half = _NORMAL_975 * float(x.std(ddof=1)) / math.sqrt(x.size)
+        half = _NORMAL_975 * scratch.deviation(x, mean) / math.sqrt(x.size)
     return Estimate(mean, mean - half, mean + half)
 
 
@@ -68,8 +71,7 @@ def _clustered_error(residuals: NDArray[np.float64], clusters: NDArray[Any]) -> 
     """The standard error of a mean, of residuals (n,) that depend on each other by cluster (n,)."""
     if clusters.shape != residuals.shape:
         raise ValueError(f"{clusters.shape} labels of clusters for {residuals.shape} values.")
-    _, codes = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(codes, residuals)
+    sums = scratch.sums_by_label(residuals, clusters)
     if len(sums) < 2:
         return math.nan
     return math.sqrt(len(sums) / (len(sums) - 1) * float(sums @ sums)) / residuals.size
@@ -83,12 +85,13 @@ def ratio_interval(
     The linearisation of ā / b̄ has the standard error of (a - (ā / b̄) b) / b̄. NaN where b̄ is 0, to
     1e-7. Pairs of one of the ``clusters`` may depend on each other, as of :func:`mean_interval`.
     """
-    a = np.asarray(numerators, dtype=np.float64)
-    b = np.asarray(denominators, dtype=np.float64)
-    if abs(b.mean()) < _NOTHING:
+    a, b = scratch.floats(numerators), scratch.floats(denominators)
+    mean = scratch.mean(b)
+    if abs(mean) < _NOTHING:
         return Estimate(math.nan, math.nan, math.nan)
-    ratio = float(a.mean() / b.mean())
-    residual = mean_interval((a - ratio * b) / b.mean(), clusters)
+    ratio = scratch.mean(a) / mean
+    linear = scratch.elementwise(lambda x, y: (x - ratio * y) / mean, a, b)
+    residual = mean_interval(linear, clusters)
     half = residual.high - residual.value
     return Estimate(ratio, ratio - half, ratio + half)
 
@@ -113,11 +116,19 @@ def gini(counts: ArrayLike) -> float:
 
     G = Σ_i (2 i - n - 1) x_(i) / (n Σ x), with x sorted ascending. NaN where all counts are 0.
     """
-    x = np.sort(np.asarray(counts, dtype=np.float64))
-    if x.sum() == 0:
+    given = scratch.floats(counts)
+    n = given.size
+    x = scratch.room((n,), np.float64)
+    x[:] = given
+    x.sort()
+    whole = scratch.total(lambda part: part, x)
+    if whole == 0:
         return math.nan
-    n = x.size
-    return float(((2 * np.arange(1, n + 1) - n - 1) * x).sum() / (n * x.sum()))
+    weighed = [
+        float(((2 * np.arange(rows.start + 1, rows.stop + 1) - n - 1) * x[rows]).sum())
+        for rows in scratch.blocks(n)
+    ]
+    return math.fsum(weighed) / (n * whole)
 
 
 def zipf_exponent(counts_by_rank: ArrayLike) -> float:

@@ -98,13 +98,14 @@ class LoggingAgent(RandomPolicy):
             raise ValueError(f"The logging agent's config is a LoggingConfig, not {shown(config)}.")
         self.weights = mixture_weights(scenario)
         self._seed = check_seed(seed)
-        popularity = torch.from_numpy(world.catalogue.popularity).to(world.device)
+        popularity = torch.from_numpy(world.catalogue.popularity)
         organic = popularity**self.config.random_exponent
         if not organic.sum() > 0.0:  # so steep that all vanish, which their ratios do not
             organic = (popularity / popularity.max()) ** self.config.random_exponent
-        self._random = organic / organic.sum()
-        self._random_cdf = self._random.cumsum(0)
-        self._log_bias = self.config.popularity_bias * popularity.log()
+        random = organic / organic.sum()
+        self._random = random.to(world.device)
+        self._random_cdf = random.cumsum(0).to(world.device)
+        self._log_bias = (self.config.popularity_bias * popularity.log()).to(world.device)
         self._popularity = tiles.Softmax(
             self.config.popularity_temperature, self._log_bias.to(torch.float32)
         )
@@ -181,8 +182,7 @@ class LoggingAgent(RandomPolicy):
             if weight == 0.0:
                 continue
             affinities = logits(matches).exp_()
-            users = (policies == code).nonzero().squeeze(-1)
-            items[users] = rng.categorical(affinities[users], item_uniforms[users])
+            items = _drawn_where(policies == code, affinities, item_uniforms, items)
             components.append((weight, affinities))
         for weight, affinities in components:
             shown = affinities.gather(1, items.unsqueeze(1)).squeeze(1).to(torch.float64)
@@ -259,3 +259,15 @@ class LoggingAgent(RandomPolicy):
         logits += self._log_bias.to(logits.dtype)
         # The largest becomes 0: no row of exponentials can vanish, however strong the bias.
         return logits.sub_(logits.amax(dim=1, keepdim=True))
+
+
+def _drawn_where(chosen: Tensor, affinities: Tensor, uniforms: Tensor, items: Tensor) -> Tensor:
+    """The items, int64 (B,), drawn anew for the users that are chosen, bool (B,).
+
+    A CPU looks at their affinities (B, N) alone; others would have to wait for who they are.
+    """
+    if chosen.device.type != "cpu":
+        return torch.where(chosen, rng.categorical(affinities, uniforms), items)
+    users = chosen.nonzero().squeeze(-1)
+    items[users] = rng.categorical(affinities[users], uniforms[users])
+    return items

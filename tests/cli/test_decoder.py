@@ -171,3 +171,22 @@ def test_what_is_no_decoder_is_one_line(
     assert message in line
     assert not (tmp_path / "out").exists()
     assert not indexes.exists()
+
+
+def test_train_evaluates_by_it_and_keeps_that_it_did(indexes, run, dataset, tmp_path):
+    words = ["train", "--dataset", dataset, "--agent", "bc", *QUICK]
+    found = {}
+    for name, decoder in (("exact", []), ("scarce", [SCARCE]), ("whole", [WHOLE])):
+        options = ["--decoder", *decoder] if decoder else []
+        assert run(*words, "--out", tmp_path / name, *options) == 0
+        folder = tmp_path / name / "seed-0"
+        assert load_config(folder)["source"].get("decoder") == (decoder or [None])[0]
+        found[name] = (folder / "history.csv").read_text()
+    assert found["whole"] == found["exact"] != found["scarce"]
+
+
+def test_train_refuses_a_decoder_that_is_none_before_it_learns(run, dataset, tmp_path, capsys):
+    words = ["train", "--dataset", dataset, "--agent", "bc", "--out", tmp_path / "bc", *QUICK]
+    assert run(*words, "--decoder", "faiss") == 2
+    assert "faiss" in capsys.readouterr().err
+    assert not (tmp_path / "bc").exists()

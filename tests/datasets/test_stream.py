@@ -175,6 +175,21 @@ def test_a_dataset_that_changes_under_it_is_named(sessions, minari_root):
         [next(chunks) for _ in range(5)]
 
 
+def test_a_dataset_that_is_removed_or_replaced_under_it_is_named(sessions, minari_root):
+    chunks = StreamedLog(sessions, radius=100).chunks(32, 0)
+    next(chunks)
+    shutil.rmtree(minari_root / "log-v0")
+    with pytest.raises(ValueError, match="'log-v0' has changed while it was learnt from"):
+        [next(chunks) for _ in range(5)]
+
+
+def test_shards_of_different_worlds_are_no_stream(generate, small_kwargs):
+    generate("a-v0", small_kwargs)
+    generate("b-v0", {**small_kwargs, "delta": 0.5})
+    with pytest.raises(ValueError, match="'a-v0' and 'b-v0' are of different worlds: delta"):
+        StreamedLog(["a-v0", "b-v0"], radius=100)
+
+
 def test_what_is_wrong_with_an_episode_stops_the_training(sessions, minari_root):
     with h5py.File(minari_root / "log-v0/data/main_data.hdf5", "r+") as file:
         for episode in file.values():
@@ -196,6 +211,8 @@ def test_of_imported_logs_no_rounds_are_held_out(shop, tmp_path):
     log, evaluator, source = learnt_from(whole, [dataset], torch.device("cpu"))
     assert (len(log), evaluator) == (40, None)
     assert (source["held_out"], source["shuffle_radius"]) == (0.0, 7)
+    with pytest.raises(ValueError, match="--decoder finds the items of the evaluations"):
+        learnt_from(dataclasses.replace(whole, decoder="exact"), [dataset], torch.device("cpu"))
 
 
 def test_radii_that_are_none_are_refused(sessions):

@@ -14,6 +14,7 @@ from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.cli import main
 from recsim_drpo.datasets.import_log import import_log
 from recsim_drpo.datasets.importing.columns import Columns
+from recsim_drpo.ope import held_out
 from recsim_drpo.ope.held_out import LogEvaluator, load_and_hold_out
 from recsim_drpo.runs.folder import load_config
 
@@ -163,3 +164,18 @@ def test_held_out_is_for_imported_logs(minari_root, tmp_path, capsys):
     assert run(*train, "--held-out", "0.1") == 2
     assert "--held-out is for imported logs" in capsys.readouterr().err
     assert not (tmp_path / "bc").exists()
+
+
+def test_items_are_found_by_the_decoder_that_is_named(monkeypatch):
+    class FindsTheLast:
+        def search(self, queries, k):
+            return torch.zeros(len(queries), k), torch.full((len(queries), k), len(ITEMS) - 1)
+
+    def make(name, vectors):
+        assert name == "faiss:Flat"
+        assert vectors is ITEMS
+        return FindsTheLast()
+
+    monkeypatch.setattr(held_out, "make_decoder", make)
+    evaluator = LogEvaluator(rounds(), ITEMS, decoder="faiss:Flat")
+    assert evaluator(Always([1.0, 0.0, 0.0])).matches == 1  # the round that shows item 2

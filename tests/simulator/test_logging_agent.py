@@ -5,9 +5,10 @@ import pytest
 import torch
 from scipy import stats
 
+from recsim_drpo.core import rng
 from recsim_drpo.core.random_policies import PolicyStream
 from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
-from recsim_drpo.simulator.logging_agent import LoggingAgent, mixture_weights
+from recsim_drpo.simulator.logging_agent import LoggingAgent, _drawn_where, mixture_weights
 from recsim_drpo.simulator.world import World, make_world
 
 MIXTURE = {"random": 0.3, "popularity": 0.3, "expert": 0.4}
@@ -375,3 +376,14 @@ def test_scenarios_that_are_none(scenario):
 def test_a_config_that_is_none(world):
     with pytest.raises(ValueError, match="is a LoggingConfig"):
         LoggingAgent(world, "medium", {"expert_temperature": 1.0})
+
+
+def test_items_drawn_for_some_are_those_drawn_for_all():
+    """A CPU draws for the chosen users alone, other devices for all of them."""
+    generator = torch.Generator().manual_seed(0)
+    affinities = torch.rand(50, 300, generator=generator)
+    uniforms = torch.rand(50, generator=generator, dtype=torch.float64)
+    chosen, items = torch.arange(50) % 3 == 0, torch.full((50,), 299)
+    for_all = torch.where(chosen, rng.categorical(affinities, uniforms), items)
+    assert torch.equal(_drawn_where(chosen, affinities, uniforms, items.clone()), for_all)
+    assert len(for_all.unique()) > 10

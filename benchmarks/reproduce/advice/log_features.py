@@ -6,10 +6,17 @@ interests are not in it. The features use no more than that.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.transitions import Transitions
+from recsim_drpo.datasets.stream import StreamedLog
+from recsim_drpo.datasets.together import Datasets
 from recsim_drpo.reporting.statistics import gini
 
 FEATURES = (
@@ -24,9 +31,28 @@ FEATURES = (
 _ROUNDING = 1e-12  # of rewards in [0, 1]: those that are so near to their mean are at it
 
 
+_RADIUS = 100_000  # transitions that are read at a time
+
+
 def features_of_log(log: Transitions) -> dict[str, float]:
     """:func:`log_features` of a log with the info column ``item_id``."""
     return log_features(log.rewards.cpu().numpy(), log.infos["item_id"].cpu().numpy())
+
+
+def features_of_datasets(datasets: Datasets) -> dict[str, float]:
+    """:func:`log_features` of datasets that are one log, read part by part.
+
+    Args, and errors: as of :func:`recsim_drpo.datasets.load.load_transitions`.
+    """
+    log = StreamedLog(datasets, radius=_RADIUS, infos=["item_id"])
+    rewards = scratch.room((len(log),), np.float32)
+    items, done = scratch.room((len(log),), np.int64), 0
+    for part in log.parts():
+        here = slice(done, done + len(part))
+        rewards[here], items[here] = part.rewards.numpy(), part.infos["item_id"].numpy()
+        done += len(part)
+        scratch.let_go()
+    return log_features(rewards, items)
 
 
 def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
@@ -48,14 +74,16 @@ def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
     Raises:
         ValueError: all rewards are the same, or one is not finite.
     """
-    paid = _to_unit(np.asarray(rewards, dtype=np.float64))
+    paid = _to_unit(scratch.floats(rewards))
     shown = np.asarray(items, dtype=np.int64)
     shares = np.bincount(shown) / len(shown)
-    deviations = paid - paid.mean()
-    skewness = float((deviations**3).mean() / paid.std() ** 3)
+    middle = scratch.mean(paid)
+    deviations = scratch.elementwise(lambda part: part - middle, paid)
+    spread = math.sqrt(_mean_of(np.square, deviations))
+    skewness = _mean_of(lambda part: part**3, deviations) / spread**3
     return {
         "rounds": float(len(paid)),
-        "above_mean": float((deviations > _ROUNDING).mean()),
+        "above_mean": _mean_of(lambda part: part > _ROUNDING, deviations),
         "skewness": skewness,
         "reward_gini": gini(paid),
         "signal_to_noise": signal_to_noise(paid, shown),
@@ -63,9 +91,15 @@ def log_features(rewards: ArrayLike, items: ArrayLike) -> dict[str, float]:
     }
 
 
+def _mean_of(
+    function: Callable[[NDArray[np.float64]], NDArray[Any]], column: NDArray[np.float64]
+) -> float:
+    return scratch.total(function, column) / len(column)
+
+
 def _to_unit(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rewards shifted and scaled into [0, 1]: the least to 0, the largest to [1/2, 1)."""
-    if not np.isfinite(rewards).all():
+    if scratch.total(lambda part: ~np.isfinite(part), rewards):
         raise ValueError("A reward is not finite; features of a log need finite ones.")
     least, largest = rewards.min(initial=np.inf), rewards.max(initial=-np.inf)
     if not least < largest:
@@ -75,7 +109,8 @@ def _to_unit(rewards: NDArray[np.float64]) -> NDArray[np.float64]:
             "Import the log with a reward that differs between rounds."
         )
     # By a power of two, which rounds nothing.
-    return np.asarray(np.ldexp(rewards - least, -int(np.frexp(largest - least)[1])))
+    shift = -int(np.frexp(largest - least)[1])
+    return scratch.elementwise(lambda part: np.ldexp(part - least, shift), rewards)
 
 
 def signal_to_noise(rewards: NDArray[np.float64], items: NDArray[np.int64]) -> float:
@@ -90,13 +125,15 @@ def signal_to_noise(rewards: NDArray[np.float64], items: NDArray[np.int64]) -> f
     """
     counts = np.bincount(items)
     often = counts >= 2
-    kept = often[items]
     sizes = counts[often].astype(np.float64)
     if len(sizes) < 2:
         return 0.0
     total = sizes.sum()
-    sums = np.bincount(items[kept], rewards[kept], len(counts))[often]
-    squares = np.bincount(items[kept], rewards[kept] ** 2, len(counts))[often]
+    sums, squares = np.zeros((2, len(counts)))
+    for rows in scratch.blocks(len(items)):
+        sums += np.bincount(items[rows], rewards[rows], len(counts))
+        squares += np.bincount(items[rows], rewards[rows] ** 2, len(counts))
+    sums, squares = sums[often], squares[often]
     within = float((squares - sums**2 / sizes).sum() / (total - len(sizes)))
     middle = sums.sum() / total
     between = float((sizes * (sums / sizes - middle) ** 2).sum() / (len(sizes) - 1))

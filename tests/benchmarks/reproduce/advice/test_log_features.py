@@ -9,14 +9,17 @@ import pytest
 from hypothesis import assume, given, settings, strategies
 from scipy import stats
 
+from recsim_drpo import generate_dataset, load_transitions
 from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
 from recsim_drpo.benchmarks.reproduce.advice.log_features import (
     FEATURES,
+    features_of_datasets,
     features_of_log,
     log_features,
     signal_to_noise,
 )
 from recsim_drpo.benchmarks.reproduce.experiments.phase_map import condition_at
+from recsim_drpo.core import scratch
 
 
 def test_features_of_a_log_by_hand():
@@ -88,3 +91,14 @@ def test_features_of_the_published_maps_logs_are_what_was_published(number):
     logs = [features_of_log(condition_at(point).log(seed, device="cpu")) for seed in range(3)]
     averaged = {name: np.mean([log[name] for log in logs]) for name in FEATURES}
     assert averaged == pytest.approx(point["log"], rel=5e-4)
+
+
+def test_datasets_are_read_part_by_part(monkeypatch, minari_root, small_kwargs):
+    options = {"env_kwargs": small_kwargs, "card": False, "progress": False}
+    names = ["a-v0", "b-v0"]
+    for seed, name in enumerate(names):
+        generate_dataset(name, num_rounds=1_500, seed=seed, **options)
+    whole = features_of_log(load_transitions(names, infos=["item_id"]))
+    assert features_of_datasets(names) == whole
+    monkeypatch.setattr(scratch, "BLOCK", 400)
+    assert features_of_datasets(names) == pytest.approx(whole, rel=1e-9)
