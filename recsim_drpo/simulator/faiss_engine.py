@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from recsim_drpo.core.memory import check_memory
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.simulator.decoder_names import DecoderName
@@ -144,6 +145,22 @@ def _parts(faiss: Any, index: Any) -> Iterator[Any]:
             return
 
 
+def bytes_of_item(index: Any) -> int:
+    """Bytes that an index holds of each item: its code or vector, links of a graph, its number."""
+    faiss = require_faiss()
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexRefine):
+        return bytes_of_item(index.base_index) + bytes_of_item(index.refine_index)
+    if isinstance(index, faiss.IndexPreTransform | faiss.IndexIDMap):
+        return bytes_of_item(index.index)
+    if isinstance(index, faiss.IndexHNSW):
+        return bytes_of_item(index.storage) + 4 * int(index.hnsw.nb_neighbors(0)) + 8
+    if isinstance(index, faiss.IndexNSG):
+        return bytes_of_item(index.storage) + 4 * int(index.nsg.R)
+    of_number = 8 if isinstance(index, faiss.IndexIVF) else 0
+    return int(index.code_size) + of_number if hasattr(index, "code_size") else of_number
+
+
 def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
     """An untrained index by a factory string, for unit vectors by inner product.
 
@@ -154,8 +171,8 @@ def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
 
     Raises:
         ValueError: faiss is missing or refuses the string (its reason, and the nearest that it
-            takes); more lists, or more codes, than items; a parameter that the index has not, or
-            out of its range.
+            takes); it would take more memory than there is; more lists, or more codes, than items;
+            a parameter that the index has not, or out of its range.
     """
     faiss = require_faiss()
     _check_numbers(name, num_items, dim)
@@ -167,6 +184,12 @@ def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
             f"{reason(error)}.{_nearest(name.what, num_items, dim)}"
         ) from error
     structure = Structure(index, num_items)
+    training = 4 * dim * min(num_items, max(_POINTS_A_LIST * structure.lists, _POINTS_AT_LEAST))
+    check_memory(
+        f"The index of decoder {shown(str(name))}, {num_items:,} items × {dim:,} dimensions,",
+        num_items * bytes_of_item(index) + 4 * dim * structure.lists + training,
+        "name one of smaller codes, such as 'faiss:IVF4096,PQ32', or decode exactly",
+    )
     if structure.lists > num_items:
         raise ValueError(
             f"decoder {shown(str(name))} has {structure.lists:,} lists for {num_items:,} items; "

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
+from recsim_drpo.core import memory
 from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
@@ -237,6 +238,30 @@ def test_what_does_not_fit_is_refused_before_anything_is_built(indexes, name, me
     with pytest.raises(ValueError, match=message) as error:
         check_decoder(name, ITEMS, DIM)
     assert "\n" not in str(error.value)
+    assert not indexes.exists()
+
+
+@pytest.mark.parametrize(
+    "factory", ["Flat", "IVF8,Flat", "IVF8,SQ8", "IVF8,PQ16x4fs,RFlat", "PCA8,IVF8,Flat", "HNSW16"]
+)
+def test_what_an_index_takes_is_known_before(factory):
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    index = faiss_engine.empty_index(DecoderName("faiss", factory), 4_000, DIM)
+    expected = 4_000 * faiss_engine.bytes_of_item(index)
+    faiss_engine.fill(index, unit(4_000).numpy())
+    assert faiss.serialize_index(index).nbytes == pytest.approx(expected, rel=0.15)
+
+
+def test_an_index_too_large_for_memory_is_refused_before_anything_is_built(indexes, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
+    for name in ("faiss:Flat", "faiss:HNSW32", "faiss:IVF16,Flat", "auto"):
+        with pytest.raises(ValueError, match="100,000 items × 16 dim") as error:
+            check_decoder(name, 100_000, DIM)
+        assert "would take" in str(error.value)
+        assert "there are 1 MiB; name one of smaller codes" in str(error.value)
+    with pytest.raises(ValueError, match=r"would take 10.1 MiB"):  # and 65,536 to learn from
+        check_decoder("faiss:Flat", 100_000, DIM)
+    assert check_decoder("exact", 100_000, DIM).kind == "exact"
     assert not indexes.exists()
 
 
