@@ -189,6 +189,7 @@ def test_auto_is_exact_for_few_items_and_tuned_for_many(items, monkeypatch):
         "faiss", "IVF512,Flat", recall=0.99
     )
     assert check_decoder("auto", 10**6, DIM).what == "IVF4096,Flat"
+    assert check_decoder("auto", 10**6, 128).what == "IVF4096,PQ128x4fs,RFlat"
     assert check_decoder("auto", 10**6, DIM, "cuda") == DecoderName("exact")
     monkeypatch.setattr(retrieval, "AUTO_FROM", 300)
     # Of items in all directions most lists are looked at, and exact search is quicker.
@@ -198,6 +199,48 @@ def test_auto_is_exact_for_few_items_and_tuned_for_many(items, monkeypatch):
     assert decoder.name.startswith("faiss:IVF64,Flat?nprobe=")
     assert decoder.settings["nprobe"] <= 8
     assert recall(decoder, topics, faiss_decoder.sampled_queries(topics)).float().mean() >= 0.5
+
+
+@pytest.mark.parametrize("dim", [32, 33, 50])
+def test_auto_ranks_codes_anew_where_dimensions_are_many(indexes, monkeypatch, dim):
+    monkeypatch.setattr(retrieval, "AUTO_FROM", 2_000)
+    topics = unit(40, seed=1, dim=dim)
+    items = directions(topics[torch.arange(3_000) % 40] + 0.5 * unit(3_000, seed=2, dim=dim))
+    decoder = make_decoder("auto?recall=0.9", items)
+    assert decoder.factory == f"IVF256,PQ{dim}x4fs,RFlat"
+    assert 1 <= decoder.settings["nprobe"] <= 128
+    queries = faiss_decoder.sampled_queries(items)
+    assert recall(decoder, items, queries).float().mean() >= 0.9
+    # Half of the candidates would not do, or there is one of each only.
+    fewer = decoder.settings["k_factor_rf"] // 2
+    if fewer >= 1:
+        decoder.index.k_factor = fewer
+        assert recall(decoder, items, queries).float().mean() < 0.9
+
+
+def test_auto_is_exact_where_the_recall_takes_most_of_the_lists(indexes, monkeypatch):
+    monkeypatch.setattr(retrieval, "AUTO_FROM", 300)
+    items = unit(1_000, dim=64)
+    assert isinstance(make_decoder("auto?recall=1", items), ExactDecoder)
+    assert faiss_engine.auto_probes(4_096, 128) == 2_048
+    assert faiss_engine.auto_probes(4_096, 31) == 512
+
+
+def test_candidates_are_halved_as_long_as_the_recall_is_reached():
+    """Of a recall that 37 probes and 6 candidates each reach, by an index that is not filled."""
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    index = faiss_engine.empty_index(DecoderName("faiss", "IVF64,PQ4x4fs,RFlat"), 400, DIM)
+    lists = faiss.extract_index_ivf(index)
+    tried = []
+
+    def recall_of_it():
+        tried.append((int(lists.nprobe), int(index.k_factor)))
+        return float(lists.nprobe >= 37 and index.k_factor >= 6)
+
+    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
+    assert tried[:7] == [(1, 4), (2, 4), (4, 8), (8, 8), (16, 16), (32, 16), (64, 32)]
+    assert tried[7:] == [(45, 23), (38, 19), (38, 9), (38, 4)]
+    assert (lists.nprobe, index.k_factor) == (38, 9)
 
 
 def test_labels():
