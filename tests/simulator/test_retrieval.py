@@ -11,6 +11,7 @@ import torch
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
 from recsim_drpo.core import memory
 from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
+from recsim_drpo.simulator.catalogue import checksum_of
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
 from recsim_drpo.simulator.index_files import (
@@ -428,6 +429,16 @@ def test_a_named_index_is_used_or_refused(items, tmp_path):
     with pytest.raises(UnusableIndexError, match="is truncated, or not as it was written"):
         make_decoder(f"index:{folder}", items)
     assert (folder / INDEX).read_bytes() == content[:-100]  # and left as it is
+
+
+def test_an_index_that_no_memory_holds_is_not_read(items, indexes, tmp_path, monkeypatch):
+    decoder = make_decoder("faiss:Flat", items)
+    write_index(tmp_path / "own", decoder.index, "Flat", checksum_of(items.numpy()))
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**10)
+    with pytest.raises(ValueError, match=r"index in .*own' would take 25.* KiB of memory"):
+        make_decoder(f"index:{tmp_path / 'own'}", items)
+    with pytest.raises(ValueError, match="would take"):  # kept: neither read nor replaced
+        make_decoder("faiss:Flat", items)
 
 
 def test_items_of_a_read_only_file(indexes):
