@@ -37,6 +37,7 @@ from recsim_drpo.simulator.retrieval import make_decoder
 from recsim_drpo.simulator.world import World, make_world
 
 DEFAULT_OUT = Path("benchmarks/results/retrieval.json")
+PICTURE = Path("docs/images/retrieval.png")
 SHAPES: Mapping[str, Mapping[str, Any]] = {"clustered": {}, "isotropic": {"topic_spread": 100.0}}
 """The catalogues that are measured, by what differs from the registered world."""
 
@@ -191,7 +192,10 @@ def draw(sections: Sequence[Mapping[str, Any]], path: Path) -> list[Path]:
         for colour, family in zip(plots.COLOURS, FAMILIES, strict=False):
             rows = [row for row in section["rows"] if row["family"] == family]
             speed = [row["queries_per_second"] for row in rows]
-            style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 4, "label": family}
+            mark: dict[str, Any] = {"marker": "o", "ms": 4}
+            if family == "exact":  # one point, in front of those that reach it
+                mark = {"marker": "*", "ms": 10, "zorder": 5}
+            style = {"color": colour, "label": family, **mark}
             axes[0].plot(speed, [row["recall"]["value"] for row in rows], **style)
             lost = [Estimate(**row["lost_reward"]) for row in rows]
             spread = np.array([[e.value - e.low, e.high - e.value] for e in lost]).reshape(-1, 2).T
@@ -234,7 +238,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "\n\n".join(table(section) for section in sections)
     options.out.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
     try:
-        draw(sections, options.out.with_suffix(".png"))
+        draw(sections, PICTURE if options.out == DEFAULT_OUT else options.out.with_suffix(".png"))
     except plots.PlotsMissingError as missing:
         print(missing)
 

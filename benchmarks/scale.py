@@ -28,7 +28,6 @@ from recsim_drpo.benchmarks.scale_growth import FORMER_ROUNDS, FORMER_STEPS, dra
 from recsim_drpo.benchmarks.speed.measuring import (
     Goal,
     Line,
-    Sgemm,
     environment,
     in_fresh_process,
     parse_command,
@@ -115,23 +114,24 @@ def _simulate_job(num_items: int, sizes: Sizes) -> tuple[list[float], list[float
     tastes = world.users("train", 0, torch.arange(count)).tastes
     rounds = torch.arange(count)
     agent.choose(tastes[:128], 0, rounds[:128])
-    sgemm = Sgemm(world.device)
     rates, roofs = [], []
     for _ in range(sizes.repetitions):
-        roofs.append(count / _arithmetic_seconds(world, count, sgemm))
+        roofs.append(count / _arithmetic_seconds(world, count))
         rates.append(count / _seconds(lambda: agent.choose(tastes, 0, rounds)))
     return rates, roofs, peak_memory() / 1e9
 
 
-def _arithmetic_seconds(world: World, rounds: int, sgemm: Sgemm) -> float:
+def _arithmetic_seconds(world: World, rounds: int) -> float:
     """Seconds of the scores at the rate of square products, and of two exponentials of each."""
-    tile = torch.full((_TILE,), -1.0)
-    out = torch.empty_like(tile)
-    calls = 200
-    each = _seconds(lambda: [torch.exp2(tile, out=out) for _ in range(calls)])
+    calls, size = 5, 1_024
+    left, right, product = (torch.randn(size, size) for _ in range(3))
+    torch.mm(left, right, out=product)  # the first call is slower
+    of_product = _seconds(lambda: [torch.mm(left, right, out=product) for _ in range(calls)])
+    tile, out = torch.full((_TILE,), -1.0), torch.empty(_TILE)
+    of_tile = _seconds(lambda: [torch.exp2(tile, out=out) for _ in range(100 * calls)])
     cells = rounds * world.num_items
-    of_products = 2.0 * world.num_topics * cells / sgemm.rate()
-    return of_products + 2.0 * cells * each / (calls * tile.numel())
+    of_products = world.num_topics * cells * of_product / (calls * size**3)
+    return of_products + 2.0 * cells * of_tile / (100 * calls * _TILE)
 
 
 def memory(sizes: Sizes) -> list[Line]:
