@@ -124,11 +124,13 @@ def draw_growth(path: Path, picture: Path) -> list[Path]:
         axes.plot(list(rounds), list(rounds.values()), "o-", ms=4, color=plots.COLOURS[0])
     labels = ("ms each", "peak memory, GB", "s", "peak memory, GB")
     for axes, label in zip([*panels[0], *panels[1]], labels, strict=True):
-        axes.set(xscale="log", ylabel=label)
-        axes.xaxis.minorticks_off()
+        axes.set_ylabel(label)
+        if any(len(line.get_xdata()) for line in axes.lines):  # else the section was left out
+            axes.set_xscale("log")
+            axes.xaxis.minorticks_off()
+            if label in ("ms each", "s"):
+                axes.set_yscale("log")
         axes.set_xlabel("items" if axes in panels[0] else "rounds, of the largest catalogue")
-    panels[0][0].set_yscale("log")
-    panels[1][0].set_yscale("log")
     for axes in (panels[0][1], panels[1][1]):
         axes.set_ylim(0.0, 1.2 * axes.get_ylim()[1])
     panels[0][0].legend(frameon=False, fontsize=8)

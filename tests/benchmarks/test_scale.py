@@ -89,9 +89,12 @@ def test_the_table_has_the_medians(tmp_path):
     ]
 
 
-def test_the_picture_is_drawn_of_the_file(measured, tmp_path):
+@pytest.mark.parametrize("sections", ["simulate", "make", "simulate 130 260 step make"])
+def test_the_picture_is_drawn_of_the_sections_in_the_file(measured, tmp_path, sections):
     pytest.importorskip("matplotlib")
     path = tmp_path / "scale.json"
-    path.write_text(json.dumps(raw(measured)))
+    path.write_text(
+        json.dumps(raw([x for x in measured if x.what.startswith(tuple(sections.split()))]))
+    )
     (picture,) = draw_growth(path, tmp_path / "growth.png")
     assert picture.stat().st_size > 10_000
