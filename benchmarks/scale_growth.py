@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recsim_drpo.benchmarks.speed.measuring import number
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.tables import markdown_table
@@ -125,7 +127,7 @@ def draw_growth(path: Path, picture: Path) -> list[Path]:
     labels = ("ms each", "peak memory, GB", "s", "peak memory, GB")
     for axes, label in zip([*panels[0], *panels[1]], labels, strict=True):
         axes.set_ylabel(label)
-        if any(len(line.get_xdata()) for line in axes.lines):  # else the section was left out
+        if any(np.size(line.get_xdata()) for line in axes.lines):  # else the section was left out
             axes.set_xscale("log")
             axes.xaxis.minorticks_off()
             if label in ("ms each", "s"):
