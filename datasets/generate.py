@@ -277,6 +277,9 @@ def _metadata(
     weights = dict(zip(POLICIES, agent.weights, strict=True))
     name = scenario if isinstance(scenario, str) else "custom"
     references = log.references()
+    users = "test users"
+    if references.is_sample:
+        users = f"a sample of {references.num_users:,} test users"
     return {
         "dataset_id": dataset_id,
         "minari_version": version("minari"),
@@ -291,7 +294,7 @@ def _metadata(
         "ref_max_score": references.high,
         "num_episodes_average_score": references.num_users,
         "reference_scores": (
-            f"{references.score} on test users: {references.low_name} {references.low:.3f}, "
+            f"{references.score} on {users}: {references.low_name} {references.low:.3f}, "
             f"{references.high_name} {references.high:.3f}"
         ),
         "packing": log.packing,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recsim_drpo.datasets.generation.source import Log
+from recsim_drpo.datasets.generation.source import Log, sampled_users
 from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.reporting import paper, paper_figures, plots
 from recsim_drpo.reporting.statistics import counts_by_rank, zipf_exponent, zipf_interval
@@ -32,8 +32,12 @@ _NO_PICTURES = (
 
 
 def value_curve(world: World) -> NDArray[np.float64]:
-    """Mean latent reward of a user's item of rank 1, …, N, over 500 training users (Figure 6b)."""
-    users = world.users("train", 0, torch.arange(_CURVE_USERS))
+    """Mean latent reward of a user's item of rank 1, …, N (Figure 6b), over 500 training users.
+
+    Over fewer above 100,000 items, see :func:`.source.sampled_users`.
+    """
+    num_users = sampled_users(_CURVE_USERS, world.num_items)
+    users = world.users("train", 0, torch.arange(num_users))
     total = torch.zeros(world.num_items, dtype=torch.float64, device=world.device)
     for tastes in torch.split(users.tastes, world.rows_at_a_time):
         values = world.latent_reward(world.cosines(tastes))
@@ -42,7 +46,7 @@ def value_curve(world: World) -> NDArray[np.float64]:
         else:
             values = values.sort(dim=1).values
         total += values.sum(dim=0)
-    curve: NDArray[np.float64] = (total / _CURVE_USERS).flip(0).cpu().numpy()
+    curve: NDArray[np.float64] = (total / num_users).flip(0).cpu().numpy()
     return curve
 
 
@@ -60,7 +64,8 @@ def write_card(folder: Path, dataset_id: str, metadata: Mapping[str, Any], log: 
     agent, world, statistics = log.agent, log.agent.world, log.statistics
     popularity = world.catalogue.popularity
     logged = counts_by_rank(statistics.counts.sum(axis=0), popularity)
-    shares = agent.expected_item_shares(log.tastes()).cpu().numpy()
+    tastes = log.tastes()
+    shares = agent.expected_item_shares(tastes).cpu().numpy()
     expected = counts_by_rank(shares, popularity)
     fitted = zipf_interval(logged)
     curve = value_curve(world)
@@ -84,12 +89,16 @@ def write_card(folder: Path, dataset_id: str, metadata: Mapping[str, Any], log: 
             ["rounds of", "logged", "expected of the mixture"],
             zipf_rows + _zipf_rows_by_policy(statistics, popularity),
         ),
+        *_said_of_samples(f"What is expected is the mean over {len(tastes):,} users", world),
         *pictures.get("frequencies", []),
         "## How rewards are spread (Figure 1)",
         _decile_table(statistics.deciles()),
         *pictures.get("deciles", []),
         "## What items are worth to a user (Figure 6b)",
         _value_table(curve),
+        *_said_of_samples(
+            f"The mean over {sampled_users(_CURVE_USERS, world.num_items):,} users", world
+        ),
         *pictures.get("value", []),
         "## The catalogue (Figure 6a)",
         *pictures.get("map", [_NO_PICTURES]),
@@ -97,6 +106,13 @@ def write_card(folder: Path, dataset_id: str, metadata: Mapping[str, Any], log: 
         "```json\n" + json.dumps(_configuration(metadata), indent=2) + "\n```",
     ]
     (folder / "README.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+
+
+def _said_of_samples(what: str, world: World) -> list[str]:
+    """A line that says of how few users a mean is, of a catalogue so large that they are fewer."""
+    if sampled_users(_CURVE_USERS, world.num_items) == _CURVE_USERS:
+        return []
+    return [f"{what}, a sample: each meets all {world.num_items:,} items."]
 
 
 def _introduction(dataset_id: str, metadata: Mapping[str, Any], log: Log) -> list[str]:

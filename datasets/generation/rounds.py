@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from minari.data_collector import EpisodeBuffer
 
-from recsim_drpo.datasets.generation.source import Log, References
+from recsim_drpo.datasets.generation.source import Log, References, sampled_users
 from recsim_drpo.datasets.packing import PACKING, ROUNDS_PER_EPISODE, info_column
 from recsim_drpo.datasets.shards import Shard
 from recsim_drpo.envs.base import spaces_of
@@ -38,8 +38,11 @@ class RoundLog(Log):
     def references(self) -> References:
         """Mean observed rewards of random items and of the oracle's."""
         world = self.agent.world
-        low, high = (_observed_mean(world, policy) for policy in ("random", "oracle"))
-        return References("mean observed reward", "random", low, "oracle", high, _REFERENCE_USERS)
+        users = sampled_users(_REFERENCE_USERS, world.num_items)
+        low, high = (_observed_mean(world, policy, users) for policy in ("random", "oracle"))
+        score = "mean observed reward"
+        fewer = users < _REFERENCE_USERS
+        return References(score, "random", low, "oracle", high, users, is_sample=fewer)
 
     def bytes_per_round(self) -> float:
         """Size of a round on the disk, in bytes."""
@@ -94,12 +97,14 @@ class RoundLog(Log):
 
     def tastes(self) -> torch.Tensor:
         """Tastes of the first training users."""
-        return self.agent.world.users("train", 0, torch.arange(_SHARES_USERS)).tastes
+        world = self.agent.world
+        users = torch.arange(sampled_users(_SHARES_USERS, world.num_items))
+        return world.users("train", 0, users).tastes
 
 
-def _observed_mean(world: World, policy: str) -> float:
+def _observed_mean(world: World, policy: str, num_users: int) -> float:
     """Mean observed reward of a reference policy on test users."""
-    users = world.users("test", 0, torch.arange(_REFERENCE_USERS))
+    users = world.users("test", 0, torch.arange(num_users))
     actions = reference_policy(policy, world).act(users.contexts)
     latent = world.reward_of_items(world.decode(actions), users.interests)
     return float(world.observed_reward(latent, users.reward_noise).mean())

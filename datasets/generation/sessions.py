@@ -12,7 +12,7 @@ from minari.data_collector import EpisodeBuffer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recsim_drpo.datasets.generation.source import Log, References
+from recsim_drpo.datasets.generation.source import Log, References, sampled_users
 from recsim_drpo.datasets.packing import info_column
 from recsim_drpo.envs.sessions import session_spaces_of
 from recsim_drpo.evaluation.sessions import SessionEvaluator
@@ -61,20 +61,25 @@ class SessionLog(Log):
 
     def references(self) -> References:
         """Mean observed returns of a session: of random items and of the best reference policy."""
-        evaluator = SessionEvaluator(self._sessions, _REFERENCE_USERS)
+        users = self._reference_users
+        evaluator = SessionEvaluator(self._sessions, users)
         low, *above = (
             float(evaluator.play(session_reference_policy(name, self._sessions)).paid.mean())
             for name in ("random", "myopic", "far-sighted")
         )
         # Foresight beyond the last step that a session may have does not pay.
         high, name = max(zip(above, ("myopic", "far-sighted"), strict=True))
-        return References(
-            "mean observed return of a session", "random", low, name, high, _REFERENCE_USERS
-        )
+        score = "mean observed return of a session"
+        fewer = users < _REFERENCE_USERS
+        return References(score, "random", low, name, high, users, is_sample=fewer)
+
+    @property
+    def _reference_users(self) -> int:
+        return sampled_users(_REFERENCE_USERS, self.agent.world.num_items)
 
     def bytes_per_round(self) -> float:
         """Estimated size of a round on the disk, in bytes, from some sessions of the same agent."""
-        evaluator = SessionEvaluator(self._sessions, _REFERENCE_USERS, split="train")
+        evaluator = SessionEvaluator(self._sessions, self._reference_users, split="train")
         mean_length = float(evaluator.play(self.agent).lengths.mean())
         row = 4 * (self._sessions.observation_dim + self.agent.world.dim + 1) + 2 + 8 + 8 + 1 + 16
         return row + _EPISODE_BYTES / mean_length
@@ -134,7 +139,8 @@ class SessionLog(Log):
 
     def tastes(self) -> Tensor:
         """Tastes in the first rounds that were counted."""
-        kept = torch.from_numpy(np.concatenate(self._kept)[:_KEPT_OBSERVATIONS])
+        users = sampled_users(_KEPT_OBSERVATIONS, self.agent.world.num_items)
+        kept = torch.from_numpy(np.concatenate(self._kept)[:users])
         return self._sessions.tastes(kept.to(self.agent.world.device))
 
     def count(self, episodes: Sequence[EpisodeBuffer]) -> None:

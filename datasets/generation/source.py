@@ -14,6 +14,18 @@ from recsim_drpo.datasets.generation.statistics import LogStatistics
 from recsim_drpo.datasets.shards import Shard
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 
+_MANY_ITEMS = 100_000
+_FEW_USERS = 50
+
+
+def sampled_users(usual: int, num_items: int) -> int:
+    """Users that a mean over simulated users is of: fewer where each meets very many items.
+
+    As many as ``usual`` up to 100,000 items; above, so many that users × items stay the same, but
+    50 at least. So what a card tells takes about as long for a million items as for 100,000.
+    """
+    return max(min(usual, _FEW_USERS), usual * _MANY_ITEMS // max(num_items, _MANY_ITEMS))
+
 
 class References(NamedTuple):
     """Reference scores, by which Minari normalises an agent's mean score.
@@ -23,6 +35,7 @@ class References(NamedTuple):
         low_name, low: a policy that knows nothing, and its mean score.
         high_name, high: a policy that knows the world, and its mean score.
         num_users: test users that they are means over.
+        is_sample: whether these are fewer than usual, see :func:`sampled_users`.
     """
 
     score: str
@@ -31,6 +44,7 @@ class References(NamedTuple):
     high_name: str
     high: float
     num_users: int
+    is_sample: bool = False
 
 
 class Log(ABC):

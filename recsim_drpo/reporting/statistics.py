@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from recsim_drpo.core import scratch
 
 _NORMAL_975 = 1.959963984540054
+_MANY_RANKS = 2**15  # above, the bootstrap goes through what was counted alone
 _NOTHING = 1e-7  # below it a mean of float32 rewards is rounding
 
 
@@ -195,9 +196,13 @@ def zipf_interval(
     if counts.size < 2:
         return Estimate(math.nan, math.nan, math.nan)
     generator = np.random.default_rng(seed)
-    shares, log_ranks = counts / total, np.log(np.arange(1, counts.size + 1))
+    log_ranks = np.log(np.arange(1, counts.size + 1))
+    shares, log_drawn = counts / total, log_ranks
+    if counts.size > _MANY_RANKS:
+        drawn = _drawn_ranks(counts)
+        shares, log_drawn = shares[drawn], log_ranks[drawn]
     # One resample at a time: together they would fill gigabytes for a million items.
-    means = [generator.multinomial(total, shares) @ log_ranks / total for _ in range(num_resamples)]
+    means = [generator.multinomial(total, shares) @ log_drawn / total for _ in range(num_resamples)]
     falling = np.sort(means)[::-1]
 
     def percentile(share: float) -> float:
@@ -208,6 +213,14 @@ def zipf_interval(
         return float(np.quantile(exponents, rest)) if len(exponents) > 1 else exponents[0]
 
     return Estimate(zipf_exponent(counts), percentile(0.025), percentile(0.975))
+
+
+def _drawn_ranks(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of what was counted, and the last: what is drawn of these is what is drawn of all.
+
+    An item of share 0 takes no random number, but the last of all takes what is left without one.
+    """
+    return np.union1d(np.flatnonzero(counts), [counts.size - 1])
 
 
 def counts_by_rank(counts: ArrayLike, popularity: ArrayLike) -> NDArray[np.float64]:

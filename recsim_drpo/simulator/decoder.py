@@ -161,7 +161,11 @@ def found(decoder: Decoder, embeddings: Tensor, queries: Tensor, best: Tensor) -
         queries: float32 (B, d) of unit length.
         best: float32 (B, 1), the largest inner products, of :class:`ExactDecoder`.
     """
-    items = decoder.search(queries, 1)[1].squeeze(1)
+    return are_best(decoder.search(queries, 1)[1].squeeze(1), embeddings, queries, best)
+
+
+def are_best(items: Tensor, embeddings: Tensor, queries: Tensor, best: Tensor) -> Tensor:
+    """As :func:`found`, of items, int64 (B,), that were found already."""
     scores = (embeddings[items.clamp_min(0)] * queries).sum(dim=1)
     right = (items >= 0) & (scores >= best.squeeze(1) - _EQUAL)
     return right | ~torch.isfinite(queries).all(dim=1)

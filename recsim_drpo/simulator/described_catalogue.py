@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from recsim_drpo.core.memory import check_memory
 from recsim_drpo.core.messages import shown
+from recsim_drpo.simulator import tiles
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue
 from recsim_drpo.simulator.config import DRAWN_DIM, DRAWN_NUM_ITEMS, WorldConfig
 from recsim_drpo.simulator.embeddings import load_embeddings
@@ -21,6 +22,8 @@ def check_size(config: WorldConfig, catalogue: SimulatedCatalogue | None = None)
         d = DRAWN_DIM if config.embedding_dim is None else config.embedding_dim
         k = config.num_topics
     of_items = n * (4 * k + (4 * d + 48 if catalogue is None else 4))
+    if n > tiles.LARGE:  # the search for best items, and its sorting
+        of_items += n * (4 * k + 36)
     of_topics = k * (24 * d + 12 * config.context_dim)
     of_blocks = 16 * d * min(n, 65_536) if catalogue is None else 0  # drawn at a time
     of_contexts = 400 * config.context_dim  # sixteen users are drawn at a time

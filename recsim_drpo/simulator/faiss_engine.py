@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from recsim_drpo.core.memory import check_memory
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import check_integer, unknown_name
 from recsim_drpo.simulator.decoder_names import DecoderName
@@ -28,6 +29,7 @@ _ROWS = 65_536  # added at a time
 _POINTS_A_LIST, _POINTS_AT_LEAST = 64, 65_536  # to train on
 _SEED = 1234  # faiss's own
 _BISECTIONS = 2
+_CODED_FROM = 32  # dimensions, below which reading vectors takes little longer than their codes
 _KNOWN = (
     "Flat",
     "IVF#,Flat",
@@ -120,7 +122,7 @@ class Structure:
                 "nprobe": 2**step,
                 "quantizer_efSearch": 16 * 2**step,
                 "efSearch": min(4096, 16 * 2**step),
-                "k_factor_rf": min(1024, 4 * 2**step),
+                "k_factor_rf": min(256, 4 * 2 ** (step // 2)),
             }
             settings = {
                 name: float(min(wanted[name], high)) for name, (_, high) in self.limits.items()
@@ -144,6 +146,22 @@ def _parts(faiss: Any, index: Any) -> Iterator[Any]:
             return
 
 
+def bytes_of_item(index: Any) -> int:
+    """Bytes that an index holds of each item: its code or vector, links of a graph, its number."""
+    faiss = require_faiss()
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexRefine):
+        return bytes_of_item(index.base_index) + bytes_of_item(index.refine_index)
+    if isinstance(index, faiss.IndexPreTransform | faiss.IndexIDMap):
+        return bytes_of_item(index.index)
+    if isinstance(index, faiss.IndexHNSW):
+        return bytes_of_item(index.storage) + 4 * int(index.hnsw.nb_neighbors(0)) + 8
+    if isinstance(index, faiss.IndexNSG):
+        return bytes_of_item(index.storage) + 4 * int(index.nsg.R)
+    of_number = 8 if isinstance(index, faiss.IndexIVF) else 0
+    return int(index.code_size) + of_number if hasattr(index, "code_size") else of_number
+
+
 def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
     """An untrained index by a factory string, for unit vectors by inner product.
 
@@ -154,8 +172,8 @@ def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
 
     Raises:
         ValueError: faiss is missing or refuses the string (its reason, and the nearest that it
-            takes); more lists, or more codes, than items; a parameter that the index has not, or
-            out of its range.
+            takes); it would take more memory than there is; more lists, or more codes, than items;
+            a parameter that the index has not, or out of its range.
     """
     faiss = require_faiss()
     _check_numbers(name, num_items, dim)
@@ -167,6 +185,12 @@ def empty_index(name: DecoderName, num_items: int, dim: int) -> Any:
             f"{reason(error)}.{_nearest(name.what, num_items, dim)}"
         ) from error
     structure = Structure(index, num_items)
+    training = 4 * dim * min(num_items, max(_POINTS_A_LIST * structure.lists, _POINTS_AT_LEAST))
+    check_memory(
+        f"The index of decoder {shown(str(name))}, {num_items:,} items × {dim:,} dimensions,",
+        num_items * bytes_of_item(index) + 4 * dim * structure.lists + training,
+        "name one of smaller codes, such as 'faiss:IVF4096,PQ32', or decode exactly",
+    )
     if structure.lists > num_items:
         raise ValueError(
             f"decoder {shown(str(name))} has {structure.lists:,} lists for {num_items:,} items; "
@@ -234,6 +258,25 @@ def lists_for(num_items: int) -> int:
     return int(max(1, min(wanted, num_items)))
 
 
+def auto_factory(num_items: int, dim: int) -> str:
+    """The factory string that ``auto`` stands for: an inverted file of small codes, ranked anew.
+
+    Four bits a dimension are an eighth of the vectors to read, and faiss looks them up in
+    registers, 32 items at a time; the vectors of the few that are nearest by their codes order
+    them. Of few dimensions the vectors themselves are in the lists.
+
+    Source: Andre, Kermarrec and Le Scouarnec, *Cache locality is not enough: high-performance
+    nearest neighbor search with product quantization fast scan*, VLDB 2015; faiss's ``x4fs``.
+    """
+    codes = f"PQ{dim}x4fs,RFlat" if dim >= _CODED_FROM else "Flat"
+    return f"IVF{lists_for(num_items)},{codes}"
+
+
+def auto_probes(lists: int, dim: int) -> int:
+    """The most lists that ``auto`` looks into: an eighth of them, or half where they hold codes."""
+    return lists // (2 if dim >= _CODED_FROM else 8)
+
+
 def fill(index: Any, vectors: Vectors) -> None:
     """Train an index on a sample of rows and add all of them, in bounded memory.
 
@@ -275,7 +318,8 @@ def tune(index: Any, num_items: int, recall: Callable[[], float], wanted: float)
 
     Returns:
         the settings: each that is tried is twice as thorough as the one before, until one reaches
-        the recall, or is the last; then twice the middle between it and what does not reach it.
+        the recall, or is the last; then twice the middle between it and what does not reach it;
+        then half of each but the first as often as that reaches it as well.
     """
     short: dict[str, float] = {}
     chosen: dict[str, float] = {}
@@ -292,8 +336,22 @@ def tune(index: Any, num_items: int, recall: Callable[[], float], wanted: float)
             chosen = middle
         else:
             short = middle
-    set_parameters(index, chosen)
-    return chosen
+    return _thrifty(index, chosen, recall, wanted)
+
+
+def _thrifty(
+    index: Any, settings: dict[str, float], recall: Callable[[], float], wanted: float
+) -> dict[str, float]:
+    """Settings of which none but the thoroughness of the search itself is more than is needed."""
+    for name in settings if len(settings) > 1 else ():
+        while name not in ("nprobe", "efSearch") and settings[name] > 1.0:
+            less = settings | {name: float(settings[name] // 2)}
+            set_parameters(index, less)
+            if recall() < wanted:
+                break
+            settings = less
+    set_parameters(index, settings)
+    return settings
 
 
 def _nearest(factory: str, num_items: int, dim: int) -> str:

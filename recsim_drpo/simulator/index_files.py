@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from recsim_drpo.core.files import atomic_dir, write_atomically
+from recsim_drpo.core.memory import check_memory
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.simulator.faiss_engine import reason, require_faiss
 
@@ -101,6 +102,7 @@ def read_index(folder: Path, checksum: str) -> tuple[Any, str]:
     Raises:
         UnusableIndexError: it is no folder of an index, the file is truncated or otherwise not as
             it was written, or it is of another catalogue.
+        ValueError: it would take more memory than there is.
     """
     about = read_about(folder)
     if about["catalogue_checksum"] != checksum:
@@ -117,6 +119,8 @@ def read_index(folder: Path, checksum: str) -> tuple[Any, str]:
         raise UnusableIndexError(
             f"{str(folder / INDEX)!r} is truncated, or not as it was written; write it anew."
         )
+    size = (folder / INDEX).stat().st_size
+    check_memory(f"The index in {str(folder)!r}", size, "name another decoder, or decode exactly")
     try:
         return require_faiss().read_index(str(folder / INDEX)), about["factory"]
     except RuntimeError as error:

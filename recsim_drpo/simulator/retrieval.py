@@ -22,9 +22,6 @@ from recsim_drpo.simulator.decoder_names import (
 AUTO_FROM = 20_000
 """Items from which ``auto`` is an inverted file on a CPU; below, exact search is about as quick."""
 
-AUTO_PROBES = 8
-"""``auto`` is exact where the recall takes more than this fraction, 1 in 8, of the lists."""
-
 SAMPLE = 1_000
 """Queries at most on which an approximate decoder is held against exact search."""
 
@@ -52,10 +49,9 @@ def check_decoder(
     if parsed.kind == AUTO:
         if num_items < AUTO_FROM or torch.device(device).type != "cpu":
             return DecoderName(EXACT)
-        from recsim_drpo.simulator.faiss_engine import lists_for
+        from recsim_drpo.simulator.faiss_engine import auto_factory
 
-        what = f"IVF{lists_for(num_items)},Flat"
-        parsed = DecoderName(FAISS, what, recall=parsed.recall)
+        parsed = DecoderName(FAISS, auto_factory(num_items, dim), recall=parsed.recall)
     if parsed.kind == FAISS:
         from recsim_drpo.simulator.faiss_engine import empty_index
 
@@ -94,8 +90,11 @@ def make_decoder(name: str | DecoderName, embeddings: Tensor) -> Decoder:
     if checked.kind == INDEX:
         return named_decoder(checked, embeddings)
     decoder = kept_decoder(checked, embeddings)
-    if parsed.kind == AUTO and AUTO_PROBES * decoder.settings["nprobe"] > decoder.lists:
-        return ExactDecoder(embeddings)  # which is quicker
+    if parsed.kind == AUTO:
+        from recsim_drpo.simulator.faiss_engine import auto_probes
+
+        if decoder.settings["nprobe"] > auto_probes(decoder.lists, dim):
+            return ExactDecoder(embeddings)  # which is quicker
     return decoder
 
 

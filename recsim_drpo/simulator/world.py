@@ -25,6 +25,7 @@ from recsim_drpo.core.rng import Stream
 from recsim_drpo.core.torch_settings import resolve_device
 from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.simulator import tiles
+from recsim_drpo.simulator.bounds import BestByBounds
 from recsim_drpo.simulator.catalogue import SimulatedCatalogue, interest_generator
 from recsim_drpo.simulator.config import SPLITS, WorldConfig
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, cells_at_a_time, decode, row_max
@@ -35,6 +36,7 @@ from recsim_drpo.simulator.retrieval import check_decoder, make_decoder
 MakesDecoder = str | Callable[[Tensor], Decoder]
 """A decoder by its name, or what makes one from the embeddings."""
 
+_BOUNDED_USERS = 1_024  # at a time, against bounds of blocks of items
 _USER_STREAMS = (Stream.TRAIN_USERS, Stream.VALIDATION_USERS, Stream.TEST_USERS)
 
 
@@ -120,8 +122,9 @@ class World:
         return super().__reduce__()
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but a decoder that was built: an index of an engine is built or read again."""
-        return {name: value for name, value in vars(self).items() if name != "decoder"}
+        """All but what is made at its first use: an index of an engine is built or read again."""
+        later = ("decoder", "_best_by_bounds")
+        return {name: value for name, value in vars(self).items() if name not in later}
 
     def _checked(self, decoder: MakesDecoder | None) -> Callable[[Tensor], Decoder]:
         """What makes the decoder; a name that does not fit is refused now, not at the first use."""
@@ -253,10 +256,18 @@ class World:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
         if self.num_items > tiles.LARGE:
+            if self.device.type == "cpu":
+                parts = torch.split(tastes, _BOUNDED_USERS)
+                return torch.cat([self._best_by_bounds(part) for part in parts])
             parts = torch.split(tastes, tiles.users_at_a_time(self.device))
             return torch.cat([self.scan(part).best_items for part in parts])
         parts = torch.split(tastes, self.rows_at_a_time)
         return torch.cat([row_max(self.cosines(part))[1] for part in parts])
+
+    @functools.cached_property
+    def _best_by_bounds(self) -> BestByBounds:
+        """The search for best items of a large catalogue, made at the first."""
+        return BestByBounds(self._topic_cosines, self.topics)
 
     def mean_rewards(self, tastes: Tensor) -> Tensor:
         """Mean of each user's latent rewards over all items, float32 (B,).

@@ -1,10 +1,19 @@
 """The curves of decoders, at a small size: what is measured adds up, and the command writes it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from recsim_drpo.benchmarks.retrieval import FAMILIES, decoders, main, measure, table
+from recsim_drpo.benchmarks.retrieval import (
+    DEFAULT_OUT,
+    FAMILIES,
+    PICTURE,
+    decoders,
+    main,
+    measure,
+    table,
+)
 from recsim_drpo.simulator.decoder_names import parse_decoder
 from recsim_drpo.simulator.retrieval import check_decoder
 
@@ -56,3 +65,12 @@ def test_the_command_writes_numbers_tables_and_a_picture(indexes, tmp_path, caps
     assert all(table(section) in text for section in sections.values())
     assert "400 items, isotropic; 50 users" in capsys.readouterr().out
     assert out.with_suffix(".png").stat().st_size > 5_000
+
+
+def test_the_page_tells_what_was_measured():
+    root = Path(__file__).parents[2]
+    page = (root / "docs/retrieval.md").read_text(encoding="utf-8")
+    told = page.partition("<!-- retrieval:begin -->")[2].partition("<!-- retrieval:end -->")[0]
+    sections = json.loads((root / DEFAULT_OUT).read_text(encoding="utf-8")).values()
+    assert told.strip() == "\n\n".join(table(section) for section in sections)
+    assert (root / PICTURE).is_file()

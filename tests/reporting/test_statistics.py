@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy import optimize, stats
 
+from recsim_drpo.reporting import statistics
 from recsim_drpo.reporting.statistics import (
     Estimate,
     counts_by_rank,
@@ -320,6 +321,18 @@ def test_zipf_interval_is_reproducible_by_seed():
     counts = [50, 20, 15, 9, 3]
     assert zipf_interval(counts, seed=1) == zipf_interval(counts, seed=1)
     assert zipf_interval(counts, seed=1) != zipf_interval(counts, seed=2)
+
+
+@pytest.mark.parametrize("last", [0, 3])
+def test_zipf_interval_of_many_ranks_is_the_same(monkeypatch, last):
+    # Ranks that were never drawn take no random number, so leaving them out changes none.
+    counts = np.zeros(500, dtype=np.int64)
+    counts[[0, 1, 2, 7, 40, 200]] = 300, 120, 61, 9, 2, 1
+    counts[-1] = last
+    whole = zipf_interval(counts, seed=3)
+    monkeypatch.setattr(statistics, "_MANY_RANKS", 100)
+    assert zipf_interval(counts, seed=3) == pytest.approx(whole, abs=1e-9)
+    assert whole.low < whole.value < whole.high
 
 
 def test_zipf_interval_of_nothing():

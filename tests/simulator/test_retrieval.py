@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
+from recsim_drpo.core import memory
 from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
+from recsim_drpo.simulator.catalogue import checksum_of
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
 from recsim_drpo.simulator.index_files import (
@@ -188,6 +190,7 @@ def test_auto_is_exact_for_few_items_and_tuned_for_many(items, monkeypatch):
         "faiss", "IVF512,Flat", recall=0.99
     )
     assert check_decoder("auto", 10**6, DIM).what == "IVF4096,Flat"
+    assert check_decoder("auto", 10**6, 128).what == "IVF4096,PQ128x4fs,RFlat"
     assert check_decoder("auto", 10**6, DIM, "cuda") == DecoderName("exact")
     monkeypatch.setattr(retrieval, "AUTO_FROM", 300)
     # Of items in all directions most lists are looked at, and exact search is quicker.
@@ -197,6 +200,48 @@ def test_auto_is_exact_for_few_items_and_tuned_for_many(items, monkeypatch):
     assert decoder.name.startswith("faiss:IVF64,Flat?nprobe=")
     assert decoder.settings["nprobe"] <= 8
     assert recall(decoder, topics, faiss_decoder.sampled_queries(topics)).float().mean() >= 0.5
+
+
+@pytest.mark.parametrize("dim", [32, 33, 50])
+def test_auto_ranks_codes_anew_where_dimensions_are_many(indexes, monkeypatch, dim):
+    monkeypatch.setattr(retrieval, "AUTO_FROM", 2_000)
+    topics = unit(40, seed=1, dim=dim)
+    items = directions(topics[torch.arange(3_000) % 40] + 0.5 * unit(3_000, seed=2, dim=dim))
+    decoder = make_decoder("auto?recall=0.9", items)
+    assert decoder.factory == f"IVF256,PQ{dim}x4fs,RFlat"
+    assert 1 <= decoder.settings["nprobe"] <= 128
+    queries = faiss_decoder.sampled_queries(items)
+    assert recall(decoder, items, queries).float().mean() >= 0.9
+    # Half of the candidates would not do, or there is one of each only.
+    fewer = decoder.settings["k_factor_rf"] // 2
+    if fewer >= 1:
+        decoder.index.k_factor = fewer
+        assert recall(decoder, items, queries).float().mean() < 0.9
+
+
+def test_auto_is_exact_where_the_recall_takes_most_of_the_lists(indexes, monkeypatch):
+    monkeypatch.setattr(retrieval, "AUTO_FROM", 300)
+    items = unit(1_000, dim=64)
+    assert isinstance(make_decoder("auto?recall=1", items), ExactDecoder)
+    assert faiss_engine.auto_probes(4_096, 128) == 2_048
+    assert faiss_engine.auto_probes(4_096, 31) == 512
+
+
+def test_candidates_are_halved_as_long_as_the_recall_is_reached():
+    """Of a recall that 37 probes and 6 candidates each reach, by an index that is not filled."""
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    index = faiss_engine.empty_index(DecoderName("faiss", "IVF64,PQ4x4fs,RFlat"), 400, DIM)
+    lists = faiss.extract_index_ivf(index)
+    tried = []
+
+    def recall_of_it():
+        tried.append((int(lists.nprobe), int(index.k_factor)))
+        return float(lists.nprobe >= 37 and index.k_factor >= 6)
+
+    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
+    assert tried[:7] == [(1, 4), (2, 4), (4, 8), (8, 8), (16, 16), (32, 16), (64, 32)]
+    assert tried[7:] == [(45, 23), (38, 19), (38, 9), (38, 4)]
+    assert (lists.nprobe, index.k_factor) == (38, 9)
 
 
 def test_labels():
@@ -237,6 +282,30 @@ def test_what_does_not_fit_is_refused_before_anything_is_built(indexes, name, me
     with pytest.raises(ValueError, match=message) as error:
         check_decoder(name, ITEMS, DIM)
     assert "\n" not in str(error.value)
+    assert not indexes.exists()
+
+
+@pytest.mark.parametrize(
+    "factory", ["Flat", "IVF8,Flat", "IVF8,SQ8", "IVF8,PQ16x4fs,RFlat", "PCA8,IVF8,Flat", "HNSW16"]
+)
+def test_what_an_index_takes_is_known_before(factory):
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    index = faiss_engine.empty_index(DecoderName("faiss", factory), 4_000, DIM)
+    expected = 4_000 * faiss_engine.bytes_of_item(index)
+    faiss_engine.fill(index, unit(4_000).numpy())
+    assert faiss.serialize_index(index).nbytes == pytest.approx(expected, rel=0.15)
+
+
+def test_an_index_too_large_for_memory_is_refused_before_anything_is_built(indexes, monkeypatch):
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
+    for name in ("faiss:Flat", "faiss:HNSW32", "faiss:IVF16,Flat", "auto"):
+        with pytest.raises(ValueError, match="100,000 items × 16 dim") as error:
+            check_decoder(name, 100_000, DIM)
+        assert "would take" in str(error.value)
+        assert "there are 1 MiB; name one of smaller codes" in str(error.value)
+    with pytest.raises(ValueError, match=r"would take 10.1 MiB"):  # and 65,536 to learn from
+        check_decoder("faiss:Flat", 100_000, DIM)
+    assert check_decoder("exact", 100_000, DIM).kind == "exact"
     assert not indexes.exists()
 
 
@@ -360,6 +429,16 @@ def test_a_named_index_is_used_or_refused(items, tmp_path):
     with pytest.raises(UnusableIndexError, match="is truncated, or not as it was written"):
         make_decoder(f"index:{folder}", items)
     assert (folder / INDEX).read_bytes() == content[:-100]  # and left as it is
+
+
+def test_an_index_that_no_memory_holds_is_not_read(items, indexes, tmp_path, monkeypatch):
+    decoder = make_decoder("faiss:Flat", items)
+    write_index(tmp_path / "own", decoder.index, "Flat", checksum_of(items.numpy()))
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**10)
+    with pytest.raises(ValueError, match=r"index in .*own' would take 25.* KiB of memory"):
+        make_decoder(f"index:{tmp_path / 'own'}", items)
+    with pytest.raises(ValueError, match="would take"):  # kept: neither read nor replaced
+        make_decoder("faiss:Flat", items)
 
 
 def test_items_of_a_read_only_file(indexes):
