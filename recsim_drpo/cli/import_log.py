@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,18 +16,15 @@ from recsim_drpo.cli.arguments import (
     Normalize,
     Storage,
     engine_of,
-    is_count,
     number,
     one_of,
 )
-from recsim_drpo.core.messages import shown
+from recsim_drpo.cli.import_columns import check_append, meaning_of, pairs, size
 from recsim_drpo.datasets.importing.limits import MAX_REFUSED, MISSING_POLICIES
 from recsim_drpo.datasets.importing.sources import FORMATS
 from recsim_drpo.datasets.importing.transforms import TRANSFORMS
 
 PRESETS = ("open-bandit", "movielens", "kuairand", "mind", "vw", "dsjson", "criteo")
-_BESIDE_PRESET = ("time", "request")
-_OPTIONS = {"hashes": "hash", "transforms": "transform", "outside": "clip-rewards"}
 
 DatasetId = Annotated[
     str, typer.Argument(metavar="DATASET_ID", help="Minari id, for example shop/clicks-v0.")
@@ -288,17 +285,13 @@ def import_(
 
     What became of its rows is printed; those refused are listed in refused.csv.
     """
-    from recsim_drpo.datasets.append_log import append_log
-    from recsim_drpo.datasets.import_log import import_log
-    from recsim_drpo.datasets.storage import put_after
-
     if no_propensity and propensity is not None:
         raise ValueError("--propensity and --no-propensity exclude each other.")
     given: dict[str, Any] = {"item": item, "reward": reward, "propensity": propensity}
     given |= {"numbers": numbers or None, "categories": categories or None, "keep": keep or None}
     given |= {"time": time, "request": request, "position": position, "missing": missing}
-    given |= {"hashes": _pairs("--hash", hash, _size)}
-    given |= {"transforms": _pairs("--transform", transform, str)}
+    given |= {"hashes": pairs("--hash", hash, size)}
+    given |= {"transforms": pairs("--transform", transform, str)}
     given |= {"reward_range": reward_range and list(reward_range)}
     given = {name: value for name, value in given.items() if value is not None}
     given |= {"propensity": None} if no_propensity else {}
@@ -311,14 +304,28 @@ def import_(
     if append:
         others: dict[str, Any] = {"items": items, "preset": preset, "columns": columns}
         others |= {"replace": replace, "no_propensity": no_propensity, "storage": storage}
-        _check_append({**given, **others, **of_items})
-        _report(append_log(dataset_id, log, **of_log), None)
+        _append(dataset_id, log, {**given, **others, **of_items}, of_log)
         return
-    what = _meaning(log, items, preset, columns, given)
-    of_items |= {"replace": replace, "notes": what.notes}
-    with put_after(dataset_id, storage, replace=replace):
-        made = import_log(dataset_id, what.log, what.items, what.columns, **of_log, **of_items)
-        _report(made, storage)
+    what = meaning_of(log, items, preset, columns, given)
+    _import(dataset_id, what, {**of_log, **of_items, "replace": replace}, storage)
+
+
+def _append(dataset_id: str, log: Any, given: Mapping[str, Any], of_log: Mapping[str, Any]) -> None:
+    """Append a log to a dataset, unless something is given that the dataset has already."""
+    from recsim_drpo.datasets.append_log import append_log
+
+    check_append(given)
+    _report(append_log(dataset_id, log, **of_log), None)
+
+
+def _import(dataset_id: str, what: Any, options: Mapping[str, Any], storage: str | None) -> None:
+    """Import a log, into a storage too if one is named."""
+    from recsim_drpo.datasets.import_log import import_log
+    from recsim_drpo.datasets.storage import put_after
+
+    with put_after(dataset_id, storage, replace=options["replace"]):
+        parts = what.log, what.items, what.columns
+        _report(import_log(dataset_id, *parts, notes=what.notes, **options), storage)
 
 
 def _report(dataset: Any, storage: str | None) -> None:
@@ -331,70 +338,3 @@ def _report(dataset: Any, storage: str | None) -> None:
     refused = "refused.csv" if number == 1 else f"refused-{number}.csv"
     rounds = f"{dataset.total_steps:,} rounds in {place_of(dataset.id, storage)}"
     print(f"{import_summary(dataset)}\n\n{rounds}: README.md, {refused}.")
-
-
-def _check_append(values: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` where ``--append`` is given what a dataset has already."""
-    given = [name for name, value in values.items() if value]
-    if given:
-        options = (_OPTIONS.get(name, name) for name in given)
-        shown = ", ".join("--" + option.replace("_", "-") for option in options)
-        raise ValueError(
-            f"--append takes items, columns and coding from the dataset; leave out {shown}."
-        )
-
-
-def _pairs(
-    option: str, words: list[str] | None, read: Callable[[str], Any]
-) -> dict[str, Any] | None:
-    """Values by column of words such as ``age=log``; ``None`` where there is none."""
-    pairs = {}
-    for word in words or []:
-        column, equals, value = word.rpartition("=")
-        if not (column and equals and value):
-            raise ValueError(f"{option} {shown(word)} is not COLUMN=VALUE.")
-        pairs[column] = read(value)
-    return pairs or None
-
-
-def _size(text: str) -> int:
-    if not is_count(text):
-        raise ValueError(f"--hash: {shown(text)} is no number of dimensions, from 1 to 16,384.")
-    return int(text)
-
-
-def _meaning(
-    logs: Sequence[str], items: Path | None, preset: str | None, file: Path | None, given: Any
-) -> Any:
-    """The log, what its columns mean, its item vectors, and notes for its card.
-
-    Args:
-        logs: as named on the command line.
-        items: likewise.
-        preset: name of a known log, which says it all.
-        file: JSON file of columns; of a preset, those of another such log.
-        given: columns by option, which go before those of the file.
-    """
-    from dataclasses import replace
-
-    from recsim_drpo.datasets.importing.columns import CONTEXT_FIELDS, Columns, read_columns
-    from recsim_drpo.datasets.importing.presets.base import Preset
-    from recsim_drpo.datasets.importing.presets.registry import read_preset
-
-    if preset is not None:
-        others = [name for name in given if name not in _BESIDE_PRESET]
-        if others:
-            raise ValueError(
-                f"--preset {preset} says what the columns mean; leave out "
-                f"{', '.join(f'--{_OPTIONS.get(name, name)}' for name in others)}."
-            )
-        known = None if file is None else Columns(**read_columns(file))
-        found = read_preset(preset, logs, items, known)
-        return found._replace(columns=replace(found.columns, **given))
-    if items is None:
-        raise ValueError("--items is needed: a file of item vectors with their ids.")
-    from_file = {} if file is None else read_columns(file)
-    if not given.keys().isdisjoint(CONTEXT_FIELDS):  # another coding than the file's
-        dropped = {"coding", "transforms"} if "numbers" in given else {"coding"}
-        from_file = {name: value for name, value in from_file.items() if name not in dropped}
-    return Preset(logs, Columns(**(from_file | given)), items, ())

@@ -53,7 +53,6 @@ PAPER_RATIOS = {"total": 9.0, "mu": 2.0, "log_sigma": 58.0}
 TOLERANCE = threshold("phantom_tolerance")
 """A ratio meets the paper's if it is within a quarter of it: the figure is read by eye."""
 GROWTHS = ("exponential", "linear", "power law")
-_SEPARATORS = re.compile(r"[^a-z0-9.]+")
 _QUICK = {"steps": 300, "every": 15, "num_rounds": 10_000}
 _FULL = {"steps": 2_000, "every": 50, "num_rounds": 50_000}
 
@@ -86,7 +85,7 @@ def experiment(
             for name in VARIANTS:
                 key = f"{scenario}, κ {kappa:g}, {name}"
                 how = partial(_measured, logs, kappa, name, steps, every, key, progress)
-                piece = _SEPARATORS.sub("-", f"{scenario} kappa {kappa:g} {name}")
+                piece = re.sub(r"[^a-z0-9.]+", "-", f"{scenario} kappa {kappa:g} {name}")
                 kept = store.kept(f"{piece}-seeds-{seeds[0]}-{seeds[-1]}", how)
                 runs[key] = {of: np.array(values) for of, values in kept.items()}
     data = {
