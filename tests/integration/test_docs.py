@@ -205,8 +205,8 @@ def test_the_readmes_own_agent_goes_through_the_commands(
     monkeypatch.syspath_prepend(tmp_path)
     Path("mine.py").write_text(python_blocks("README.md")[0], encoding="utf-8")
     lines = [words for words in command_lines("README.md") if "recsim/extreme-v0" in words]
-    assert [words[0] for words in lines] == ["generate", "train", "train"]
-    for words in lines[1:]:
+    assert [words[0] for words in lines] == ["generate", "train", "train", "sweep"]
+    for words in lines[1:3]:
         assert main([*words, "--steps", "3"]) == 0
     comparison = next(words for words in command_lines("README.md") if words[0] == "evaluate")
     assert main([*comparison, "--num-users", "100"]) == 0
