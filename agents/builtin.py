@@ -22,6 +22,9 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "drpo-exp": f"{_ALGORITHMS}.drpo:DRPO_EXP",
         "drpo-boltzmann": f"{_ALGORITHMS}.drpo:DRPO_BOLTZMANN",
         "drpo-q": f"{_ALGORITHMS}.drpo:DRPO_Q",
+        "two-tower": f"{_ALGORITHMS}.two_tower:TWO_TOWER",
+        "two-tower-gaussian": f"{_ALGORITHMS}.two_tower_gaussian:TWO_TOWER_GAUSSIAN",
+        "two-tower-ips": f"{_ALGORITHMS}.two_tower_ips:TWO_TOWER_IPS",
     }
 )
 """Names that nothing from outside may take, each with the ``module:NAME`` of its algorithm."""

@@ -119,6 +119,16 @@ class Fleet:
         return len(self._groups)
 
     @property
+    def infos(self) -> tuple[str, ...]:
+        """Names of the log's info columns that its learners read."""
+        return tuple(dict.fromkeys(name for group in self._groups for name in group.infos))
+
+    @property
+    def draws_items(self) -> bool:
+        """Whether learners draw items of the log's catalogue."""
+        return any(group.num_negatives > 0 for group in self._groups)
+
+    @property
     def seeds(self) -> Tensor:
         """The learners' seeds, int64 (L,), on the device."""
         return self._gather([group.learner.seed.clone() for group in self._groups])
@@ -149,22 +159,30 @@ class Fleet:
         )
 
     def make_train_step(
-        self, transitions: Transitions, batch_size: int
+        self, transitions: Transitions, batch_size: int, spans: Tensor | None = None
     ) -> Callable[[Tensor], Metrics]:
         """A function that makes one :meth:`update` of transitions of a log, given their indices.
 
         Args:
             transitions: the log, on the fleet's device.
             batch_size: B ≥ 1.
+            spans: int64 (L, 2), of a log that is several joined: where each learner's own items are
+                in its table (:class:`.core.negatives.NegativeSampler`). By default all are
+                everyone's.
 
         Returns:
             a function of indices into the log, int64 (L, B), that returns metrics; where
             it is a CUDA graph the next call overwrites them.
 
         Raises:
-            ValueError: the log's shapes do not fit, or it is on another device.
+            ValueError: the log's shapes do not fit, it is on another device, or it lacks an info
+                column that a learner reads.
         """
-        steps = [group.make_train_step(transitions, batch_size) for group in self._groups]
+        own = None if spans is None else spans.to(self.device)
+        steps = [
+            group.make_train_step(transitions, batch_size, None if own is None else own[rows])
+            for group, rows in zip(self._groups, self._rows(), strict=True)
+        ]
 
         def train_step(indices: Tensor) -> Metrics:
             return self._merge(

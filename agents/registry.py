@@ -176,6 +176,33 @@ def find_agent(name: str) -> Algorithm | Factory:
     return _algorithms[name] if name in _algorithms else _factories[name].factory
 
 
+class Needs(NamedTuple):
+    """What an agent reads of a log besides contexts, actions, rewards and ends.
+
+    Attributes:
+        infos: names of info columns.
+        items: whether it draws items of the catalogue.
+    """
+
+    infos: tuple[str, ...] = ()
+    items: bool = False
+
+
+def needs_of(name: str, **hyperparameters: Any) -> Needs:
+    """What an agent of this name and these hyper-parameters reads of a log.
+
+    Agents from outside that are no algorithm do not say: nothing is known to be needed.
+
+    Raises:
+        ValueError, ImportError, TypeError: as :func:`make_agent`.
+    """
+    agent = find_agent(name)
+    if not isinstance(agent, Algorithm):
+        return Needs()
+    config = build_config(agent.config, hyperparameters, f"hyper-parameter of {shown(name)}")
+    return Needs(tuple(agent.infos(config)), agent.negatives(config) > 0)
+
+
 def make_agent(
     name: str,
     *,

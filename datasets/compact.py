@@ -23,7 +23,7 @@ _ITEM_ID = "item_id"
 
 
 def item_table(
-    datasets: Sequence[MinariDataset], total: int, width: int
+    datasets: Sequence[MinariDataset], total: int, width: int, *, always: bool = False
 ) -> NDArray[np.float32] | None:
     """The vectors of the items of datasets, float32 (N, width), where ids of them take less memory.
 
@@ -31,10 +31,13 @@ def item_table(
         datasets: any Minari datasets, one or more.
         total: their number of transitions.
         width: flat size of their actions.
+        always: even where ids and table take more memory than the actions do, for agents that draw
+            items.
 
     Returns:
         ``None`` where their metadata have not all the checksum of one catalogue, the catalogue is
-        not at hand or another, or ids and table would take more than the actions do.
+        not at hand or another, or ids and table would take more than the actions do, unless
+        ``always``.
     """
     dataset = datasets[0]
     checksum = metadata_of(dataset).get("catalogue_checksum")
@@ -42,7 +45,7 @@ def item_table(
     if checksum is None or len(of_all) > 1:
         return None
     try:
-        if not _saves(_declared_items(dataset), total, width):
+        if not always and not _saves(_declared_items(dataset), total, width):
             return None
         items = resolve_items(dataset)
     except (MemoryError, OSError, TypeError, ValueError):  # a log is learnt from without its items
@@ -50,7 +53,7 @@ def item_table(
     if (
         items.checksum != checksum
         or items.dim != width
-        or not _saves(items.num_items, total, width)
+        or not (always or _saves(items.num_items, total, width))
     ):
         return None
     return items.embeddings

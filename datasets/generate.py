@@ -160,7 +160,7 @@ def simulate_transitions(
     """The transitions that :func:`generate_dataset` would log, as tensors, without a file.
 
     For experiments that draw many logs and keep none: the same arguments give the transitions that
-    ``load_transitions(generate_dataset(...))`` gives.
+    ``load_transitions(generate_dataset(...), items=True)`` gives: ids of the world's items.
 
     Args:
         env: as for :func:`generate_dataset`, and so are the next five.
@@ -185,8 +185,10 @@ def simulate_transitions(
         for name, space in zip(("observation", "action"), log.spaces, strict=True)
     }
     total = sum(len(episode.rewards) for episode in episodes)
+    world = log.agent.world
+    table = world.catalogue.embeddings
     return transitions_of_episodes(
-        episodes, total, len(episodes), widths, infos, log.agent.world.device, "simulated"
+        episodes, total, len(episodes), widths, infos, world.device, "simulated", table
     )
 
 

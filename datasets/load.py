@@ -59,6 +59,7 @@ def load_transitions(
     device: str | torch.device = "cpu",
     infos: Sequence[str] = (),
     compact: bool = True,
+    items: bool = False,
 ) -> Transitions:
     """Read Minari datasets with Box spaces; observations and actions are flattened to float32.
 
@@ -74,6 +75,9 @@ def load_transitions(
         infos: info columns to bring along, for example ``("item_id", "propensity")``. Row t + 1 of
             a column belongs to action t, as Minari records it.
         compact: ``False`` keeps the actions themselves, 4 bytes a dimension and transition.
+        items: ids and the table of items wherever these are at hand, even if they take more memory:
+            for agents that draw items of the catalogue
+            (:attr:`recsim_drpo.agents.Needs.items`).
 
     Raises:
         FileNotFoundError: there is no local dataset of that id.
@@ -90,7 +94,8 @@ def load_transitions(
     for log, total in zip(logs, totals, strict=True):
         if total == 0:
             raise ValueError(f"Dataset {log.id!r} has no transitions.")
-    table = item_table(logs, sum(totals), widths["action"]) if compact else None
+    width = widths["action"]
+    table = item_table(logs, sum(totals), width, always=items) if compact or items else None
     num_episodes = sum(int(log.total_episodes) for log in logs)
     arrays = LogArrays(sum(totals), num_episodes, widths, infos, table)
     for log, total in zip(logs, totals, strict=True):

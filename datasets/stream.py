@@ -43,6 +43,7 @@ class StreamedLog:
         infos: info columns to bring along.
         device: where learners find the chunk that they draw from.
         compact: as of :func:`.load.load_transitions`.
+        items: likewise.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`.load.load_transitions`; what is wrong with an
@@ -57,6 +58,7 @@ class StreamedLog:
         infos: Sequence[str] = (),
         device: str | torch.device = "cpu",
         compact: bool = True,
+        items: bool = False,
     ) -> None:
         check_integer("shuffle_radius", radius, 1)
         self.device = resolve_device(device)
@@ -71,7 +73,8 @@ class StreamedLog:
         self._all = np.concatenate(self._lengths)
         self._num_chunks = -(-len(self) // radius)
         width = self._widths["action"]
-        self._table = item_table(self._logs, len(self), width) if compact else None
+        wanted = compact or items
+        self._table = item_table(self._logs, len(self), width, always=items) if wanted else None
         self._states = [_state_of(log) for log in self._logs]
 
     def __len__(self) -> int:
@@ -87,6 +90,11 @@ class StreamedLog:
     def action_dim(self) -> int:
         """Dimension of an action."""
         return self._widths["action"]
+
+    @property
+    def infos(self) -> tuple[str, ...]:
+        """Names of the info columns that are brought along."""
+        return tuple(self._infos)
 
     def chunks(self, batch_size: int, first_step: int) -> Iterator[Chunk]:
         """The chunks from that of update ``first_step`` on, without end, each read ahead."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple, TypeVar
 
@@ -80,6 +80,16 @@ def no_update(parameters: Parameters, state: State, config: Any) -> State:
     return state
 
 
+def no_infos(config: Any) -> Sequence[str]:
+    """No columns: those of an algorithm whose loss reads none."""
+    return ()
+
+
+def no_negatives(config: Any) -> int:
+    """0: the negatives of an algorithm that draws none."""
+    return 0
+
+
 def _takes_former_keyword(algorithm: type[_T]) -> type[_T]:
     """A class whose ``update_targets`` may be given as ``settle`` too, its former name."""
     init = algorithm.__init__
@@ -112,6 +122,15 @@ class Algorithm:
             update needs, by name.
         update_targets: ``(parameters, state, config) -> state`` after the optimiser step: where
             target networks follow the ones that learn. Was called ``settle``, which still works.
+        infos: ``(config)`` to the names of the log's info columns that the loss reads from
+            ``batch.infos``. It and ``negatives`` do not depend on hyper-parameters that are real
+            numbers, which differ between learners of one computation.
+        negatives: ``(config)`` to how many items of the log's catalogue each update draws,
+            uniformly and by the learner's own random numbers. The loss finds them in
+            ``batch.infos`` as :data:`.core.negatives.NEGATIVES` and
+            :data:`.core.negatives.NEGATIVE_WEIGHTS`.
+        reward_range: the smallest and the largest reward that the loss has a meaning for; a log
+            that has others is refused. ``None``: any.
     """
 
     name: str
@@ -122,6 +141,21 @@ class Algorithm:
     init_state: Callable[[Parameters, Any], State] = no_state
     noise: Callable[[int, int, Any], Mapping[str, tuple[int, ...]]] = no_noise
     update_targets: Callable[[Parameters, State, Any], State] = no_update
+    infos: Callable[[Any], Sequence[str]] = no_infos
+    negatives: Callable[[Any], int] = no_negatives
+    reward_range: tuple[float, float] | None = None
+
+    def check_rewards(self, rewards: Tensor) -> None:
+        """Raise ``ValueError`` where rewards (N,) of a log are out of :attr:`reward_range`."""
+        if self.reward_range is None or len(rewards) == 0:
+            return
+        low, high = self.reward_range
+        least, most = (float(end) for end in rewards.aminmax())
+        if not low <= least <= most <= high:
+            raise ValueError(
+                f"The log's rewards are from {least:g} to {most:g}; the agent {self.name!r} takes "
+                f"them from {low:g} to {high:g}: rescale them, or choose another agent."
+            )
 
     @property
     def settle(self) -> Callable[[Parameters, State, Any], State]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine.compiling import compiled
 from recsim_drpo.agents.engine.cuda_graph import CudaGraphStep, overwrite
 from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
 from recsim_drpo.agents.engine.options import EngineOptions
@@ -25,11 +25,11 @@ from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
 from recsim_drpo.core.memory import check_memory
 from recsim_drpo.core.messages import shown
+from recsim_drpo.core.negatives import NegativeSampler, check_infos
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_integer, check_seed
 
-_MOST_PROGRAMS = 256
 _BYTES_A_PARAMETER = 20
 """What a float32 parameter takes: itself, as it was drawn, its gradient, Adam's two moments."""
 
@@ -86,26 +86,6 @@ def numeric_fields(config: type[PolicyConfig]) -> set[str]:
     return {name for name, rule in field_rules(config).items() if rule.kind is float}
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function compiled by ``torch.compile``, whose limit on programs is raised while it runs.
-
-    To the compiler all engines' steps are one piece of code, which it gives up after eight.
-    """
-    compiled = torch.compile(function, fullgraph=True, dynamic=False)
-    compiler = torch._dynamo.config
-    limits = {
-        name: max(getattr(compiler, name), _MOST_PROGRAMS)
-        for name in ("recompile_limit", "cache_size_limit")
-        if hasattr(compiler, name)
-    }
-
-    def run(*arguments: Any) -> Any:
-        with compiler.patch(limits):
-            return compiled(*arguments)
-
-    return run
-
-
 class Engine:
     """Learners that share a structure: their state, and the step that trains them all at once.
 
@@ -146,6 +126,8 @@ class Engine:
         self.execution = options.execution
         self.algorithm, self.config = algorithm, configs[0]
         self.observation_dim, self.action_dim = observation_dim, action_dim
+        self.infos = tuple(algorithm.infos(self.config))
+        self.num_negatives = algorithm.negatives(self.config)
         self._batched = batched
         self._captures = self.device.type == "cuda" and self.execution != "eager"
         self._graph_owns_state = False
@@ -168,7 +150,7 @@ class Engine:
         }
         compiles = self.execution == "compile"
         step = make_step(algorithm, self.config, batched=batched, functional=compiles)
-        self._step = _compiled(step) if compiles else step
+        self._step = compiled(step) if compiles else step
 
     def _initial_state(
         self, config: PolicyConfig, seed: int, initial: Mapping[str, Tensor] | None
@@ -214,16 +196,19 @@ class Engine:
         """One optimiser step of every learner; metrics have the shape of :attr:`axes`.
 
         Raises:
-            ValueError: the batch's shapes do not fit.
+            ValueError: the batch's shapes do not fit, or it lacks an info column that the loss
+                reads.
         """
         check_batch(batch, self.observation_dim, self.action_dim, self.axes)
+        draws = self.num_negatives > 0
+        check_infos(self.algorithm.name, self.infos, [*batch.infos], "batch", draws)
         with matrix_precision(self.precision, self.device):
             next_learner, metrics = self._advance(self.learner, batch)
         self._adopt(next_learner)
         return metrics
 
     def make_train_step(
-        self, transitions: Transitions, batch_size: int
+        self, transitions: Transitions, batch_size: int, spans: Tensor | None = None
     ) -> Callable[[Tensor], Metrics]:
         """A function that makes one optimiser step of every learner on transitions of a log.
 
@@ -233,12 +218,14 @@ class Engine:
         Args:
             transitions: the log, on the learners' device.
             batch_size: B ≥ 1.
+            spans: as of :class:`.core.negatives.NegativeSampler`.
 
         Returns:
             a function of indices into the log, int64 (*axes, B), that returns metrics.
 
         Raises:
-            ValueError: the log's shapes do not fit, or it is on another device.
+            ValueError: the log's shapes do not fit, it is on another device, lacks an info column
+                that the loss reads, or has rewards that the algorithm does not take.
         """
         for what in ("observation_dim", "action_dim", "device"):
             theirs, own = getattr(transitions, what), getattr(self, what)
@@ -247,9 +234,20 @@ class Engine:
                     f"The log has {what}={str(theirs)!r}; the agent {self.algorithm.name!r} was "
                     f"made for {str(own)!r}."
                 )
+        check_infos(self.algorithm.name, self.infos, [*transitions.infos], "log")
+        self.algorithm.check_rewards(transitions.rewards)
+        sampler = (
+            NegativeSampler(transitions, self.num_negatives, self.axes, spans)
+            if self.num_negatives
+            else None
+        )
+        log = transitions if sampler is None else sampler.transitions
 
         def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
-            return self._advance(learner, transitions.take(indices))
+            batch = log.take(indices)
+            if sampler is not None:
+                batch = sampler.add_to(batch, indices, learner.seed, learner.step)
+            return self._advance(learner, batch)
 
         if self._captures:
             example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)

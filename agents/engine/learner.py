@@ -62,6 +62,11 @@ class Learner:
         return asdict(self.config)
 
     @property
+    def infos(self) -> tuple[str, ...]:
+        """Names of the log's info columns that it reads."""
+        return self._engine.infos
+
+    @property
     def diverged_at(self) -> int | None:
         """The update at which loss or gradient was not finite: it is frozen as it was before."""
         step = int(self._engine.learner.diverged_at)
@@ -74,7 +79,7 @@ class Learner:
             metrics as scalar tensors on the device, ``loss`` among them.
 
         Raises:
-            ValueError: the batch's shapes do not fit this agent.
+            ValueError: the batch's shapes do not fit this agent, or it lacks an info column.
         """
         return self._engine.update(batch)
 
@@ -92,7 +97,8 @@ class Learner:
             graph the next call overwrites them.
 
         Raises:
-            ValueError: the log's shapes do not fit, or it is on another device.
+            ValueError: the log's shapes do not fit, it is on another device, or it lacks an info
+                column that the agent reads.
         """
         return self._engine.make_train_step(transitions, batch_size)
 

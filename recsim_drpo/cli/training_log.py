@@ -21,6 +21,7 @@ def learnt_from(
     plan: Plan, logs: Sequence[MinariDataset], device: torch.device
 ) -> tuple[Transitions | Stream, PolicyEvaluator | None, dict[str, Any]]:
     """What agents learn from, what measures them meanwhile, and what runs keep of their source."""
+    from recsim_drpo.agents import needs_of
     from recsim_drpo.datasets.imported import is_imported
     from recsim_drpo.datasets.load import load_transitions
     from recsim_drpo.evaluation.evaluate import evaluator_for
@@ -28,7 +29,14 @@ def learnt_from(
     from recsim_drpo.runs.folder import source_of
 
     source, log = source_of(*logs), logs[0]
-    infos, held_out = plan.infos, plan.held_out
+    needs, held_out = needs_of(str(plan.agent), **plan.set), plan.held_out
+    asked: dict[str, Any] = {
+        "infos": [*dict.fromkeys([*plan.infos, *needs.infos])],
+        "items": needs.items,
+        "device": device,
+    }
+    for each in logs:
+        _check_columns(each, str(plan.agent), needs.infos)
     transitions: Transitions | Stream
     evaluator: PolicyEvaluator | None
     if plan.stream and is_imported(log):
@@ -38,19 +46,17 @@ def learnt_from(
                 "--held-out 0, and measure by recsim-drpo ope on a later log."
             )
         source["held_out"], evaluator = 0.0, None
-        transitions = _streamed(plan, logs, device, source)
+        transitions = _streamed(plan, logs, source, asked)
     elif is_imported(log):
         source["held_out"] = HELD_OUT_SHARE if held_out is None else held_out
-        transitions, evaluator = load_and_hold_out(
-            log, source["held_out"], infos=infos, device=device
-        )
+        transitions, evaluator = load_and_hold_out(log, source["held_out"], **asked)
     elif held_out is not None:
         raise ValueError(f"--held-out is for imported logs; {log.id!r} is none.")
     else:
         if plan.stream:
-            transitions = _streamed(plan, logs, device, source)
+            transitions = _streamed(plan, logs, source, asked)
         else:
-            transitions = load_transitions(logs, device=device, infos=infos)
+            transitions = load_transitions(logs, **asked)
         # Training asks an evaluator for headlines only, which those of sessions have as well.
         evaluator = evaluator_for(
             log.spec.env_spec, 2_000, split="validation", device=device, compared=0
@@ -58,15 +64,28 @@ def learnt_from(
     return transitions, evaluator, source
 
 
+def _check_columns(log: MinariDataset, agent: str, infos: Sequence[str]) -> None:
+    """Raise ``ValueError`` if a log lacks an info column that the agent reads."""
+    import numpy as np
+
+    from recsim_drpo.core.negatives import check_infos
+    from recsim_drpo.datasets.soundness import episodes_of
+
+    for episode in episodes_of(log, log.episode_indices[:1]) if infos else ():
+        columns = (episode.infos or {}).items()
+        known = [name for name, values in columns if isinstance(values, np.ndarray)]
+        check_infos(agent, infos, known, f"dataset {log.id!r}")
+
+
 def _streamed(
-    plan: Plan, logs: Sequence[MinariDataset], device: torch.device, source: dict[str, Any]
+    plan: Plan, logs: Sequence[MinariDataset], source: dict[str, Any], asked: dict[str, Any]
 ) -> Stream:
     """The log in chunks, of whose size the source then tells."""
     from recsim_drpo.datasets.stream import StreamedLog
 
     radius = SHUFFLE_RADIUS if plan.shuffle_radius is None else plan.shuffle_radius
     source["shuffle_radius"] = radius
-    return StreamedLog(logs, radius=radius, infos=plan.infos, device=device)
+    return StreamedLog(logs, radius=radius, **asked)
 
 
 def learns_by_itself(

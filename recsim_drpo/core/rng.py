@@ -37,6 +37,7 @@ class Stream(enum.IntEnum):
     AGENT_SAMPLE = 7
     EXPLORATION = 8
     CHUNKS = 9
+    NEGATIVES = 10
     TRAIN_STEPS = 16
     VALIDATION_STEPS = 17
     TEST_STEPS = 18

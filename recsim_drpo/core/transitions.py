@@ -60,18 +60,24 @@ class ItemActions(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[ItemActions]) -> ItemActions:
         """Those of several logs in order; tables that are the same to the bit become one."""
-        tables: list[Tensor] = []
-        places: list[int] = []
-        for part in parts:
-            same = (k for k, table in enumerate(tables) if _same_bits(table, part.table))
-            place = next(same, len(tables))
-            tables += [part.table] if place == len(tables) else []
-            places.append(place)
+        tables, places = distinct_tables(parts)
         starts = list(itertools.accumulate(map(len, tables), initial=0))
         few = starts[-1] <= torch.iinfo(torch.int32).max
         kind = torch.int32 if few else torch.int64
         ids = [part.ids.to(kind) + starts[at] for part, at in zip(parts, places, strict=True)]
         return cls(tables[0] if len(tables) == 1 else torch.cat(tables), torch.cat(ids))
+
+
+def distinct_tables(parts: Sequence[ItemActions]) -> tuple[list[Tensor], list[int]]:
+    """The tables that differ in a bit, in order, and the place of each part's among them."""
+    tables: list[Tensor] = []
+    places: list[int] = []
+    for part in parts:
+        same = (k for k, table in enumerate(tables) if _same_bits(table, part.table))
+        place = next(same, len(tables))
+        tables += [part.table] if place == len(tables) else []
+        places.append(place)
+    return tables, places
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:
@@ -110,6 +116,8 @@ class Transitions:
         self._rewards = rewards
         self._terminations = terminations
         self._infos = infos
+        self._in_parts = False  # whether others of the log come in place of these
+        self._itemised: Transitions | None = None
 
     @classmethod
     def concatenated(cls, logs: Sequence[Transitions]) -> Transitions:
@@ -174,6 +182,38 @@ class Transitions:
     def actions(self) -> Tensor:
         """float32 (N, a); not copied, unless they are :attr:`compact` and made here."""
         return self._actions.vectors() if isinstance(self._actions, ItemActions) else self._actions
+
+    @property
+    def items(self) -> ItemActions:
+        """The table of items, and the row of each action in it; see :meth:`with_items`.
+
+        Raises:
+            ValueError: the log is read in parts, and its items are not at hand.
+        """
+        held = self.with_items()._actions
+        assert isinstance(held, ItemActions)
+        return held
+
+    def with_items(self) -> Transitions:
+        """The same transitions, actions as ids of a table of items; made once.
+
+        Where they are not :attr:`compact`, the different actions of the log are its items.
+
+        Raises:
+            ValueError: the log is read in parts, of which none has all of them.
+        """
+        if not isinstance(self._actions, Tensor):
+            return self
+        if self._in_parts:
+            raise ValueError(
+                "The log is read in parts, and the catalogue of its items is not at hand: an agent "
+                "that draws items cannot learn from it as it streams; read it into memory."
+            )
+        if self._itemised is None:
+            table, ids = torch.unique(self._actions, dim=0, return_inverse=True)
+            columns = ItemActions(table, ids), self._rewards, self._terminations, self._infos
+            self._itemised = Transitions(self._observations, self._rows, *columns)
+        return self._itemised
 
     @property
     def rewards(self) -> Tensor:
@@ -266,7 +306,7 @@ class Transitions:
             return room
 
         held = self._actions
-        return Transitions(
+        roomy = Transitions(
             wider(self._observations, rows),
             wider(self._rows),
             ItemActions(held.table.to(device), wider(held.ids))
@@ -276,6 +316,8 @@ class Transitions:
             wider(self._terminations),
             {name: wider(column) for name, column in self._infos.items()},
         )
+        roomy._in_parts = True
+        return roomy
 
     def refill(self, other: Transitions) -> bool:
         """Copy other transitions of the same log over the first ones, in place.

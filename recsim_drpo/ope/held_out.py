@@ -138,6 +138,7 @@ def load_and_hold_out(
     *,
     infos: Sequence[str] = (),
     device: str | torch.device = "cpu",
+    items: bool = False,
 ) -> tuple[Transitions, LogEvaluator | None]:
     """An imported log without its latest rounds, and the evaluator of policies on those.
 
@@ -149,6 +150,7 @@ def load_and_hold_out(
             there is no evaluator.
         infos: info columns to bring along in the first part.
         device: where the tensors are to be.
+        items: as of :func:`.load_transitions`.
 
     Raises:
         ValueError: the dataset was not imported; a share out of its range, or that leaves one of
@@ -157,12 +159,13 @@ def load_and_hold_out(
     check_number("held_out", share, 0.0, 1.0, include_high=False)
     if not is_imported(dataset):
         raise ValueError(f"Dataset {dataset.id!r} was not made by recsim-drpo import.")
-    items = resolve_items(dataset)
+    catalogue = resolve_items(dataset)
     if share == 0.0:
-        return load_transitions(dataset, device=device, infos=infos), None
+        return load_transitions(dataset, device=device, infos=infos, items=items), None
     known = metadata_of(dataset)["import"]["propensities"] is not None
     needed = ["item_id", *(["propensity"] if known else []), *ordering_infos(dataset)]
-    whole = load_transitions(dataset, device=device, infos=[*dict.fromkeys([*infos, *needed])])
+    columns = [*dict.fromkeys([*infos, *needed])]
+    whole = load_transitions(dataset, device=device, infos=columns, items=items)
     order = {name: whole.infos[name].cpu().numpy() for name in ordering_infos(dataset)}
     if known:
         _check_propensities(dataset.id, whole.infos["propensity"])
@@ -173,7 +176,7 @@ def load_and_hold_out(
     else:
         first = whole.part(torch.from_numpy(learnt).to(whole.device), infos)
     return first, LogEvaluator(
-        held_out, torch.from_numpy(items.embeddings).to(whole.device), reward_unit(dataset)
+        held_out, torch.from_numpy(catalogue.embeddings).to(whole.device), reward_unit(dataset)
     )
 
 

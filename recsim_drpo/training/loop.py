@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent, check_agent
+from recsim_drpo.core.negatives import table_spans
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seed
@@ -274,13 +275,16 @@ def _updates_of(
 
 
 def _updates_of_logs(fleet: Fleet, logs: Sequence[Transitions], batch_size: int) -> Updates:
+    if fleet.draws_items:
+        logs = [log.with_items() for log in logs]
     different = list({id(log): log for log in logs}.values())
     joined = Transitions.concatenated(different)
     starts = itertools.accumulate(map(len, different), initial=0)
     start_of = dict(zip(map(id, different), starts, strict=False))
     sizes = torch.tensor([len(log) for log in logs], device=joined.device)
     offsets = torch.tensor([start_of[id(log)] for log in logs], device=joined.device).unsqueeze(1)
-    step = fleet.make_train_step(joined, batch_size)
+    spans = table_spans(logs) if fleet.draws_items else None
+    step = fleet.make_train_step(joined, batch_size, spans)
     return LogUpdates(lambda indices: step(indices + offsets), fleet.seeds, sizes, batch_size)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -48,6 +48,11 @@ class Stream(Protocol):
     @property
     def device(self) -> torch.device:
         """Where learners find the part that they draw from."""
+        ...
+
+    @property
+    def infos(self) -> Collection[str]:
+        """Names of its info columns."""
         ...
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.fleet import Fleet, check_variants, static_signature
 from recsim_drpo.agents.protocol import Agent
-from recsim_drpo.agents.registry import find_agent, make_agent
+from recsim_drpo.agents.registry import find_agent, make_agent, needs_of
 from recsim_drpo.core.config import build_config
+from recsim_drpo.core.negatives import check_infos
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import check_integer, check_seeds
@@ -143,7 +145,8 @@ def train_many(
         the outcome of each run: agent by agent, variant by variant, seed by seed.
 
     Raises:
-        ValueError: an unknown agent or hyper-parameter, a seed without a log, or initial parameters
+        ValueError: an unknown agent or hyper-parameter, a seed without a log, a log without an info
+            column that an agent reads or with rewards that it does not take, or initial parameters
             that do not fit; before anything is trained.
     """
     config = TrainingConfig() if config is None else config
@@ -162,6 +165,7 @@ def train_many(
         **options,
     }
     jobs = [job for name in agents for job in _jobs(name, agents[name], config, shape)]
+    _check_logs(jobs, by_seed)
     if initial is not None:
         shape["initial"] = initial
         _check_initial(jobs, shape)
@@ -237,7 +241,7 @@ class FleetJob(Job):
         """Train the runs as a fleet; they are handed over together when it is done."""
         runs = self.runs()
         asked = list(runs.values())
-        overrides = [_hyperparameters(variant) for variant in self.variants.values()]
+        overrides = [hyperparameters(variant) for variant in self.variants.values()]
         fleet = Fleet(self.name, seeds=self.seeds, overrides=overrides, **shape)
         histories = train_fleet(
             fleet,
@@ -266,7 +270,7 @@ class SingleJob(Job):
         """Train the runs one after the other; each is handed over when it is done."""
         dims = shape["observation_dim"], shape["action_dim"]
         for key, run in self.runs().items():
-            agent = make_agent(self.name, seed=run.seed, **shape, **_hyperparameters(run.overrides))
+            agent = make_agent(self.name, seed=run.seed, **shape, **hyperparameters(run.overrides))
             label, diverged_at = f"{self.name}, seed {run.seed}", None
             try:
                 history = train(
@@ -297,7 +301,7 @@ def _jobs(
     kind = FleetJob if isinstance(agent, Algorithm) else SingleJob
     jobs: dict[Any, Job] = {}
     for number, variant in enumerate(variants):
-        overrides = _hyperparameters(variant)
+        overrides = hyperparameters(variant)
         own = replace(config, batch_size=variant.get("batch_size", config.batch_size))
         structure: Any = None
         if isinstance(agent, Algorithm):
@@ -310,6 +314,19 @@ def _jobs(
     return list(jobs.values())
 
 
+def _check_logs(jobs: Sequence[Job], logs: _Logs) -> None:
+    """Raise ``ValueError`` if a log has not the columns, or the rewards, that an agent reads."""
+    for job in jobs:
+        infos = needs_of(job.name, **hyperparameters(next(iter(job.variants.values())))).infos
+        for seed, log in logs.items() if infos else ():
+            check_infos(job.name, infos, list(log.infos), f"log of seed {seed}")
+    agents = [find_agent(name) for name in dict.fromkeys(job.name for job in jobs)]
+    held = {id(log): log for log in logs.values() if isinstance(log, Transitions)}.values()
+    for agent, log in itertools.product(agents, held):
+        if isinstance(agent, Algorithm):
+            agent.check_rewards(log.rewards)
+
+
 def _check_initial(jobs: Sequence[Job], shape: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` if a job is of agents that cannot start from the given parameters."""
     for job in jobs:
@@ -318,9 +335,10 @@ def _check_initial(jobs: Sequence[Job], shape: Mapping[str, Any]) -> None:
                 f"The agent {job.name!r} is from outside: which of its state are parameters is "
                 "not known, and it cannot start from another run's."
             )
-        overrides = [_hyperparameters(variant) for variant in job.variants.values()][:1]
+        overrides = [hyperparameters(variant) for variant in job.variants.values()][:1]
         Fleet(job.name, seeds=[0], overrides=overrides, **shape)
 
 
-def _hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+def hyperparameters(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a variant the agent is made with: all but its batch size."""
     return {name: value for name, value in variant.items() if name != "batch_size"}

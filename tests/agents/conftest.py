@@ -135,7 +135,7 @@ def assert_same(saved, loaded):
 
 
 def make_batch(size=6, observation_dim=3, action_dim=2, seed=0, rewards=None):
-    """A batch of one-step episodes, of rewards in [0, 1) unless given."""
+    """A batch of one-step episodes with propensities, of rewards in [0, 1) unless given."""
     generator = torch.Generator().manual_seed(seed)
     return Batch(
         torch.randn(size, observation_dim, generator=generator),
@@ -143,7 +143,14 @@ def make_batch(size=6, observation_dim=3, action_dim=2, seed=0, rewards=None):
         torch.rand(size, generator=generator) if rewards is None else torch.as_tensor(rewards),
         torch.randn(size, observation_dim, generator=generator),
         torch.ones(size, dtype=torch.bool),
+        {"propensity": propensities(size, seed=seed)},
     )
+
+
+def propensities(*shape, seed=0):
+    """Numbers from 0.01 to 1, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.01 ** torch.rand(*shape, generator=generator, dtype=torch.float64)
 
 
 SEEDS = (3, 11)
@@ -159,7 +166,8 @@ def random_batches(num_learners, size=16, seed=0, dtype=torch.float32, episodes=
     while True:
         rewards = torch.rand(num_learners, size, generator=generator).to(dtype)
         ends = rewards > (0.5 if episodes else -1.0)
-        yield Batch(normal(3), normal(2), rewards, normal(3), ends)
+        infos = {"propensity": propensities(num_learners, size, seed=seed)}
+        yield Batch(normal(3), normal(2), rewards, normal(3), ends, infos)
 
 
 def transitions_of(batch):
@@ -167,11 +175,12 @@ def transitions_of(batch):
     size = len(batch.rewards)
     both = torch.stack([batch.observations, batch.next_observations], dim=1).flatten(0, 1)
     rows = torch.arange(size, device=both.device) * 2
-    return Transitions(both, rows, batch.actions, batch.rewards, batch.terminations, {})
+    return Transitions(both, rows, batch.actions, batch.rewards, batch.terminations, batch.infos)
 
 
 def of_learner(batch, number):
-    return Batch(*(getattr(batch, name)[number] for name in Batch._fields[:5]))
+    infos = {name: column[number] for name, column in batch.infos.items()}
+    return Batch(*(getattr(batch, name)[number] for name in Batch._fields[:5]), infos)
 
 
 def fleet_of(name, seeds=SEEDS, overrides=({},), **options):

@@ -15,6 +15,7 @@ from tests.agents.conftest import (
     every_number_varied,
     fleet_of,
     of_learner,
+    propensities,
     random_batches,
     transitions_of,
 )
@@ -258,6 +259,7 @@ def test_any_shape_and_type_trains(name, size, obs, act, dtype, rates):
         torch.rand(rows, generator=generator),
         torch.randn(*rows, obs, generator=generator),
         torch.rand(rows, generator=generator) > 0.5,
+        {"propensity": propensities(*rows)},
     )
     for _ in range(2):
         metrics = fleet.update(batch)

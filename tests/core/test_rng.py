@@ -149,6 +149,7 @@ def test_stream_numbers_are_fixed():
         "AGENT_SAMPLE": 7,
         "EXPLORATION": 8,
         "CHUNKS": 9,
+        "NEGATIVES": 10,
         "TRAIN_STEPS": 16,
         "VALIDATION_STEPS": 17,
         "TEST_STEPS": 18,

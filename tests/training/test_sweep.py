@@ -92,6 +92,10 @@ def test_mistakes_are_found_before_anything_is_trained(logs):
     assert "no log for seed 7" in attempt(seeds=[0, 7])
     assert "fleet_size=0" in attempt(fleet_size=0)
     assert "makes no learner" in attempt({"bc": []})
+    dear = copy.copy(logs[0])
+    dear._rewards = 1.5 + logs[0].rewards
+    refused = attempt({"bc": [{}], "two-tower": [{}]}, {0: logs[0], 1: dear}, seeds=(0, 1))
+    assert "the agent 'two-tower' takes them from 0 to 1" in refused
 
 
 class Constant:

@@ -27,6 +27,9 @@ NUM_ROUNDS = 200_000
 HELD_OUT = 1_000_003
 """Added to a seed: the log that an agent of that seed is chosen on, and was not trained on."""
 
+LOG_INFOS = ("item_id", "propensity")
+"""Info columns of the logs that experiments draw."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -58,7 +61,7 @@ class Condition:
         *,
         num_rounds: int | None = None,
         device: str = "cpu",
-        infos: Sequence[str] = ("item_id", "propensity"),
+        infos: Sequence[str] = LOG_INFOS,
     ) -> Transitions:
         """The log that a seed draws, with info columns."""
         return simulate_transitions(

@@ -14,7 +14,8 @@ from typing import Any, Self
 import torch
 from tqdm import tqdm
 
-from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, Condition
+from recsim_drpo.agents import needs_of
+from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, LOG_INFOS, Condition
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
@@ -24,7 +25,7 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
 from recsim_drpo.simulator.world import World, make_world
 from recsim_drpo.training.config import TrainingConfig
-from recsim_drpo.training.sweep import Trained, train_many
+from recsim_drpo.training.sweep import Trained, hyperparameters, train_many
 
 Record = dict[str, Any]
 
@@ -221,6 +222,16 @@ class Study:
             execution=self.execution,
         )
 
+    def infos(self) -> list[str]:
+        """Info columns that logs bring along: those of every study, and what its agents read."""
+        needed = [
+            name
+            for agent, variants in self.agents.items()
+            for variant in variants
+            for name in needs_of(agent, **hyperparameters(variant)).infos
+        ]
+        return [*dict.fromkeys([*LOG_INFOS, *needed])]
+
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """Further fields of a run's record, as JSON can hold them; a subclass may have some."""
         return {}
@@ -256,8 +267,9 @@ def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, 
     """Trains pieces of one condition and some seeds, which share their logs; key and piece each."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
     world = make_world(study.device, **condition.world)
+    infos = study.infos()
     with threads(1):
-        logs = {seed: condition.log(seed, device=study.device) for seed in seeds}
+        logs = {seed: condition.log(seed, device=study.device, infos=infos) for seed in seeds}
         models = {seed: _reward_model(condition, seed, study) for seed in seeds}
         validation = Evaluator(world, study.num_validation_users, split="validation")
         test = Evaluator(world, study.num_test_users, split="test")

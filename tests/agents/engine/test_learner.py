@@ -63,7 +63,8 @@ def test_loss_does_not_depend_on_the_order_of_the_batch(name):
     rewards = torch.tensor([0.0, 0.0, 0.3, 0.3, 0.3, 1.0, 1.0, 0.2])
     batch = make_batch(8, rewards=rewards)
     order = torch.tensor([3, 0, 7, 5, 1, 6, 2, 4])
-    shuffled = Batch(*(field[order] for field in batch[:5]))
+    infos = {key: column[order] for key, column in batch.infos.items()}
+    shuffled = Batch(*(field[order] for field in batch[:5]), infos)
     states = []
     for data in (batch, shuffled):
         agent = make_agent(name, observation_dim=3, action_dim=2)

@@ -68,8 +68,8 @@ def test_losses_run_under_vmap_unchanged(name):
     shapes = algorithm.noise(12, 2, config)
     noises = [draw_noise(shapes, torch.tensor(seed), torch.tensor(0)) for seed in range(3)]
 
-    def loss(parameters, state, noise, o, a, r):
-        batch = Batch(o, a, r, o, r > 0.5)
+    def loss(parameters, state, noise, infos, o, a, r):
+        batch = Batch(o, a, r, o, r > 0.5, infos)
         output = algorithm.loss(parameters, state, batch, noise, config)
         return output.loss, algorithm.update_targets(parameters, output.state, config)
 
@@ -78,6 +78,7 @@ def test_losses_run_under_vmap_unchanged(name):
             part("parameters.", states[k]),
             part("state.", states[k]),
             noises[k],
+            batches[k].infos,
             *(getattr(batches[k], f) for f in ("observations", "actions", "rewards")),
         )
         for k in range(3)
