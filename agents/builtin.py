@@ -22,6 +22,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "drpo-exp": f"{_ALGORITHMS}.drpo:DRPO_EXP",
         "drpo-boltzmann": f"{_ALGORITHMS}.drpo:DRPO_BOLTZMANN",
         "drpo-q": f"{_ALGORITHMS}.drpo:DRPO_Q",
+        "stacked": f"{_ALGORITHMS}.stacked:STACKED",
         "two-tower": f"{_ALGORITHMS}.two_tower:TWO_TOWER",
         "two-tower-gaussian": f"{_ALGORITHMS}.two_tower_gaussian:TWO_TOWER_GAUSSIAN",
         "two-tower-ips": f"{_ALGORITHMS}.two_tower_ips:TWO_TOWER_IPS",
