@@ -165,11 +165,11 @@ def _member_losses(
     exponential = taught * torch.exp(standard).clamp(max=_MAX_WEIGHT) / count
     losses["weighted"] = (exponential * _half_squares(outputs["weighted"], actions)).sum()
     # z = μ·a + b, and z = 2 exp(c) μ·a + b.
-    mean, baseline = outputs["regressed"].split([action_dim, 1], dim=-1)
+    mean, baseline = torch.split(outputs["regressed"], [action_dim, 1], dim=-1)
     predicted = cross_entropy((mean * actions).sum(dim=-1) + baseline.squeeze(-1), rewards)
     ridge = config.penalty * mean.square().sum(dim=-1)
     losses["regressed"] = (taught * (predicted + ridge)).sum() / count
-    mean, baseline, log_scale = outputs["anchored"].split([action_dim, 1, 1], dim=-1)
+    mean, baseline, log_scale = torch.split(outputs["anchored"], [action_dim, 1, 1], dim=-1)
     scale = _SCALE * log_scale.squeeze(-1).clamp(*_SCALE_RANGE).exp()
     predicted = cross_entropy(scale * (mean * actions).sum(dim=-1) + baseline.squeeze(-1), rewards)
     # Algorithm 1's weights and advantages.

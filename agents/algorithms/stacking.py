@@ -48,12 +48,13 @@ def held_out(observations: Tensor, actions: Tensor) -> Tensor:
     places = torch.arange(1, cells.shape[-1] + 1, device=cells.device)
     factors = torch.remainder(places * _MULTIPLIER + _INCREMENT, _PRIME)
     hashed = torch.remainder(cells * factors, _PRIME).sum(dim=-1)
-    return hashed % HELD_OUT_SHARE == 0
+    apart: Tensor = hashed % HELD_OUT_SHARE == 0
+    return apart
 
 
 def unit(vectors: Tensor) -> Tensor:
     """Vectors (..., a) scaled to unit length; the zero vector stays."""
-    lengths = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors / lengths.clamp_min(1e-8)
 
 
