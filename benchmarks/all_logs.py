@@ -125,8 +125,8 @@ def losses(
 ) -> list[dict[str, Any]]:
     """Rows by log: who is best of all others, and what the agent and each part lose to it.
 
-    The best is the agent of largest mean over the seeds that both have; the better of a few noisy
-    means is somewhat too good, and losses somewhat too large.
+    The best is the agent of largest mean over the seeds that both have, the three parts alone among
+    them; the best of a few noisy means is somewhat too good, and losses somewhat too large.
     """
     rows = []
     for label, group in itertools.groupby(records, lambda record: str(record["condition"])):
@@ -135,9 +135,10 @@ def losses(
         if not seeds:
             continue
         others = {a: np.array([by[s] for s in seeds]) for a, by in found[label].items()}
-        best = max(others, key=lambda agent: float(others[agent].mean()))
         mine = {AGENT: np.array([runs[s]["test"]["ecpm"] for s in seeds])}
         mine |= {part: np.array([runs[s]["parts"][part] for s in seeds]) for part in PARTS}
+        others |= {part: mine.pop(part) for part in MEMBERS}
+        best = max(others, key=lambda agent: float(others[agent].mean()))
         lost = {name: others[best] - values for name, values in mine.items()}
         lost |= {agent: others[best] - values for agent, values in others.items()}
         rows.append(
@@ -203,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             num_validation_users=500,
             execution=options.execution,
             device=options.device,
-            seeds_at_once=1,
+            seeds_at_once=2,
         )
         place = options.folder / condition.label.replace(", ", "-").replace(" ", "_")
         records += study.run(place, progress=False)

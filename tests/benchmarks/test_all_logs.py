@@ -57,6 +57,13 @@ def test_losses_are_to_the_best_of_the_seeds_that_both_have():
     assert "-0.025" in text  # what stacked loses on average
 
 
+def test_a_part_alone_can_be_the_best():
+    rows = all_logs.losses([record(0, 1.25, 1.4)], {"a log": {"drpo": {0: 1.0}}})
+    assert rows[0]["best"] in all_logs.MEMBERS
+    assert rows[0]["lost"]["stacked"] == pytest.approx([0.15])
+    assert rows[0]["lost"]["drpo"] == pytest.approx([0.4])
+
+
 def test_what_is_published_is_read_by_log_agent_and_seed():
     found = all_logs.rivals(all_logs.PUBLISHED)
     assert len(found) == 88
