@@ -134,23 +134,29 @@ def assert_same(saved, loaded):
         assert saved == loaded
 
 
+def with_infos(batch, generator):
+    """The batch, of one learner or of many, with all that any agent of ours reads besides."""
+    *axes, size, action_dim = batch.actions.shape
+    dtype = batch.actions.dtype
+    infos = {
+        "propensity": 0.05 + 0.9 * torch.rand(*axes, size, generator=generator).to(torch.float64),
+        "negatives": torch.randn(*axes, 5, action_dim, generator=generator).to(dtype),
+        "negative_weights": torch.full((*axes, size, 5), 2.0, dtype=dtype),
+    }
+    return batch._replace(infos=infos)
+
+
 def make_batch(size=6, observation_dim=3, action_dim=2, seed=0, rewards=None):
-    """A batch of one-step episodes with propensities, of rewards in [0, 1) unless given."""
+    """A batch of one-step episodes, of rewards in [0, 1) unless given."""
     generator = torch.Generator().manual_seed(seed)
-    return Batch(
+    batch = Batch(
         torch.randn(size, observation_dim, generator=generator),
         torch.randn(size, action_dim, generator=generator),
         torch.rand(size, generator=generator) if rewards is None else torch.as_tensor(rewards),
         torch.randn(size, observation_dim, generator=generator),
         torch.ones(size, dtype=torch.bool),
-        {"propensity": propensities(size, seed=seed)},
     )
-
-
-def propensities(*shape, seed=0):
-    """Numbers from 0.01 to 1, float64."""
-    generator = torch.Generator().manual_seed(seed)
-    return 0.01 ** torch.rand(*shape, generator=generator, dtype=torch.float64)
+    return with_infos(batch, torch.Generator().manual_seed(seed))
 
 
 SEEDS = (3, 11)
@@ -158,7 +164,7 @@ SEEDS = (3, 11)
 
 def random_batches(num_learners, size=16, seed=0, dtype=torch.float32, episodes=False):
     """Batches (L, B, ·) without end, other ones for each learner."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, other = (torch.Generator().manual_seed(seed) for _ in range(2))
 
     def normal(*shape):
         return torch.randn(num_learners, size, *shape, generator=generator).to(dtype)
@@ -166,21 +172,21 @@ def random_batches(num_learners, size=16, seed=0, dtype=torch.float32, episodes=
     while True:
         rewards = torch.rand(num_learners, size, generator=generator).to(dtype)
         ends = rewards > (0.5 if episodes else -1.0)
-        infos = {"propensity": propensities(num_learners, size, seed=seed)}
-        yield Batch(normal(3), normal(2), rewards, normal(3), ends, infos)
+        yield with_infos(Batch(normal(3), normal(2), rewards, normal(3), ends), other)
 
 
 def transitions_of(batch):
-    """A log of one-step episodes."""
+    """A log of one-step episodes, with their propensities if there are any."""
     size = len(batch.rewards)
+    infos = {name: batch.infos[name] for name in batch.infos if name == "propensity"}
     both = torch.stack([batch.observations, batch.next_observations], dim=1).flatten(0, 1)
     rows = torch.arange(size, device=both.device) * 2
-    return Transitions(both, rows, batch.actions, batch.rewards, batch.terminations, batch.infos)
+    return Transitions(both, rows, batch.actions, batch.rewards, batch.terminations, infos)
 
 
 def of_learner(batch, number):
     infos = {name: column[number] for name, column in batch.infos.items()}
-    return Batch(*(getattr(batch, name)[number] for name in Batch._fields[:5]), infos)
+    return Batch(*(column[number] for column in batch[:5]), infos)
 
 
 def fleet_of(name, seeds=SEEDS, overrides=({},), **options):

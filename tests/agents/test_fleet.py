@@ -15,9 +15,9 @@ from tests.agents.conftest import (
     every_number_varied,
     fleet_of,
     of_learner,
-    propensities,
     random_batches,
     transitions_of,
+    with_infos,
 )
 
 
@@ -259,8 +259,8 @@ def test_any_shape_and_type_trains(name, size, obs, act, dtype, rates):
         torch.rand(rows, generator=generator),
         torch.randn(*rows, obs, generator=generator),
         torch.rand(rows, generator=generator) > 0.5,
-        {"propensity": propensities(*rows)},
     )
+    batch = with_infos(batch, generator)
     for _ in range(2):
         metrics = fleet.update(batch)
     assert all(value.shape == (len(fleet),) for value in metrics.values())

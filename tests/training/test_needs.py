@@ -95,6 +95,22 @@ def test_members_with_different_logs_and_structures_learn_as_they_do_alone(compa
     assert len({value for values in drawn for value in values}) == 4 * CONFIG.steps
 
 
+@pytest.mark.parametrize("name", ["drawing", "softmax-pg", "drpo-softmax"])
+def test_what_is_gone_on_with_draws_on(name):
+    def made():
+        return make_agent(name, observation_dim=3, action_dim=2, seed=4)
+
+    log, half = log_of(3), dataclasses.replace(CONFIG, steps=3)
+    through, stopped, resumed = made(), made(), made()
+    whole = train(through, log, CONFIG, seed=4, progress=False)
+    train(stopped, log, half, seed=4, progress=False)
+    resumed.load_state_dict(stopped.state_dict())
+    rest = train(resumed, log, CONFIG, seed=4, first_step=3, progress=False)
+    assert rest == whole[3:]
+    for key, value in through.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
 class TwoChunks:
     """A log of two halves, as one that is streamed gives them."""
 

@@ -18,6 +18,7 @@ from tests.agents.conftest import (
     of_learner,
     random_batches,
     transitions_of,
+    with_infos,
 )
 
 WAITS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero"}
@@ -116,11 +117,9 @@ def test_a_captured_graph_is_the_eager_step(name):
         fleet_of(name, overrides=overrides, execution=how, dtype=torch.float64, device="cuda")
         for how in ("eager", "graph")
     )
-    rows = [
-        {k: v.cuda() for k, v in b._asdict().items() if k != "infos"}
-        for b, _ in zip(random_batches(1, 64, dtype=torch.float64), range(1), strict=False)
-    ]
-    log = transitions_of(Batch(**{k: v[0] for k, v in rows[0].items()}))
+    rows = of_learner(next(random_batches(1, 64, dtype=torch.float64)), 0)
+    infos = {name: column.cuda() for name, column in rows.infos.items()}
+    log = transitions_of(Batch(*(column.cuda() for column in rows[:5]), infos))
     generator = torch.Generator("cuda").manual_seed(0)
     steps = [fleet.make_train_step(log, 16) for fleet in (eager, captured)]
     torch.cuda.set_sync_debug_mode("error")
@@ -142,7 +141,7 @@ def test_a_captured_graph_is_the_eager_step(name):
         fleet.load_state_dict(fresh)
         fleet.sample(log.observations())
         step(indices)
-        fleet.update(log.take(indices))
+        fleet.update(with_infos(log.take(indices), torch.Generator("cuda").manual_seed(0)))
         step(indices)
     state = captured.state_dict()
     for key, value in eager.state_dict().items():
@@ -156,10 +155,13 @@ def test_a_state_dict_is_contiguous_as_checkpoints_need_it():
 
 
 def poisoned(batch, number):
-    """A batch whose far actions make policy gradients of learner ``number`` overflow."""
-    actions = batch.actions.clone()
-    actions[number] = 1e30
-    return batch._replace(actions=actions)
+    """A batch whose far actions make policy gradients of learner ``number`` overflow.
+
+    Its propensities are no numbers, for agents whose gradients of far actions vanish.
+    """
+    actions, propensities = batch.actions.clone(), batch.infos["propensity"].clone()
+    actions[number], propensities[number] = 1e30, torch.nan
+    return batch._replace(actions=actions, infos={**batch.infos, "propensity": propensities})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -63,7 +63,7 @@ def test_loss_does_not_depend_on_the_order_of_the_batch(name):
     rewards = torch.tensor([0.0, 0.0, 0.3, 0.3, 0.3, 1.0, 1.0, 0.2])
     batch = make_batch(8, rewards=rewards)
     order = torch.tensor([3, 0, 7, 5, 1, 6, 2, 4])
-    infos = {key: column[order] for key, column in batch.infos.items()}
+    infos = {k: v if k == "negatives" else v[order] for k, v in batch.infos.items()}
     shuffled = Batch(*(field[order] for field in batch[:5]), infos)
     states = []
     for data in (batch, shuffled):

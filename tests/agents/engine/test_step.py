@@ -27,14 +27,11 @@ def test_noise_is_a_function_of_seed_and_step():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
-    """In float64: Adam's first step divides gradients that are next to nothing by themselves."""
     batch = make_batch(10)
-    batch = batch._replace(
-        **{n: v.double() for n, v in batch._asdict().items() if n.endswith(("ions", "rewards"))}
-    )._replace(terminations=batch.terminations)
-    agent = make_agent(
-        name, observation_dim=3, action_dim=2, seed=4, learning_rate=1e-2, dtype=torch.float64
-    )
+    *columns, ends, infos = batch
+    batch = Batch(*(column.double() for column in columns), ends, infos)
+    how = {"learning_rate": 1e-2, "dtype": torch.float64}  # a gradient near Adam's ε rounds away
+    agent = make_agent(name, observation_dim=3, action_dim=2, seed=4, **how)
     before = agent.state_dict()
     agent.update(batch)
     after = agent.state_dict()
@@ -46,6 +43,7 @@ def test_first_update_is_adam_on_the_gradient_of_the_loss(name):
     algorithm = ALGORITHMS[name]
     state = {k.removeprefix("state."): v for k, v in before.items() if k.startswith("state.")}
     noise = draw_noise(algorithm.noise(10, 2, agent.config), torch.tensor(4), before["step"])
+    noise = {key: numbers.double() for key, numbers in noise.items()}
     loss = algorithm.loss(parameters, state, batch, noise, agent.config).loss
     for key, gradient in zip(
         parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True

@@ -19,6 +19,12 @@ from recsim_drpo.benchmarks.reproduce.framework import agent_suite, suites
 NEITHER = {"bc", "apg", "bppo"}
 """Agents that neither weigh nor reject: clones, signed advantages, and policy improvement."""
 
+UNCOMPARED = {
+    *("softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax"),
+    *("two-tower", "two-tower-gaussian", "two-tower-ips"),
+}
+"""Agents with a softmax over the catalogue, or that predict rewards: in no experiment yet."""
+
 EVERY = [name for name in agent_names() if ":" not in name]
 
 
@@ -47,8 +53,8 @@ def records(best, conditions=agent_suite.SCENARIOS, seeds=4):
 
 def test_every_agent_is_of_one_kind():
     kinds = [set(agent_suite.SOFT), set(agent_suite.HARD), NEITHER]
-    assert set().union(*kinds) == set(EVERY)
-    assert sum(map(len, kinds)) == len(EVERY)
+    assert set().union(*kinds, UNCOMPARED) == set(EVERY)
+    assert sum(map(len, kinds)) + len(UNCOMPARED) == len(EVERY)
     assert set(agent_suite.PAPERS_OWN) | set(agent_suite.PAPERS_BASELINES) <= set(EVERY)
     assert set(agent_suite.RIVALS) <= set(agent_suite.PAPERS_BASELINES)
 
