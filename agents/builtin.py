@@ -26,6 +26,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "softmax-bc": f"{_ALGORITHMS}.softmax:SOFTMAX_BC",
         "softmax-pg": f"{_ALGORITHMS}.softmax_pg:SOFTMAX_PG",
         "topk-off-policy": f"{_ALGORITHMS}.softmax_pg:TOPK_OFF_POLICY",
+        "stacked": f"{_ALGORITHMS}.stacked:STACKED",
         "two-tower": f"{_ALGORITHMS}.two_tower:TWO_TOWER",
         "two-tower-gaussian": f"{_ALGORITHMS}.two_tower_gaussian:TWO_TOWER_GAUSSIAN",
         "two-tower-ips": f"{_ALGORITHMS}.two_tower_ips:TWO_TOWER_IPS",
