@@ -16,6 +16,7 @@ import numpy as np
 from recsim_drpo.benchmarks.reproduce.advice.leads import compared, places, single_methods
 from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_log
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import (
+    COMBINED,
     DISCRETE,
     GRIDS,
     NECESSARY_SHARE,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 NAME = "worlds"
 COMMAND = "recsim-drpo reproduce worlds"
 
-TRAINED = tuple(name for name in GRIDS if name not in ("crr", "bppo", *DISCRETE))
+TRAINED = tuple(name for name in GRIDS if name not in ("crr", "bppo", *DISCRETE, *COMBINED))
 """Agents trained on other worlds: those that cost as much as all the rest, and that no headline is
 about, are left out."""
 

@@ -42,6 +42,7 @@ GRIDS: Variants = {
     "softmax-pg": [{}],
     "topk-off-policy": [{}],
     "drpo-softmax": [{}],
+    "stacked": [{}],
 }
 """Hyper-parameters that are tried, by agent: Appendix I's grids, Table 5's values for DRPO, and
 for agents that the paper has not the default and its neighbours."""
@@ -68,11 +69,14 @@ DISCRETE = ("softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax")
 """Agents whose policy is a softmax over the catalogue, with a filter or without; no part of the
 paper, whose *soft* and *hard* methods have a Gaussian over embeddings."""
 
+COMBINED = ("stacked",)
+"""Agents that weigh several of the others by the log; measured apart, in docs/all_logs.md."""
 KINDS: Mapping[str, Sequence[str]] = {
     "hard filter": HARD,
     "soft weights": SOFT,
     "value": VALUE,
     "softmax over items": DISCRETE,
+    "several": COMBINED,
     "plain": PLAIN,
 }
 """Every agent of ours by what it does with rewards. *The best soft method* is one of the second,
