@@ -41,6 +41,7 @@ CONTENDERS = {
     "bc": Contender("bc", _OURS),
     "awr": Contender("awr", _OURS),
     "iql": Contender("iql", _OURS),
+    "crr, binary": Contender("crr", {**_OURS, "form": "binary"}),
     "drpo": Contender("drpo", _OURS),
     "drpo-q": Contender("drpo-q", _OURS),
     "drpo, episodes": Contender("drpo", _OURS, of_episode=True),
@@ -64,8 +65,10 @@ PAIRS = (
     ("drpo-q", "td3+bc"),
     ("drpo", "bc"),
     ("drpo, episodes", "bc"),
+    ("crr, binary", "iql"),
+    ("crr, binary", "drpo-q"),
 )
-"""Differences that are reported, fixed before the first run."""
+"""Differences that are reported: all but those of CRR were fixed before the first run."""
 
 
 class Scaling:

@@ -140,15 +140,25 @@ def play(env_id: str, act: Act, seeds: Sequence[int]) -> list[Episode]:
     ]
 
 
-def random_act(env_id: str, seed: Any) -> Act:
-    """A policy that draws actions uniformly from the box."""
+def box_of(env_id: str) -> tuple[Array, Array]:
+    """The ends of the box of actions, float32 (a,) each."""
     with contextlib.closing(gym.make(env_id)) as env:
         box = env.action_space
     assert isinstance(box, gym.spaces.Box)
+    return box.low, box.high
+
+
+def random_act(env_id: str, seed: Any) -> Act:
+    """A policy that draws actions uniformly from the box."""
+    low, high = box_of(env_id)
     generator = np.random.default_rng(seed)
-    return lambda observations: generator.uniform(
-        box.low, box.high, (len(observations), *box.shape)
-    )
+    return lambda observations: generator.uniform(low, high, (len(observations), *low.shape))
+
+
+def middle_act(env_id: str) -> Act:
+    """A policy that always takes the middle of the box: the mean of random actions."""
+    low, high = box_of(env_id)
+    return lambda observations: np.tile((low + high) / 2, (len(observations), 1))
 
 
 def expert(task: Task, cache: Path) -> Any:

@@ -30,6 +30,12 @@ def scores(section: Mapping[str, Any], contender: str, share: str) -> list[float
     return [normalised(value, references["random"], references["expert"]) for value in returns]
 
 
+def score_of(section: Mapping[str, Any], reference: str) -> float:
+    """The normalised score of a reference: 0 of ``random``, 100 of ``expert``."""
+    known = section["references"]
+    return normalised(known[reference], known["random"], known["expert"])
+
+
 def table(report: Mapping[str, Any]) -> str:
     """Scores of all agents on all logs in Markdown."""
     shares = [str(share) for share in report["sizes"]["shares"]]
@@ -42,6 +48,8 @@ def table(report: Mapping[str, Any]) -> str:
             known = contender in section["agents"]
             row.append(_short(seed_interval(scores(section, contender, share))) if known else "")
         rows.append(row)
+    middle = [score_of(report["tasks"][name], "middle") for name, _ in columns]
+    rows.append(["the middle of the box", *(f"{score:.0f}" for score in middle)])
     header = ["agent", *(f"{name}, {float(share):.0%}" for name, share in columns)]
     return markdown_table(header, rows)
 
@@ -91,7 +99,7 @@ def draw(report: Mapping[str, Any], path: Path) -> list[Path]:
             means = [one.value for one in found]
             spread = np.nan_to_num([[one.value - one.low for one in found]] * 2)
             axes.errorbar(
-                [100 * share + 0.5 * (number - 3.5) for share in shares],
+                [100 * share + 0.5 * (number - 4) for share in shares],
                 means,
                 yerr=spread,
                 color=plots.COLOURS[number % len(plots.COLOURS)],

@@ -1,6 +1,8 @@
 """Continuous control at a tiny size: scores by hand, logs as described, and the command."""
 
 import json
+import re
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +15,7 @@ from recsim_drpo.benchmarks.control_logs import (
     TASKS,
     Episode,
     episodes_of_steps,
+    middle_act,
     mixed,
     play,
     random_act,
@@ -23,6 +26,8 @@ from recsim_drpo.benchmarks.control_tables import differences, normalised, score
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.datasets.load import load_transitions
 
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "benchmarks/results/control.json"
 PENDULUM = "Pendulum-v1"
 
 
@@ -128,6 +133,7 @@ def test_episodes_are_played_the_same_again_and_alone():
     alone = play(PENDULUM, pull, [2])
     assert np.array_equal(together[1].rewards, alone[0].rewards)
     assert np.abs(alone[0].actions).max() == 2.0
+    assert not play(PENDULUM, middle_act(PENDULUM), [1])[0].actions.any()
 
 
 def test_an_episode_is_what_gymnasium_plays():
@@ -163,12 +169,13 @@ def test_differences_are_paired_by_seed():
         "drpo-q": {"returns": {"0.5": [3.0, 5.0]}},
         "iql": {"returns": {"0.5": [1.0, 3.0]}},
     }
-    section = {"references": {"random": 0.0, "expert": 4.0}, "agents": agents}
+    section = {"references": {"random": 0.0, "expert": 4.0, "middle": 1.0}, "agents": agents}
     report = {"sizes": {**vars(Sizes()), "shares": [0.5]}, "tasks": {"a": section}}
     assert scores(section, "drpo-q", "0.5") == [75.0, 125.0]
     # Each seed's difference is 50, however far apart the seeds are.
     assert differences(report) == {"a, 50%": {"drpo-q − iql": (50.0, 50.0, 50.0)}}
     assert "**50 [50, 50]**" in tables(report, quick=False)
+    assert "| the middle of the box | 25" in re.sub(" +", " ", tables(report, quick=False))
     assert "NO EVIDENCE" in tables(report, quick=True)
 
 
@@ -215,3 +222,12 @@ def test_a_quick_task_is_another_task():
     assert task_of("pendulum") == TASKS["pendulum"]
     assert task_of("pendulum", quick=True).steps < TASKS["pendulum"].steps
     assert QUICK.log_steps < Sizes().log_steps
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="nothing is published")
+def test_the_page_says_what_was_measured():
+    report = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    about, *found = tables(report, quick=False).strip().split("\n\n")
+    page = (ROOT / "docs/control.md").read_text(encoding="utf-8")
+    for block in (about, *found):
+        assert block in page
