@@ -188,6 +188,8 @@ def expert_act(model: Any, seed: int) -> Act:
     def act(observations: Array) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash((seed, next(calls))))
+            if getattr(model, "use_sde", False):
+                model.actor.reset_noise()  # which else stays as it was when training ended
             return model.predict(observations, deterministic=False)[0]
 
     return act
