@@ -47,7 +47,7 @@ from recsim_drpo.reporting import plots
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import Trained, train_many
 
-DEFAULT_TASKS = ("pendulum", "reacher")
+DEFAULT_TASKS = ("pendulum", "reacher", "mountain-car")
 DEFAULT_OUT = Path("benchmarks/results/control.json")
 _EVALUATION_SEED = 900_000_000
 

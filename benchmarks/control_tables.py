@@ -41,7 +41,8 @@ def table(report: Mapping[str, Any]) -> str:
     shares = [str(share) for share in report["sizes"]["shares"]]
     columns = [(name, share) for name in report["tasks"] for share in shares]
     rows = []
-    for contender in CONTENDERS:
+    measured = {one for section in report["tasks"].values() for one in section["agents"]}
+    for contender in (one for one in CONTENDERS if one in measured):
         row = [contender]
         for name, share in columns:
             section = report["tasks"][name]
@@ -78,7 +79,8 @@ def difference_table(report: Mapping[str, Any]) -> str:
 
 
 def _short(estimate: Estimate) -> str:
-    return f"{estimate.value:.0f} [{estimate.low:.0f}, {estimate.high:.0f}]"
+    value, low, high = (f"{number:.0f}".replace("-0", "0") for number in estimate)
+    return f"{value} [{low}, {high}]"
 
 
 def _marked(estimate: Estimate | None) -> str:
