@@ -1,6 +1,6 @@
 # On a CPU:   docker build -t recsim-drpo .
 # With CUDA:  docker build -t recsim-drpo:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .
-# Then:       docker run --rm -v "$PWD:/data" --user "$(id -u)" recsim-drpo demo --quick
+# Then:       docker run --rm -v "$PWD:/data" --user "$(id -u)" recsim-drpo demo
 #             (with CUDA: docker run --gpus all …, and --device cuda of a command)
 ARG PYTHON=3.12
 

@@ -11,6 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import typer
+
+from recsim_drpo.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = re.findall(
@@ -90,3 +93,10 @@ def test_the_package_is_built_of_what_is_copied(context, tmp_path):
         for path in (ROOT / "recsim_drpo" / folder).glob("*.py"):
             assert f"recsim_drpo/{folder}/{path.name}" in names
     assert "recsim_drpo/benchmarks/suites/data/zipf-map-1.json" in names
+
+
+def test_what_is_run_in_it_is_a_command():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    (words,) = re.findall(r"docker run --rm .* recsim-drpo (.+)$", text, re.MULTILINE)
+    command, *rest = words.split()
+    typer.main.get_command(app).commands[command].make_context(command, rest)
