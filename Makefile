@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-peers
 RELEASE := .venv-release
+DOCS := .venv-docs
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && { command -v $$p; break; }; done)
@@ -19,7 +20,7 @@ define INSTALL
 @echo "Installed: $(1) takes $$(du -sm $(1) | cut -f 1) MB."
 endef
 
-.PHONY: demo test test-slow test-faults test-peers lint format release clean
+.PHONY: demo test test-slow test-faults test-peers lint format docs release clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
@@ -48,6 +49,11 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# In site: the documentation, whose links are checked. It needs no network, here or where it is read.
+docs: $(DOCS)/installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	$(DOCS)/bin/python .ci/check_site.py site
+
 # In dist: sdist, wheel and a CycloneDX SBOM of the pinned versions; nothing if one is vulnerable, or
 # not known not to be. AUDIT=FILE is a report of pip-audit from where there is a network.
 release: $(RELEASE)/installed
@@ -58,7 +64,7 @@ release: $(RELEASE)/installed
 		--output-file dist/sbom.cdx.json
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(RELEASE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(RELEASE) $(DOCS) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." \
@@ -86,11 +92,19 @@ $(PEERS)/installed: $(RECIPE)
 	@echo "Installing what the comparisons with other implementations need into $(PEERS) ..."
 	$(call INSTALL,$(PEERS),$(FOR_PEERS))
 
+# Only the tools of an extra, not the package: environment, extra.
+define INSTALL_TOOLS
+@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
+"$(PYTHON)" -m venv $(1)
+"$(PYTHON)" -c 'import configparser; file = configparser.ConfigParser(); file.read("setup.cfg"); \
+	print(file["options.extras_require"]["$(2)"])' > $(1)/tools.txt
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --requirement $(1)/tools.txt
+touch $@
+endef
+
 $(RELEASE)/installed: $(RECIPE)
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-	"$(PYTHON)" -m venv $(RELEASE)
-	"$(PYTHON)" -c 'import configparser; file = configparser.ConfigParser(); file.read("setup.cfg"); \
-		print(file["options.extras_require"]["release"])' > $(RELEASE)/tools.txt
-	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --requirement $(RELEASE)/tools.txt
-	touch $@
+	$(call INSTALL_TOOLS,$(RELEASE),release)
+
+$(DOCS)/installed: $(RECIPE)
+	$(call INSTALL_TOOLS,$(DOCS),docs)

@@ -119,7 +119,15 @@ class Suite:
             ValueError: it is another log: statistics are farther apart than rounding makes them.
         """
         condition = next(c for c in self.conditions if c.label == label)
-        kept, found = self.logs[label][seed], first_facts(condition, seed)
+        return self.check_facts(label, seed, first_facts(condition, seed))
+
+    def check_facts(self, label: str, seed: int, found: LogFacts) -> bool:
+        """Whether facts that were found of a log are exactly those that the suite has of it.
+
+        Raises:
+            ValueError: as of :meth:`check_log`.
+        """
+        kept = self.logs[label][seed]
         if kept.sha256 == found.sha256:
             return True
         apart = np.mean(np.array(kept.items) != np.array(found.items))

@@ -17,6 +17,7 @@ from recsim_drpo.cli.agents import agents
 from recsim_drpo.cli.arguments import Command
 from recsim_drpo.cli.benchmark import benchmark
 from recsim_drpo.cli.compare import compare
+from recsim_drpo.cli.datasets import datasets
 from recsim_drpo.cli.demo import demo
 from recsim_drpo.cli.doctor import doctor
 from recsim_drpo.cli.evaluate import evaluate
@@ -50,6 +51,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "agents": agents,
     "benchmark": benchmark,
+    "datasets": datasets,
     "reproduce": reproduce,
     "locate": locate,
     "report": report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import json
 import subprocess
@@ -86,3 +87,18 @@ def test_a_report_of_the_pinned_versions_passes(audit, tmp_path):
     done = subprocess.run([sys.executable, AUDIT, report], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"in the {len(every)} pinned versions" in done.stdout
+
+
+def test_the_citation_is_of_this_version_and_paper():
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    root = AUDIT.parents[1]
+    cited = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    config = configparser.ConfigParser()
+    config.read(root / "setup.cfg", encoding="utf-8")
+    assert cited["version"] == config["metadata"]["version"]
+    assert cited["license"] == config["metadata"]["license"]
+    (paper,) = cited["references"]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    assert paper["title"] in readme
+    names = [f"{one['given-names']} {one['family-names']}" for one in paper["authors"]]
+    assert names == ["Jie Jiang", "Yusen Huo", "Xiangxin Zhan", "Changping Wang", "Jun Zhang"]
