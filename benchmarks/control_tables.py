@@ -96,12 +96,14 @@ def draw(report: Mapping[str, Any], path: Path) -> list[Path]:
     figure, panels = plots.new_panels(1, len(tasks), 3.4 * len(tasks) + 1.0, 3.8)
     shares = report["sizes"]["shares"]
     for axes, (name, section) in zip(panels[0], tasks.items(), strict=True):
-        for number, contender in enumerate(one for one in CONTENDERS if one in section["agents"]):
+        for number, contender in enumerate(CONTENDERS):
+            if contender not in section["agents"]:
+                continue
             found = [seed_interval(scores(section, contender, str(share))) for share in shares]
             means = [one.value for one in found]
             spread = np.nan_to_num([[one.value - one.low for one in found]] * 2)
             axes.errorbar(
-                [100 * share + 0.5 * (number - 4) for share in shares],
+                [100 * share + 0.5 * (number - 5) for share in shares],
                 means,
                 yerr=spread,
                 color=plots.COLOURS[number % len(plots.COLOURS)],
