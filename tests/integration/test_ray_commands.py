@@ -18,11 +18,12 @@ from recsim_drpo.datasets.generate_shards import generate_shards
 from recsim_drpo.datasets.staging import minari_root as datasets_in
 from tests.cli.conftest import WORLD
 from tests.cli.test_engine import files_of
-from tests.core.test_ray_engine import at, cluster as cluster, together
 from tests.core.test_workers import wait_until
 from tests.datasets.test_storage import content
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+from tests.core.test_ray_engine import at, cluster as cluster, together  # noqa: E402  # has Ray too
+
 pytestmark = [pytest.mark.slow, pytest.mark.peer, pytest.mark.filterwarnings("ignore")]
 
 AGENT = "tests.integration.test_ray_commands:Watched"
