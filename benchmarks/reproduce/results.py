@@ -32,6 +32,7 @@ from recsim_drpo.benchmarks.reproduce.framework import compact
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.experiment import Result
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
+from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown, shown_path
 from recsim_drpo.core.validation import unknown_name
 
@@ -252,7 +253,7 @@ def read_panels(path: Path) -> list[dict[str, Any]]:
 
 def _read(path: Path, shape: TypeAdapter[Any]) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         content = json.loads(text)
         if _HALF.search(text):  # of a character, which no file can hold
             json.dumps(content, ensure_ascii=False).encode()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
-from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.files import read_text, write_atomically
 from recsim_drpo.core.messages import one_line, shown_path
 from recsim_drpo.core.provenance import revision, versions
 
@@ -114,7 +114,7 @@ def read(path: Path) -> Result:
         ValueError: it is of another shape; the message says where.
     """
     try:
-        content = _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        content = _File.model_validate(json.loads(read_text(path)))
         records = compact.expanded(content.records)
     except (ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(

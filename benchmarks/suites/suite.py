@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown_path
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.core.validation import unknown_name
@@ -158,7 +159,7 @@ def load_suite(name: str) -> Suite:
     path = Path(name) if name.endswith(".json") else DATA / f"{name}.json"
     if not path.is_file():
         raise unknown_name("suite", name, names())
-    content = path.read_bytes()
+    content = read_text(path)
     try:
         read = _File.model_validate(json.loads(content))
         conditions = tuple(Condition(**fields) for fields in read.conditions)
@@ -168,7 +169,7 @@ def load_suite(name: str) -> Suite:
     return Suite(
         read.name,
         read.title,
-        hashlib.sha256(content).hexdigest(),
+        hashlib.sha256(content.encode()).hexdigest(),
         tuple(read.seeds),
         TrainingConfig(read.training.steps, read.training.batch_size),
         read.num_test_users,

@@ -303,6 +303,21 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8; an error names the file, which the system's own need not.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is no such text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def exchange(one: Path, other: Path) -> None:
     """Give two files or folders of one file system each other's name.
 

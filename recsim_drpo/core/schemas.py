@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown
 
 _MOST_BYTES = 2**28
@@ -50,7 +51,7 @@ def read_json(path: Path) -> Any:
     if size > _MOST_BYTES:
         raise ValueError(f"it is {size:,} bytes long")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
         _check_depth(values)
         return values
     except RecursionError as error:

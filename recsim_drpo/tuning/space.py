@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.registry import find_agent
 from recsim_drpo.core.config import Searched, build_config, field_rules
+from recsim_drpo.core.files import read_text
 from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.messages import one_line, shown
 from recsim_drpo.core.validation import as_number, unknown_name
@@ -129,7 +130,7 @@ def read_space(path: str | Path) -> dict[str, Range | Choices]:
         ValueError: it is no TOML, or describes something else.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = tomllib.loads(read_text(Path(path)))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{str(path)!r} is no TOML: {one_line(error)}.") from error
     return {name: _of_toml(name, value) for name, value in content.items()}

@@ -17,6 +17,7 @@ from recsim_drpo.core.files import (
     check_new_folder,
     claimed,
     is_staged,
+    read_text,
     stale,
     sweep,
     write_atomically,
@@ -256,3 +257,15 @@ def test_of_a_folder_that_is_removed_no_part_is_seen(tmp_path, monkeypatch):
     files.discard(folder)  # which is not there
     assert seen == [[STAGING]]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    for path in (tmp_path, tmp_path / "nothing"):
+        with pytest.raises(OSError, match=path.name):
+            read_text(path)
+    mem = Path("/proc/self/mem")
+    if mem.exists():
+        with pytest.raises(OSError, match="mem"):
+            read_text(mem)
+    (tmp_path / "text").write_text("é", encoding="utf-8")
+    assert read_text(tmp_path / "text") == "é"
