@@ -15,6 +15,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Suite
 from recsim_drpo.core.executor import Engine
+from recsim_drpo.core.provenance import revision, versions
 
 QUICK_AGENTS = ("bc", "drpo")
 """Trained beside the agent in a quick run, whose logs and budget no reference has."""
@@ -99,6 +100,8 @@ def run(
         records,
         command,
         entry.source,
+        revision(),
+        versions(),
     )
 
 

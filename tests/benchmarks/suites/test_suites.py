@@ -110,6 +110,8 @@ def test_the_map_of_a_suite_is_balanced():
 def test_an_agent_that_is_a_reference_is_level_with_it(suite, tmp_path):
     found = run(suite, Entry("bc"), tmp_path, progress=False)
     assert found.exact_logs
+    assert f"revision {found.revision}" in tables.as_text(suite, found)
+    assert found.versions["recsim_drpo"] in tables.as_text(suite, found)
     scores = tables.scores_of(suite, found)
     assert set(scores.ecpm) == {"bc", "bc (reference)", "asymre"}
     np.testing.assert_allclose(scores.ecpm["bc"], scores.ecpm["bc (reference)"], atol=1e-4)
