@@ -13,13 +13,11 @@ import typer
 from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.cli.arguments import Device, Execution, assignments, integer, number, one_of
 from recsim_drpo.training.config import TrainingConfig
+from recsim_drpo.tuning.names import CRITERIA, PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     from recsim_drpo.tuning.search import Search, SearchConfig, Task
 
-_CRITERIA = ("true-reward", "offline")
-_SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes")
-_PRUNERS = ("median", "halving", "hyperband", "none")
 _TRAINING = TrainingConfig()
 
 Dataset = Annotated[str, typer.Option("--dataset", help="Id of a local Minari dataset.")]
@@ -33,7 +31,7 @@ Optimize = Annotated[
         "--optimize",
         help="What is made large: true-reward of validation users, which only a simulator knows, "
         "or offline, the doubly robust value on rounds held out.",
-        autocompletion=one_of(_CRITERIA),
+        autocompletion=one_of(CRITERIA),
     ),
 ]
 Out = Annotated[
@@ -80,13 +78,13 @@ Budget = Annotated[
 Sampler = Annotated[
     str,
     typer.Option(
-        "--sampler", help=f"Of Optuna: {', '.join(_SAMPLERS)}.", autocompletion=one_of(_SAMPLERS)
+        "--sampler", help=f"Of Optuna: {', '.join(SAMPLERS)}.", autocompletion=one_of(SAMPLERS)
     ),
 ]
 Pruner = Annotated[
     str,
     typer.Option(
-        "--pruner", help=f"Of Optuna: {', '.join(_PRUNERS)}.", autocompletion=one_of(_PRUNERS)
+        "--pruner", help=f"Of Optuna: {', '.join(PRUNERS)}.", autocompletion=one_of(PRUNERS)
     ),
 ]
 Rungs = Annotated[
@@ -175,12 +173,12 @@ class _Recipe:
             self.agent, self.space, self.fixed, self.training, problem, about, self.execution
         )
 
-    def search(self, number: int = 0) -> Search:
+    def search(self, task: Task, number: int = 0) -> Search:
         """The search, as the process of a number sees it."""
         from recsim_drpo.tuning.search import Search, opened_storage
 
         config = replace(self.config, seed=self.config.seed + number)
-        return Search.opened(self.task(), config, opened_storage(self.storage))
+        return Search.opened(task, config, opened_storage(self.storage))
 
 
 def sweep(
@@ -216,8 +214,8 @@ def sweep(
     from recsim_drpo.tuning.space import checked_space, declared_space, parse_space, read_space
 
     searching.check_optuna()
-    if optimize not in _CRITERIA:
-        raise unknown_name("criterion", optimize, _CRITERIA)
+    if optimize not in CRITERIA:
+        raise unknown_name("criterion", optimize, CRITERIA)
     check_integer("--fresh-seeds", fresh_seeds, 1)
     check_integer("--processes", processes, 1, 1_024)
     values = assignments(fixed)
@@ -232,17 +230,17 @@ def sweep(
     with claimed(out / "sweep"), threads(1):
         if (out / "result.json").exists():
             raise FileExistsError(f"{str(out)!r} holds a finished sweep; choose another folder.")
-        _check_first(recipe)
+        task = recipe.task()
+        _check_first(recipe, task)
         out.mkdir(parents=True, exist_ok=True)
-        _finish(_searched(recipe, processes), recipe, fresh_seeds, out)
+        _finish(_searched(recipe, task, processes), recipe, fresh_seeds, out)
 
 
-def _check_first(recipe: _Recipe) -> None:
-    """Raise what the dataset or an agent from outside refuses, before anything is written."""
+def _check_first(recipe: _Recipe, task: Task) -> None:
+    """Raise what an agent from outside refuses, before anything is written."""
     from recsim_drpo.agents.registry import make_agent
     from recsim_drpo.training.sweep import hyperparameters
 
-    task = recipe.task()
     log = task.problem.transitions
     for name, values in recipe.space.items():
         for value in values.ends:
@@ -257,13 +255,13 @@ def _check_first(recipe: _Recipe) -> None:
             )
 
 
-def _searched(recipe: _Recipe, processes: int) -> Search:
+def _searched(recipe: _Recipe, task: Task, processes: int) -> Search:
     """The search when its trials are made, by this process or by several."""
     from tqdm import tqdm
 
     from recsim_drpo.core.executor import Engine
 
-    search = recipe.search()
+    search = recipe.search(task)
     search.recover()
     left = search.left()
     shares = [left // processes + (k < left % processes) for k in range(processes)]
@@ -287,7 +285,7 @@ def _share(recipe: _Recipe, number: int, count: int) -> Iterator[int]:
     from recsim_drpo.core.torch_settings import threads
 
     with threads(1):
-        yield from recipe.search(number).try_some(count)
+        yield from recipe.search(recipe.task(), number).try_some(count)
 
 
 def _finish(search: Search, recipe: _Recipe, fresh_seeds: int, out: Path) -> None:

@@ -24,9 +24,7 @@ from recsim_drpo.evaluation.evaluate import evaluator_for
 from recsim_drpo.ope.evaluator import OffPolicyEvaluator
 from recsim_drpo.ope.logs import ItemLog, read_item_log
 from recsim_drpo.ope.split import held_out_part
-
-TRUE_REWARD, OFFLINE = "true-reward", "offline"
-CRITERIA = (TRUE_REWARD, OFFLINE)
+from recsim_drpo.tuning.names import OFFLINE, TRUE_REWARD
 
 Criterion = Callable[[Policy], float]
 """The value of a policy, larger is better."""
@@ -84,7 +82,7 @@ def problem_of(
 
     Args:
         dataset: of this package's simulator, or made by ``recsim-drpo import``.
-        chosen_by: one of :data:`CRITERIA`.
+        chosen_by: one of :data:`.names.CRITERIA`.
         held_out: share of the rounds, in (0, 1), that nothing learns from where they are needed:
             the last. Of an imported log their first half chooses, and the second judges.
         device: where everything is computed.

@@ -20,7 +20,7 @@ from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.training.sweep import Trained, train_many
-from recsim_drpo.tuning.criteria import OFFLINE, TRUE_REWARD
+from recsim_drpo.tuning.names import OFFLINE, TRUE_REWARD
 from recsim_drpo.tuning.search import Search
 
 if TYPE_CHECKING:

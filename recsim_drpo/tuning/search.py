@@ -23,15 +23,13 @@ from recsim_drpo.core.policy import Policy
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.tuning.candidates import Candidates, alike
 from recsim_drpo.tuning.criteria import Criterion, Problem
+from recsim_drpo.tuning.names import PRUNERS, SAMPLERS
 from recsim_drpo.tuning.space import Choices, Range
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
-
-SAMPLERS = ("tpe", "random", "qmc", "gp", "cmaes")
-PRUNERS = ("median", "halving", "hyperband", "none")
 
 _STUDY = "recsim-drpo"
 _PLAN, _UPDATES, _AGAIN = "plan", "updates", "again"

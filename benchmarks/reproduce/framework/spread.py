@@ -19,7 +19,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.core.policy import Measured, Policies, Policy
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluator
-from recsim_drpo.training.sweep import Trained, train_many
+from recsim_drpo.training.sweep import Trained
 
 SIGMA = "sigma"
 """Column of a history, and key of a record's details."""
@@ -79,23 +79,9 @@ def spread(learner: Learner, contexts: torch.Tensor) -> float:
 class SpreadStudy(Study):
     """A study whose records hold σ as well: pairs of step and σ, as curves are of eCPM."""
 
-    def train(
-        self,
-        agent: str,
-        logs: Mapping[int, Transitions],
-        seeds: Sequence[int],
-        validation: Evaluator,
-    ) -> list[Trained]:
-        """See :meth:`Study.train`."""
-        return train_many(
-            {agent: self.agents[agent]},
-            logs,
-            self.training,
-            seeds=seeds,
-            evaluator=SpreadEvaluator(validation),
-            progress=False,
-            execution=self.execution,
-        )
+    def follower(self, validation: Evaluator) -> SpreadEvaluator:
+        """See :meth:`Study.follower`."""
+        return SpreadEvaluator(validation)
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """Pairs of step and σ, under ``sigma``."""

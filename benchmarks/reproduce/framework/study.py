@@ -21,6 +21,7 @@ from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.takeover import TakenOver, compare, taken_over
 from recsim_drpo.core.executor import Engine
+from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
@@ -233,10 +234,14 @@ class Study:
             logs,
             self.training,
             seeds=seeds,
-            evaluator=validation,
+            evaluator=self.follower(validation),
             progress=False,
             execution=self.execution,
         )
+
+    def follower(self, validation: Evaluator) -> PolicyEvaluator:
+        """What measures agents as they learn; a subclass may measure more."""
+        return validation
 
     def infos(self) -> list[str]:
         """Info columns that logs bring along: those of every study, and what its agents read."""
