@@ -121,6 +121,7 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
     }
 
 
+@pytest.mark.slow
 def test_wheel_beside_another_package_called_datasets(
     distributions: tuple[Path, Path], tmp_path: Path
 ) -> None:

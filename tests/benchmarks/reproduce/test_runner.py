@@ -51,7 +51,13 @@ def test_every_module_of_an_experiment_is_run_by_name():
     assert all(name == known.name for name, known in runner.EXPERIMENTS.items())
 
 
-@pytest.mark.parametrize("name", ["table1", "readings", "worlds", "table2", "table6", "figure3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("table1", "worlds", "table2", "table6", "figure3"),
+        pytest.param("readings", marks=pytest.mark.slow),
+    ],
+)
 def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path):
     elsewhere = OtherWorld(3, {"delta": 0.3}, {}, 400, {})
     returned = runner.reproduce([name], tiny(tmp_path), experiments(elsewhere))
