@@ -25,11 +25,12 @@ endef
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
 
+# One thread in each of two processes: more would wait for one another.
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 # Kills, malformed input, full disks; a share of them by RECSIM_DRPO_FAULTS=0.1.
 test-faults: $(VENV)/installed-dev

@@ -11,6 +11,7 @@ import torch
 
 from recsim_drpo import World, make_world
 from recsim_drpo.agents.registry import restored_registry
+from recsim_drpo.datasets.generation import sessions
 
 # The tests' arrays are small: a second thread costs more than it gives, and where tests share a
 # machine it costs a lot.
@@ -55,6 +56,18 @@ def indexes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "indexes"
     monkeypatch.setenv("RECSIM_DRPO_INDEXES", str(root))
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def usual_reference_users() -> Iterator[int]:
+    """As many users as the reference scores of a dataset of sessions are of, of fewer in tests.
+
+    The scores take a second else, ten times as long as the sessions of a small log.
+    """
+    usual = sessions._REFERENCE_USERS
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "_REFERENCE_USERS", 50)
+        yield usual
 
 
 @pytest.fixture(scope="session")

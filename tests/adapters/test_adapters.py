@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -26,17 +28,6 @@ def test_ends_of_episodes(datasets):
     assert sessions.episode_ends.tolist() == expected.tolist()
     cut_off = sessions.episode_ends & ~sessions.terminations
     assert 0 < cut_off.sum() < sessions.episode_ends.sum()
-
-
-def test_the_core_imports_no_library():
-    script = (
-        "import sys, recsim_drpo\n"
-        "for name in recsim_drpo.__all__: getattr(recsim_drpo, name)\n"
-        "from recsim_drpo.adapters import d3rlpy, stable_baselines3, torchrl\n"
-        "found = {'d3rlpy', 'stable_baselines3', 'torchrl', 'tensordict', 'gym'} & {*sys.modules}\n"
-        "assert not found, found"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize(
@@ -86,30 +77,34 @@ def test_one_table_of_ours_of_d3rlpy_and_of_the_online_reference(
     assert "learnt online" in (tmp_path / "ppo/seed-0/README.md").read_text()
 
 
-COMMANDS = """
-import sys
+ALONE = """
+import json, sys, warnings
+import recsim_drpo
+from recsim_drpo.adapters import d3rlpy, import_library, stable_baselines3, torchrl
 from recsim_drpo.cli import main
-words = []
-for word in [*sys.argv[1:], "--"]:
-    if word != "--":
-        words.append(word)
-        continue
+
+for name in recsim_drpo.__all__:
+    getattr(recsim_drpo, name)
+libraries = {"d3rlpy", "stable_baselines3", "torchrl", "tensordict", "gym"}
+print("after the core:", sorted(libraries & {*sys.modules}))
+import_library("d3rlpy", "d3rlpy")
+warnings.warn("a real one")
+for words in json.loads(sys.argv[1]):
     assert main(words) == 0, words
-    words = []
 """
 
 
-def test_what_is_trained_and_measured_leaves_nothing_beside_its_own_folders(
-    d3rlpy, sb3, tmp_path, monkeypatch
-):
-    """Not in the temporary folder (of their loggers, of torch's compiler), nor where one works."""
-    monkeypatch.delenv("SB3_LOGDIR")
-    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
-    work, temporary = tmp_path / "work", tmp_path / "temporary"
-    work.mkdir()
-    temporary.mkdir()
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
-    monkeypatch.setenv("TMPDIR", str(temporary))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """What a process said that imported the core, then d3rlpy, and trained; where it worked."""
+    for name in ("d3rlpy", "stable_baselines3"):
+        pytest.importorskip(name)
+    folder = tmp_path_factory.mktemp("alone")
+    for name in ("work", "temporary"):
+        (folder / name).mkdir()
+    own = {"MINARI_DATASETS_PATH": str(folder / "minari"), "TMPDIR": str(folder / "temporary")}
+    taken = ("SB3_LOGDIR", "TORCHINDUCTOR_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in taken} | own
     train = ["train", "--dataset", "adapters/left-v0", "--batch-size", "32", "--steps", "3"]
     ppo = ["--agent", "sb3:PPO", "--set", "num_envs=4", "n_steps=9", "n_epochs=1"]  # 36
     commands = [
@@ -119,15 +114,29 @@ def test_what_is_trained_and_measured_leaves_nothing_beside_its_own_folders(
         ["evaluate", "iql", "ppo", "--num-users", "50"],
         ["ope", "iql", "--dataset", "adapters/left-v0"],
     ]
-    words = [word for command in commands for word in ("--", *command)][1:]
+    command = [sys.executable, "-c", ALONE, json.dumps(commands)]
     done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, *words], cwd=work, check=False, capture_output=True
+        command, cwd=folder / "work", env=environment, capture_output=True, text=True
     )
-    said = done.stderr.decode()
-    assert done.returncode == 0, said
-    assert "mini-batch" not in said
-    assert list(temporary.iterdir()) == []
-    assert sorted(path.name for path in work.iterdir()) == ["iql", "ppo"]
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+def test_the_core_imports_no_library(alone):
+    assert alone[0].stdout.splitlines()[0] == "after the core: []"
+
+
+def test_the_old_gym_that_d3rlpy_imports_says_nothing_and_warnings_are_left(alone):
+    assert "unmaintained" not in alone[0].stderr
+    assert "a real one" in alone[0].stderr
+
+
+def test_what_is_trained_and_measured_leaves_nothing_beside_its_own_folders(alone):
+    """Not in the temporary folder (of their loggers, of torch's compiler), nor where one works."""
+    done, folder = alone
+    assert "mini-batch" not in done.stderr
+    assert list((folder / "temporary").iterdir()) == []
+    assert sorted(path.name for path in (folder / "work").iterdir()) == ["iql", "ppo"]
 
 
 @pytest.mark.parametrize(
@@ -160,18 +169,3 @@ def test_mistakes_on_the_command_line(d3rlpy, sb3, datasets, tmp_path, capsys, a
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "error:" in one]
     assert message in line
     assert not out.exists()
-
-
-def test_the_old_gym_that_d3rlpy_imports_says_nothing_and_warnings_are_left():
-    pytest.importorskip("d3rlpy")
-    script = (
-        "import sys, warnings\n"
-        "from recsim_drpo.adapters import import_library\n"
-        "import_library('d3rlpy', 'd3rlpy')\n"
-        "warnings.warn('a real one')\n"
-        "print('gym' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0
-    assert "unmaintained" not in done.stderr
-    assert "a real one" in done.stderr

@@ -188,6 +188,7 @@ def extras():
         pytest.importorskip(name, exc_type=ImportError)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 def test_the_command_measures_what_is_missing_and_gives_the_same_again(extras, tmp_path, capsys):
     def measured(name, *agents):

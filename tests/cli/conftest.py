@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,9 +17,19 @@ def run() -> Callable[..., int]:
     return lambda *words: main([str(word) for word in words])
 
 
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Minari's folder with a small log of users in a small world, cli/small-v0."""
+    root = tmp_path_factory.mktemp("generated") / "minari"
+    generate = ["generate", "cli/small-v0", "--scenario", "extreme", "--rounds", "800", "--no-card"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(root))
+        assert main([*generate, *WORLD]) == 0
+    return root
+
+
 @pytest.fixture
-def dataset(minari_root: Path, run: Callable[..., int]) -> str:
-    """Id of a small log of users in a small world."""
-    generate = ["generate", "cli/small-v0", "--scenario", "extreme", "--rounds", 800, "--no-card"]
-    assert run(*generate, *WORLD) == 0
+def dataset(generated: Path, minari_root: Path) -> str:
+    """Id of that log, of which each test has a copy of its own."""
+    shutil.copytree(generated, minari_root)
     return "cli/small-v0"

@@ -1,10 +1,13 @@
 """``--decoder``: commands that decode take it, say what they used, and refuse what is none."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recsim_drpo.cli import main
 from recsim_drpo.datasets.load import open_dataset
 from recsim_drpo.envs.spec import WorldSpec
 from recsim_drpo.runs.folder import load_config
@@ -15,14 +18,21 @@ SCARCE = "faiss:IVF32,Flat?nprobe=1"
 WHOLE = "faiss:IVF32,Flat?nprobe=32"
 
 
+@pytest.fixture(scope="module")
+def once_trained(generated, tmp_path_factory):
+    """The folder of a run on a log of a world whose decoder is exact."""
+    out = tmp_path_factory.mktemp("trained") / "bc"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(generated))
+        words = ["train", "--dataset", "cli/small-v0", "--agent", "bc", "--out", str(out)]
+        assert main([*words, *QUICK]) == 0
+    return out / "seed-0"
+
+
 @pytest.fixture
-def trained(indexes, run, dataset, tmp_path, capsys):
-    """A run on a log of a world whose decoder is exact."""
-    assert (
-        run("train", "--dataset", dataset, "--agent", "bc", "--out", tmp_path / "bc", *QUICK) == 0
-    )
-    capsys.readouterr()
-    return tmp_path / "bc" / "seed-0"
+def trained(indexes, once_trained, dataset, tmp_path):
+    """That run, of which each test has a copy of its own, and its log."""
+    return Path(shutil.copytree(once_trained, tmp_path / "bc" / "seed-0"))
 
 
 def test_evaluate_says_what_was_approximate(run, trained, tmp_path, capsys):

@@ -203,6 +203,12 @@ def trained(run, dataset, tmp_path, monkeypatch):
     return train
 
 
+@pytest.fixture(scope="module")
+def trained_here():
+    """The run folders of trainings here, by the options of their streams."""
+    return {}
+
+
 @pytest.mark.parametrize(
     ("place", "stream"),
     [
@@ -213,13 +219,16 @@ def trained(run, dataset, tmp_path, monkeypatch):
         ("memory", ("--stream", "--shuffle-radius", 500)),
     ],
 )
-def test_runs_trained_elsewhere_are_those_trained_here(trained, dataset, tmp_path, place, stream):
-    here = trained("here", *stream, elsewhere=False)
+def test_runs_trained_elsewhere_are_those_trained_here(
+    trained, trained_here, dataset, tmp_path, place, stream
+):
+    if stream not in trained_here:
+        trained_here[stream] = trained("here", *stream, elsewhere=False)
     storage = {None: None, "path": str(tmp_path / "s"), "memory": f"fsspec+memory://{tmp_path}"}
     if place is not None:
         pytest.importorskip("pyarrow")
         put_dataset(dataset, storage[place])
-    assert trained("elsewhere", *stream, storage=storage[place]) == here
+    assert trained("elsewhere", *stream, storage=storage[place]) == trained_here[stream]
 
 
 def test_a_dataset_that_changes_in_the_storage_is_refused(run, dataset, tmp_path, monkeypatch):

@@ -35,6 +35,25 @@ def killed(*words, after):
     assert process.wait() == -signal.SIGKILL, "it was done before it could be killed"
 
 
+@pytest.fixture
+def interrupted(run, monkeypatch):
+    """Runs the command in this process up to its first checkpoint at which a file is there."""
+
+    def start(*words, after=lambda: [True]):
+        save = Unfinished.save
+
+        def stop(unfinished, name, state):
+            save(unfinished, name, state)
+            if any(after()):
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Unfinished, "save", stop)
+            assert run(*words) == 130
+
+    return start
+
+
 def assert_same_run(one, other):
     """Every file is the same; of checkpoints, all that is in them (their order is not fixed)."""
     names = {path.name for path in one.iterdir()}
@@ -80,12 +99,15 @@ def test_a_training_that_was_killed_goes_on_to_the_same_files(
     assert not (stopped / FOLDER).exists()
 
 
-def test_runs_that_were_whole_stay_and_the_rest_is_trained(run, dataset, tmp_path, one_thread):
+def test_runs_that_were_whole_stay_and_the_rest_is_trained(
+    run, interrupted, dataset, tmp_path, one_thread
+):
     words = ["train", "--dataset", dataset, "--agent", "bc", "--seeds", 0, 1, "--fleet-size", 1]
     words += [*TRAIN, "--set", "hidden_dim=32"]
     through, stopped = tmp_path / "through", tmp_path / "stopped"
     assert run(*words, "--out", through) == 0
-    killed(*words, "--out", stopped, after=lambda: stopped.glob("seed-0"))
+    interrupted(*words, "--out", stopped, after=lambda: stopped.glob("seed-0"))
+    assert not (stopped / "seed-1").exists()
     written = (stopped / "seed-0" / "config.json").stat().st_mtime_ns
     assert run("train", "--resume", stopped, "--agent", "bc") == 0
     assert (stopped / "seed-0" / "config.json").stat().st_mtime_ns == written
@@ -93,10 +115,11 @@ def test_runs_that_were_whole_stay_and_the_rest_is_trained(run, dataset, tmp_pat
         assert_same_run(through / f"seed-{seed}", stopped / f"seed-{seed}")
 
 
-def test_what_cannot_be_gone_on_with_is_refused(run, dataset, tmp_path, capsys):
+def test_what_cannot_be_gone_on_with_is_refused(run, interrupted, dataset, tmp_path, capsys):
     out = tmp_path / "out"
     words = ["train", "--dataset", dataset, "--agent", "bc", *TRAIN, "--out", out]
-    killed(*words, after=lambda: (out / FOLDER).glob("*.safetensors"))
+    interrupted(*words)
+    capsys.readouterr()
 
     def refused(*words):
         assert run("train", *words) == 2
@@ -178,25 +201,18 @@ def test_a_training_starts_from_the_parameters_of_a_finished_run(run, dataset, t
     assert "diverged at step 4" in refused(*train)
 
 
-def test_an_interrupted_training_says_how_to_go_on(run, dataset, tmp_path, monkeypatch, capsys):
-    out, save = tmp_path / "out", Unfinished.save
-
-    def interrupted(unfinished, name, state):
-        save(unfinished, name, state)
-        raise KeyboardInterrupt
-
+def test_an_interrupted_training_says_how_to_go_on(run, interrupted, dataset, tmp_path, capsys):
+    out = tmp_path / "out"
     words = ["train", "--dataset", dataset, "--agent", "bc", *TRAIN, "--set", "hidden_dim=8"]
-    with monkeypatch.context() as patched:
-        patched.setattr(Unfinished, "save", interrupted)
-        assert run(*words, "--out", out) == 130
+    interrupted(*words, "--out", out)
     said = capsys.readouterr().err
     assert f"Go on from the last checkpoint: recsim-drpo train --resume {out}\n" in said
     assert run("train", "--resume", out) == 0
     assert (out / "seed-0" / "config.json").is_file()
 
 
-def test_a_stream_that_is_killed_and_gone_on_with_ends_as_if_it_had_not(
-    run, minari_root, tmp_path, capsys, one_thread
+def test_a_stream_that_is_stopped_and_gone_on_with_ends_as_if_it_had_not(
+    run, interrupted, minari_root, tmp_path, capsys, one_thread
 ):
     sessions = ["--env", "RecSimZipfSession-v0", "--rounds", 1_500, "--no-card", *WORLD]
     assert run("generate", "s-v0", *sessions) == 0
@@ -204,7 +220,8 @@ def test_a_stream_that_is_killed_and_gone_on_with_ends_as_if_it_had_not(
     train += ["--stream", "--shuffle-radius", 300]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(*train, "--out", whole) == 0
-    killed(*train, "--out", parts, after=lambda: (parts / FOLDER).glob("*.safetensors"))
+    interrupted(*train, "--out", parts)
+    capsys.readouterr()
     assert run("train", "--resume", parts, "--shuffle-radius", 200) == 2
     assert "--shuffle-radius is 200" in capsys.readouterr().err
     assert run("train", "--resume", parts) == 0

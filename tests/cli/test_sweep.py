@@ -35,6 +35,7 @@ def test_an_agent_is_given_what_it_reads_of_the_log(run, dataset, tmp_path):
     assert run(*words, "--out", tmp_path / "out", "--trials", 2, *QUICK) == 0
 
 
+@pytest.mark.slow
 def test_several_processes_share_the_trials(run, dataset, tmp_path):
     out = tmp_path / "out"
     words = ["sweep", "--dataset", dataset, "--agent", "bc", "--optimize", "true-reward"]

@@ -66,23 +66,26 @@ def num_imports(tmp_path_factory) -> int:
     return int(done.stdout.split()[-1])
 
 
-@pytest.mark.parametrize(
-    ("share", "signum"),
-    [
-        (0.0, signal.SIGINT),
-        (0.02, signal.SIGTERM),
-        (0.1, signal.SIGHUP),
-        (0.5, signal.SIGTERM),
-        pytest.param(0.3, signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(0.95, signal.SIGINT, marks=pytest.mark.slow),
-    ],
-)
-def test_one_line_whichever_import_a_signal_meets(num_imports, tmp_path, share, signum):
-    assert num_imports > 1000, "torch is among them"
-    done = hit(1 + int(share * num_imports), signum, tmp_path)
+def assert_one_line(number: int, signum: int, root: Path) -> None:
+    done = hit(number, signum, root)
     expected = f"recsim-drpo: {WORDS[signum]}; what was not complete is gone.\n"
     assert (done.stderr, done.returncode) == (expected, 128 + signum)
-    assert not left(tmp_path)
+    assert not left(root)
+
+
+@pytest.mark.parametrize(
+    ("number", "signum"),
+    [(1, signal.SIGINT), (30, signal.SIGTERM), (150, signal.SIGHUP), (700, signal.SIGTERM)],
+)
+def test_one_line_whichever_import_a_signal_meets(tmp_path, number, signum):
+    assert_one_line(number, signum, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.95])
+def test_one_line_whichever_share_of_all_imports_is_done(num_imports, tmp_path, share):
+    assert num_imports > 1000, "torch is among them"
+    assert_one_line(1 + int(share * num_imports), signal.SIGINT, tmp_path)
 
 
 @pytest.mark.slow

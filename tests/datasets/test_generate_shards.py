@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import pytest
 
@@ -35,12 +34,21 @@ def make(minari_root, small_kwargs):
     return shards
 
 
+@pytest.fixture(scope="module")
+def made_here(tmp_path_factory, small_kwargs):
+    """A folder with the shards made here."""
+    root = tmp_path_factory.mktemp("here")
+    options = {"num_rounds": 30_000, "env_kwargs": dict(small_kwargs), "card": False}
+    with datasets_in(root):
+        made = list(generate_shards("ns/log-v0", 3, **options, progress=False))
+    assert made == [(each, 10_000) for each in IDS]
+    return root
+
+
 @pytest.fixture
-def here(make, tmp_path):
-    """The bytes of the shards made here, by id."""
-    with datasets_in(tmp_path / "here"):
-        assert make() == IDS
-    return {each: content(tmp_path / "here" / each) for each in IDS}
+def here(made_here):
+    """Their bytes, by id."""
+    return {each: content(made_here / each) for each in IDS}
 
 
 def test_shards_made_elsewhere_arrive_as_they_are_made_here(make, here, minari_root, monkeypatch):
@@ -96,8 +104,8 @@ def test_a_log_that_was_stopped_is_gone_on_with_and_another_is_refused(
     assert (minari_root / first / "data" / "main_data.hdf5").stat().st_mtime_ns == before
 
 
-def test_of_one_that_does_not_come_whole_nothing_is_left(make, here, minari_root, tmp_path):
-    folder = Path(tmp_path / "here" / IDS[0])
+def test_of_one_that_does_not_come_whole_nothing_is_left(here, made_here, minari_root):
+    folder = made_here / IDS[0]
     values = list(in_pieces(folder, IDS[0], "rounds"))
     with Arrivals() as arrivals:
         for value in values[:-1]:

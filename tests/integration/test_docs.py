@@ -38,6 +38,8 @@ SMALLER = {
     'Session-v0", num': 'Session-v0", env_kwargs={"num_items": 300, "max_steps": 5}, num',
     "num_rounds=20_000": "num_rounds=2_000, card=False",
     "num_envs=1024": "num_envs=8",
+    "seeds=[0, 1],\n    training": "seeds=[0, 1], num_test_users=200, num_validation_users=99,\n"
+    "    training",
     "steps=300": "steps=3",
     "steps=500": "steps=3",
     "steps=100": "steps=3",

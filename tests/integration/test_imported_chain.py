@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import minari
@@ -41,21 +42,31 @@ def write_log(path: Path, seed: int) -> None:
             writer.writerow([IDS[item], clicked, 0.25, f"{age:.4f}", device])
 
 
-@pytest.fixture
-def chain(minari_root, tmp_path, monkeypatch) -> Path:
-    """Two imported logs, shop/first-v0 and shop/later-v0, and a run on the first."""
-    monkeypatch.chdir(tmp_path)
-    np.savez(tmp_path / "items.npz", embeddings=np.eye(4, dtype=np.float32), item_ids=IDS)
+@pytest.fixture(scope="module")
+def once_chained(tmp_path_factory) -> Path:
+    """A folder with two imported logs, shop/first-v0 and shop/later-v0, and a run on the first."""
+    folder = tmp_path_factory.mktemp("chain")
+    np.savez(folder / "items.npz", embeddings=np.eye(4, dtype=np.float32), item_ids=IDS)
     columns = ["--item", "sku", "--reward", "clicked", "--propensity", "p"]
     columns += ["--numbers", "age", "--categories", "device"]
-    for seed, name in enumerate(("first", "later")):
-        log = tmp_path / f"{name}.csv"
-        write_log(log, seed)
-        command = ["import", f"shop/{name}-v0", log, "--items", tmp_path / "items.npz"]
-        assert run(*command, *columns) == 0
-        columns = ["--columns", minari_root / "shop/first-v0/columns.json"]
-    train = ["train", "--dataset", "shop/first-v0", "--agent", "awr", "--steps", 40]
-    assert run(*train, "--log-every", 20, "--out", "runs") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(folder / "minari"))
+        patch.chdir(folder)
+        for seed, name in enumerate(("first", "later")):
+            write_log(folder / f"{name}.csv", seed)
+            command = ["import", f"shop/{name}-v0", f"{name}.csv", "--items", "items.npz"]
+            assert run(*command, *columns) == 0
+            columns = ["--columns", "minari/shop/first-v0/columns.json"]
+        train = ["train", "--dataset", "shop/first-v0", "--agent", "awr", "--steps", 40]
+        assert run(*train, "--log-every", 20, "--out", "runs") == 0
+    return folder
+
+
+@pytest.fixture
+def chain(once_chained, minari_root, tmp_path, monkeypatch) -> Path:
+    """The run, in the working folder, which is a copy of that one."""
+    shutil.copytree(once_chained, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return Path("runs/seed-0")
 
 
@@ -278,8 +289,9 @@ def test_a_column_of_large_numbers_costs_nothing(minari_root, tmp_path, monkeypa
     ):
         command = ["import", f"own/{name}-v0", "log.csv", "--items", "items.npy", *numbers]
         assert run(*command, "--categories", "segment") == 0
-        train = ["train", "--dataset", f"own/{name}-v0", "--agent", "awr", "--steps", 300]
-        assert run(*train, "--log-every", 300, "--out", name) == 0
+        train = ["train", "--dataset", f"own/{name}-v0", "--agent", "awr", "--steps", 100]
+        train += ["--log-every", 100, "--set", "hidden_dim=32", "learning_rate=3e-3"]
+        assert run(*train, "--out", name) == 0
         observations = load_transitions(f"own/{name}-v0").observations()
         _, rows = load_recommender(f"{name}/seed-0").top(observations, 1)
         values[name] = TRUTH[segment, rows[:, 0].numpy()].mean()

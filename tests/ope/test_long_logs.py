@@ -144,6 +144,7 @@ print(peak[0] // 1024, found.num_rounds, found.estimates[0].value.value)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_rounds():
     """Four times the rounds: all columns together are 100 bytes a round, 90 MB of growth."""

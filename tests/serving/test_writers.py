@@ -63,6 +63,7 @@ def test_an_interrupt_or_a_late_fault_leaves_nothing(service, run, tmp_path, mon
     assert not out.parent.exists()
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_no_half_written_result(service, run, contexts, tmp_path):
     path, out = tmp_path / "in.csv", tmp_path / "out" / "o.csv"
     path.write_text(service.HEADER + "\n" + f"{service.ROW}\n" * 1_000_000)

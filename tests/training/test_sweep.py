@@ -187,6 +187,12 @@ def assert_same_outcomes(ones, others):
             assert torch.equal(tensor, state[name]), name
 
 
+@pytest.fixture(scope="module")
+def through():
+    """Outcomes of trainings that were not stopped, by agent."""
+    return {}
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9])
 @pytest.mark.parametrize(
     ("agent", "variants", "fleet_size"),
@@ -197,7 +203,7 @@ def assert_same_outcomes(ones, others):
     ],
 )
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
-    logs, small_world, agent, variants, fleet_size, stop_after
+    logs, small_world, through, agent, variants, fleet_size, stop_after
 ):
     def train_with(checkpoints):
         torch.manual_seed(3)
@@ -214,12 +220,13 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(
             progress=False,
         )
 
-    through = train_with(None)
+    if agent not in through:
+        through[agent] = train_with(None)
     kept = InMemory(7, stop_after)
     with pytest.raises(KeyboardInterrupt):
         train_with(kept)  # after 7, 14, 21, 28 or 30 updates of the first training, or the next
     kept.stop_after = math.inf
-    assert_same_outcomes(through, train_with(kept))
+    assert_same_outcomes(through[agent], train_with(kept))
     assert all(state["step"] == 30 for state in kept.states.values())
 
 

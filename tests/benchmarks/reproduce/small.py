@@ -14,9 +14,9 @@ from tests.conftest import SMALL_WORLD
 
 TINY = Scale(
     max_rounds=400,
-    steps=12,
+    steps=4,
     batch_size=16,
-    evaluate_every=4,
+    evaluate_every=2,
     num_test_users=100,
     num_validation_users=50,
     reward_model=RewardModelConfig(num_rounds=200, steps=20),

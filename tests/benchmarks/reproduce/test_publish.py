@@ -193,7 +193,7 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
         publish.publish(folder, checkout)
 
 
-def test_published_results_are_judged_anew_without_training(tmp_path, checkout):
+def test_published_results_are_judged_anew_without_training(tmp_path, checkout, monkeypatch):
     """Verdicts of other margins are put right by the records; nothing else of them changes."""
     (checkout / publish.RESULTS).mkdir(parents=True)
     source = (ROOT / publish.RESULTS / "table1.json").read_text()
@@ -210,6 +210,9 @@ def test_published_results_are_judged_anew_without_training(tmp_path, checkout):
     assert "judged" in after
     with pytest.raises(ValueError, match="that can be judged anew 'theory'"):
         publish.judge_again(checkout, ["theory"])
+    asked = []
+    monkeypatch.setattr(publish, "judge_again", lambda *arguments: asked.append(arguments) or [])
     assert publish.main(["--root", str(checkout), "--judge-again", "table1"]) == 0
+    assert asked == [(checkout, ["table1"])]
     with pytest.raises(SystemExit):
         publish.main(["--root", str(checkout)])

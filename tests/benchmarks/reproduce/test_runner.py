@@ -51,7 +51,13 @@ def test_every_module_of_an_experiment_is_run_by_name():
     assert all(name == known.name for name, known in runner.EXPERIMENTS.items())
 
 
-@pytest.mark.parametrize("name", ["table1", "readings", "worlds", "table2", "table6", "figure3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("table1", "worlds", "table2", "table6", "figure3"),
+        pytest.param("readings", marks=pytest.mark.slow),
+    ],
+)
 def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path):
     elsewhere = OtherWorld(3, {"delta": 0.3}, {}, 400, {})
     returned = runner.reproduce([name], tiny(tmp_path), experiments(elsewhere))
@@ -60,7 +66,7 @@ def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path):
     assert returned == [result]
     assert result["quick"] is True
     assert result["experiment"] == name
-    assert result["plans"][0]["training"]["steps"] == 12
+    assert result["plans"][0]["training"]["steps"] == TINY.steps
     assert {"revision", "versions", "device", "wall_time_s"} <= result.keys()
     assert result["verdicts"]
     for verdict in result["verdicts"]:
@@ -86,7 +92,7 @@ def test_an_experiment_leaves_tables_pictures_and_verdicts(name, tmp_path):
 def test_the_command_runs_an_experiment_and_prints_its_tables(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(settings, "QUICK", TINY)
-    assert cli.main(["reproduce", "table2", "--quick", "--seeds", "1"]) == 0
+    assert cli.main(["reproduce", "table2", "--quick", "--seeds", "1", "--processes", "1"]) == 0
     printed = capsys.readouterr().out
     assert "# table2 (quick)" in printed
     folder = tmp_path / "reproduction-quick" / "table2"
@@ -95,7 +101,7 @@ def test_the_command_runs_an_experiment_and_prints_its_tables(tmp_path, capsys, 
     assert tables in printed
     result = json.loads((folder / "result.json").read_text())
     assert result["plans"][0]["seeds"] == [0]
-    assert result["plans"][0]["training"]["steps"] == 12
+    assert result["plans"][0]["training"]["steps"] == TINY.steps
     for verdict in result["verdicts"]:
         assert f"\n{verdict['verdict'].upper()}: {verdict['claim']}\n" in printed
     # What follows it in the README finds what it left.

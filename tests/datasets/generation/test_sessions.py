@@ -16,6 +16,7 @@ from recsim_drpo import (
     make_sessions,
     simulate_transitions,
 )
+from recsim_drpo.datasets.generation import sessions as generation_of_sessions
 from recsim_drpo.datasets.generation.sessions import SessionLog
 from recsim_drpo.simulator.reference_policies import session_logging_agent
 
@@ -143,7 +144,8 @@ def test_a_longer_log_begins_with_the_shorter_one_whatever_the_threads(monkeypat
         assert torch.equal(getattr(long, name)[:size], getattr(short, name)), name
 
 
-def test_environment_card_and_metadata(minari_root):
+def test_environment_card_and_metadata(minari_root, monkeypatch, usual_reference_users):
+    monkeypatch.setattr(generation_of_sessions, "_REFERENCE_USERS", usual_reference_users)
     kwargs = {**SMALL, "max_steps": 4, "satiation": 0.9}
     dataset = generate_dataset(
         "card-v0", env=ENV, env_kwargs=kwargs, num_rounds=600, progress=False
@@ -155,6 +157,7 @@ def test_environment_card_and_metadata(minari_root):
     np.testing.assert_array_equal(env.reset(seed=0)[0], first)
     metadata = dataset.storage.metadata
     assert metadata["ref_min_score"] < metadata["ref_max_score"]
+    assert metadata["num_episodes_average_score"] == 500
     assert "Bootstrap from the next" in metadata["packing"]["rule"]
     card = (minari_root / "card-v0" / "README.md").read_text()
     lengths = np.array([len(episode.rewards) for episode in dataset.iterate_episodes()])

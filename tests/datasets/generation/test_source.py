@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_drpo.datasets.generation import source
+from recsim_drpo.datasets.generation import sessions, source
 from recsim_drpo.datasets.generation.source import sampled_users
 
 
@@ -28,7 +28,10 @@ def test_users_of_a_sample(usual, num_items, expected):
 
 
 @pytest.mark.parametrize("env", ["RecSimZipf-v0", "RecSimZipfSession-v0"])
-def test_what_is_of_a_sample_says_so(generate, arrays, small_kwargs, monkeypatch, env):
+def test_what_is_of_a_sample_says_so(
+    generate, arrays, small_kwargs, monkeypatch, usual_reference_users, env
+):
+    monkeypatch.setattr(sessions, "_REFERENCE_USERS", usual_reference_users)
     whole = generate("whole-v0", small_kwargs, env=env, card=True)
     usual = whole.storage.metadata
     monkeypatch.setattr(source, "_MANY_ITEMS", small_kwargs["num_items"] // 2)

@@ -46,7 +46,7 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
     result = runner.reproduce(["phase-map"], settings)[0]
     points = result["data"]["points"]
     assert len(points) == 8
-    assert [step for step, _ in result["records"][0]["curve"]] == [0, 12]
+    assert [step for step, _ in result["records"][0]["curve"]] == [0, TINY.steps]
     for point in points:
         scores = {
             agent: [r["test"]["ecpm"] for r in result["records"] if _at(r, point, agent)]

@@ -102,6 +102,7 @@ def test_a_stopped_study_goes_on_without_changing_a_number(small_kwargs, tmp_pat
     assert not [p for p in (tmp_path / "stopped").rglob("*") if "partial" in p.name]
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(small_kwargs, tmp_path):
     study = study_of(small_kwargs, agents={"bc": [{"hidden_dim": 4}]}, seeds=(0, 1))
     alone = study.run(tmp_path / "alone", progress=False)

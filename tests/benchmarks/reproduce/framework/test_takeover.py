@@ -258,4 +258,4 @@ def test_the_command_takes_over_a_result_and_says_so(tmp_path, monkeypatch, caps
     assert sum("seeds-0to3" in key for key in trained) == 1  # to compare
     capsys.readouterr()
     assert cli.main(["reproduce", "table2", "--from", str(tmp_path / "first")]) == 2
-    assert "training.steps: 12, now 5000" in capsys.readouterr().err
+    assert f"training.steps: {TINY.steps}, now 5000" in capsys.readouterr().err
