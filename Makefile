@@ -88,14 +88,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(PEERS)/installed: $(RECIPE)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-	"$(PYTHON)" -m venv $(PEERS)
+	"$(PYTHON)" -m venv --clear $(PEERS)
 	@echo "Installing what the comparisons with other implementations need into $(PEERS) ..."
 	$(call INSTALL,$(PEERS),$(FOR_PEERS))
 
 # Only the tools of an extra, not the package: environment, extra.
 define INSTALL_TOOLS
 @test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-"$(PYTHON)" -m venv $(1)
+"$(PYTHON)" -m venv --clear $(1)
 "$(PYTHON)" -c 'import configparser; file = configparser.ConfigParser(); file.read("setup.cfg"); \
 	print(file["options.extras_require"]["$(2)"])' > $(1)/tools.txt
 $(1)/bin/python -m pip install --quiet --disable-pip-version-check \

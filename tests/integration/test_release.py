@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import configparser
+import importlib.metadata
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 AUDIT = Path(__file__).resolve().parents[2] / ".ci/audit.py"
 
@@ -87,6 +90,21 @@ def test_a_report_of_the_pinned_versions_passes(audit, tmp_path):
     done = subprocess.run([sys.executable, AUDIT, report], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"in the {len(every)} pinned versions" in done.stdout
+
+
+def test_what_is_pinned_can_be_installed_on_the_oldest_and_the_newest_python(audit):
+    config = configparser.ConfigParser()
+    config.read(AUDIT.parents[1] / "setup.cfg", encoding="utf-8")
+    oldest, above = re.findall(r"3\.(\d+)", config["options"]["python_requires"])
+    pinned = audit.pins(audit.CONSTRAINTS.read_text(encoding="utf-8"))
+    asked = {}
+    for one in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower()
+        if (name, one.version) in pinned:
+            asked[name] = one.metadata.get("Requires-Python") or ""
+    assert len(asked) > 20
+    for python in (f"3.{oldest}.0", f"3.{int(above) - 1}.0"):
+        assert [name for name, of in asked.items() if python not in SpecifierSet(of)] == []
 
 
 def test_the_citation_is_of_this_version_and_paper():
