@@ -20,7 +20,7 @@ define INSTALL
 @echo "Installed: $(1) takes $$(du -sm $(1) | cut -f 1) MB."
 endef
 
-.PHONY: demo test test-slow test-faults test-peers lint format docs release clean
+.PHONY: demo test test-slow test-faults test-peers lint format docs release release-try clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
@@ -54,14 +54,16 @@ docs: $(DOCS)/installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
 	$(DOCS)/bin/python .ci/check_site.py site
 
-# In dist: sdist, wheel and a CycloneDX SBOM of the pinned versions; nothing if one is vulnerable, or
-# not known not to be. AUDIT=FILE is a report of pip-audit from where there is a network.
+# In dist: sdist, wheel, a CycloneDX SBOM of the pinned versions and the changelog's section, after the
+# wheel was tried in a clean environment; nothing if a version is vulnerable, or not known not to be.
+# AUDIT=FILE is a report of pip-audit from where there is a network.
 release: $(RELEASE)/installed
 	$(RELEASE)/bin/python .ci/audit.py $(AUDIT)
-	rm -rf dist
-	$(RELEASE)/bin/python -m build --no-isolation
-	$(RELEASE)/bin/cyclonedx-py requirements constraints.txt --output-reproducible \
-		--output-file dist/sbom.cdx.json
+	$(RELEASE)/bin/python .ci/release.py dist
+
+# The same into build/release without looking up vulnerabilities: to try, not to publish.
+release-try: $(RELEASE)/installed
+	$(RELEASE)/bin/python .ci/release.py build/release
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(RELEASE) $(DOCS) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
