@@ -20,7 +20,7 @@ define INSTALL
 @echo "Installed: $(1) takes $$(du -sm $(1) | cut -f 1) MB."
 endef
 
-.PHONY: demo test test-slow test-faults test-peers lint format docs release clean
+.PHONY: demo test test-slow test-faults test-peers lint format docs release release-try clean
 
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
@@ -55,14 +55,16 @@ docs: $(DOCS)/installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
 	$(DOCS)/bin/python .ci/check_site.py site
 
-# In dist: sdist, wheel and a CycloneDX SBOM of the pinned versions; nothing if one is vulnerable, or
-# not known not to be. AUDIT=FILE is a report of pip-audit from where there is a network.
+# In dist: sdist, wheel, a CycloneDX SBOM of the pinned versions and the changelog's section, after the
+# wheel was tried in a clean environment; nothing if a version is vulnerable, or not known not to be.
+# AUDIT=FILE is a report of pip-audit from where there is a network.
 release: $(RELEASE)/installed
 	$(RELEASE)/bin/python .ci/audit.py $(AUDIT)
-	rm -rf dist
-	$(RELEASE)/bin/python -m build --no-isolation
-	$(RELEASE)/bin/cyclonedx-py requirements constraints.txt --output-reproducible \
-		--output-file dist/sbom.cdx.json
+	$(RELEASE)/bin/python .ci/release.py dist
+
+# The same into build/release without looking up vulnerabilities: to try, not to publish.
+release-try: $(RELEASE)/installed
+	$(RELEASE)/bin/python .ci/release.py build/release
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(RELEASE) $(DOCS) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -89,14 +91,14 @@ $(VENV)/installed-dev: $(VENV)/installed
 
 $(PEERS)/installed: $(RECIPE)
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-	"$(PYTHON)" -m venv $(PEERS)
+	"$(PYTHON)" -m venv --clear $(PEERS)
 	@echo "Installing what the comparisons with other implementations need into $(PEERS) ..."
 	$(call INSTALL,$(PEERS),$(FOR_PEERS))
 
 # Only the tools of an extra, not the package: environment, extra.
 define INSTALL_TOOLS
 @test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
-"$(PYTHON)" -m venv $(1)
+"$(PYTHON)" -m venv --clear $(1)
 "$(PYTHON)" -c 'import configparser; file = configparser.ConfigParser(); file.read("setup.cfg"); \
 	print(file["options.extras_require"]["$(2)"])' > $(1)/tools.txt
 $(1)/bin/python -m pip install --quiet --disable-pip-version-check \

@@ -1,15 +1,16 @@
 """What turns the pages of ``docs``, as the repository has them, into a site.
 
 The README is the first page. A link out of ``docs`` leads to a page with what the file or folder
-holds, since the site stands by itself. Every name that a package offers in its ``__init__.pyi`` has
-its docstring in the reference, once. Pages that the navigation of ``mkdocs.yml`` does not name are
-under More.
+holds, since the site stands by itself. A notebook is a page as well. Every name that a package
+offers in its ``__init__.pyi`` has its docstring in the reference, once. Pages that the navigation
+of ``mkdocs.yml`` does not name are under More.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import json
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "recsim_drpo"
 REPOSITORY = "repository"  # where the pages of files outside docs are
+NOTEBOOK = ".ipynb"
 _LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 _FENCE = re.compile(r"^( *)(```|~~~)")
 _ITEM = re.compile(r"^(?:[-*]|\d+\.) ")
@@ -58,6 +60,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {"index.md": page_of("README.md")}
     for file in files.documentation_pages():
         made |= linked(f"docs/{file.src_uri}")
+    for path in ROOT.glob(f"docs/**/*{NOTEBOOK}"):
+        source = path.relative_to(ROOT).as_posix()
+        made[place_of(source)] = notebook_page(source)
     for name in ("README.md", "CONTRIBUTING.md"):
         made |= linked(name)
     made |= {place_of("CONTRIBUTING.md"): page_of("CONTRIBUTING.md")}
@@ -126,7 +131,8 @@ def place_of(path: str) -> str:
     if path == "README.md":
         return "index.md"
     if path.startswith("docs/"):
-        return path.removeprefix("docs/")
+        place = path.removeprefix("docs/")
+        return f"{place.removesuffix(NOTEBOOK)}.md" if place.endswith(NOTEBOOK) else place
     if (ROOT / path / "README.md").is_file():
         path += "/README.md"
     return f"{REPOSITORY}/{path}" + ("" if path.endswith(".md") else ".md")
@@ -145,6 +151,20 @@ def page_of(path: str) -> str:
         return relinked(text, path, place_of(path))
     language = {".py": "python", ".cff": "yaml"}.get(there.suffix, "text")
     return f"# {path}\n\n````{language}\n{text}\n````\n"
+
+
+def notebook_page(path: str) -> str:
+    """Return the page of a notebook: its cells, and a link to the file to run."""
+    cells = json.loads((ROOT / path).read_text(encoding="utf-8"))["cells"]
+    title, *parts = ["".join(cell["source"]) for cell in cells]
+    kinds = [cell["cell_type"] for cell in cells[1:]]
+    shown = [
+        f"```python\n{part}\n```" if kind == "code" else relinked(part, path, place_of(path))
+        for kind, part in zip(kinds, parts, strict=True)
+    ]
+    name = PurePosixPath(path).name
+    note = f"*A notebook: [{name}]({name}) is the file to open in Jupyter.*"
+    return "\n\n".join([relinked(title, path, place_of(path)), note, *shown]) + "\n"
 
 
 def linked(path: str) -> dict[str, str]:

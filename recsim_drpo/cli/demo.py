@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,8 +37,54 @@ REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
 _REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")
 
+
+@dataclass(frozen=True)
+class Size:
+    """How much a demo logs, trains and evaluates where it is not told.
+
+    Attributes:
+        num_rounds: logged for each seed.
+        steps: updates of each agent.
+        seeds: of the replicates.
+        world: parameters of a drawn world.
+        validation_users: of the learning curves.
+        test_users: of the results.
+    """
+
+    num_rounds: int = 100_000
+    steps: int = 3_000
+    seeds: Sequence[int] = (0, 1, 2)
+    world: Mapping[str, Any] = field(default_factory=dict)
+    validation_users: int = 2_000
+    test_users: int = 10_000
+
+
+FULL = Size()
+QUICK = Size(
+    num_rounds=4_000,
+    steps=200,
+    seeds=(0, 1),
+    world={"num_items": 300, "embedding_dim": 16, "num_topics": 5},
+    validation_users=300,
+    test_users=1_000,
+)
+"""Whether everything works, in seconds: nothing that it prints is evidence."""
+
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        help="A small world, few updates: under a minute, no evidence.",
+        show_default="off",
+    ),
+]
 Out = Annotated[
-    Path, typer.Option("--out", help="Folder for everything; a former demo in it is replaced.")
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder for everything; a former demo in it is replaced.",
+        show_default="demo, or demo-quick",
+    ),
 ]
 Scenario = Annotated[
     str,
@@ -48,9 +95,23 @@ Scenario = Annotated[
     ),
 ]
 Rounds = Annotated[
-    int, typer.Option("--rounds", parser=integer, help="Rounds logged for each seed.")
+    int | None,
+    typer.Option(
+        "--rounds",
+        parser=integer,
+        help="Rounds logged for each seed.",
+        show_default=f"{FULL.num_rounds}, or {QUICK.num_rounds}",
+    ),
 ]
-Steps = Annotated[int, typer.Option("--steps", parser=integer, help="Updates of each agent.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        "--steps",
+        parser=integer,
+        help="Updates of each agent.",
+        show_default=f"{FULL.steps}, or {QUICK.steps}",
+    ),
+]
 Seeds = Annotated[
     list[int] | None,
     typer.Option(
@@ -58,16 +119,17 @@ Seeds = Annotated[
         parser=integer,
         metavar="SEED...",
         help="Of the replicates.",
-        show_default="0 1 2",
+        show_default="0 1 2, or 0 1",
     ),
 ]
 
 
 def demo(
-    out: Out = Path("demo"),
+    quick: Quick = False,
+    out: Out = None,
     scenario: Scenario = "extreme",
-    rounds: Rounds = 100_000,
-    steps: Steps = 3_000,
+    rounds: Rounds = None,
+    steps: Steps = None,
     seeds: Seeds = None,
     embeddings: CatalogueVectors = None,
     normalize: Normalize = False,
@@ -79,11 +141,12 @@ def demo(
     if "embeddings" in parameters:
         parameters["normalize"] = True
     run_demo(
-        out,
+        out or ("demo-quick" if quick else "demo"),
+        quick=quick,
         scenario=scenario,
         num_rounds=rounds,
         steps=steps,
-        seeds=seeds or (0, 1, 2),
+        seeds=seeds,
         env_kwargs=parameters,
         device=device,
     )
@@ -92,10 +155,11 @@ def demo(
 def run_demo(
     out: str | Path = "demo",
     *,
+    quick: bool = False,
     scenario: str = "extreme",
-    num_rounds: int = 100_000,
-    steps: int = 3_000,
-    seeds: Sequence[int] = (0, 1, 2),
+    num_rounds: int | None = None,
+    steps: int | None = None,
+    seeds: Sequence[int] | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     device: str = "cpu",
     progress: bool = True,
@@ -106,6 +170,8 @@ def run_demo(
 
     Args:
         out: folder for everything; a former demo there is replaced, another folder is refused.
+        quick: a small world and few updates, :data:`QUICK` in place of :data:`FULL` for what is not
+            given; all results are marked as no evidence.
         scenario: of the logging agent.
         num_rounds: rounds logged for each seed.
         steps: updates of each agent.
@@ -122,34 +188,58 @@ def run_demo(
         ValueError, OSError: as the parts say.
     """
     from recsim_drpo.core.files import exchange, staged
-    from recsim_drpo.core.validation import check_seeds
     from recsim_drpo.datasets.staging import minari_root
     from recsim_drpo.simulator.world import make_world
 
     started = time.monotonic()
     out = Path(out)
     _check_replaceable(out)
-    world = make_world(device, **(env_kwargs or {}))
-    config = TrainingConfig(steps=steps)
-    seeds = check_seeds(seeds)
+    size = _sized(QUICK if quick else FULL, num_rounds, steps, seeds, env_kwargs or {})
+    world = make_world(device, **size.world)
+    config = TrainingConfig(steps=size.steps)
     if progress:
-        print(
-            f"Logging {num_rounds:,} rounds a seed ({', '.join(map(str, seeds))}), then training "
-            f"{', '.join(AGENTS)}, {steps:,} updates each: some minutes by default.",
-            flush=True,
-        )
+        print(_announced(size, quick), flush=True)
     with staged(out) as partial:
         partial.mkdir()
         (partial / _MARKER).touch()
         with minari_root(partial / "minari"):
-            _fill(partial, world, scenario, num_rounds, config, seeds, env_kwargs, progress)
+            _fill(partial, world, scenario, size, config, quick, progress)
         if out.exists():
             exchange(partial, out)
         else:
             partial.rename(out)
     print((out / "results.md").read_text(encoding="utf-8"))
-    print(f"Done in {time.monotonic() - started:.0f} s. {_next_steps(out, scenario, seeds[0])}")
+    print(f"Done in {time.monotonic() - started:.0f} s. {_next_steps(out, scenario, size, quick)}")
     return out
+
+
+def _sized(
+    default: Size,
+    num_rounds: int | None,
+    steps: int | None,
+    seeds: Sequence[int] | None,
+    world: Mapping[str, Any],
+) -> Size:
+    """The size, with what was given in place of the default; a file's vectors have their own."""
+    from recsim_drpo.core.validation import check_seeds
+
+    drawn = {} if "embeddings" in world else default.world
+    return replace(
+        default,
+        num_rounds=default.num_rounds if num_rounds is None else num_rounds,
+        steps=default.steps if steps is None else steps,
+        seeds=check_seeds(default.seeds if seeds is None else seeds),
+        world={**drawn, **world},
+    )
+
+
+def _announced(size: Size, quick: bool) -> str:
+    """What is about to be done."""
+    how_long = "under a minute, and no evidence" if quick else "some minutes by default"
+    return (
+        f"Logging {size.num_rounds:,} rounds a seed ({', '.join(map(str, size.seeds))}), then "
+        f"training {', '.join(AGENTS)}, {size.steps:,} updates each: {how_long}."
+    )
 
 
 def _check_replaceable(out: Path) -> None:
@@ -175,10 +265,9 @@ def _fill(
     folder: Path,
     world: SimulatedWorld,
     scenario: str,
-    num_rounds: int,
+    size: Size,
     config: TrainingConfig,
-    seeds: Sequence[int],
-    env_kwargs: Mapping[str, Any] | None,
+    quick: bool,
     progress: bool,
 ) -> None:
     """Write everything into a folder: datasets, runs, tables and pictures."""
@@ -187,36 +276,36 @@ def _fill(
     from recsim_drpo.evaluation.bandit import Evaluator
     from recsim_drpo.simulator.reference_policies import reference_policy
 
-    validation = Evaluator(world, 2_000, split="validation")
-    test = Evaluator(world, 10_000, split="test")
+    validation = Evaluator(world, size.validation_users, split="validation")
+    test = Evaluator(world, size.test_users, split="test")
     datasets = {
         seed: generate_dataset(
             f"demo/{scenario}-seed{seed}-v0",
             scenario=scenario,
-            num_rounds=num_rounds,
+            num_rounds=size.num_rounds,
             seed=seed,
-            env_kwargs=env_kwargs,
+            env_kwargs=size.world,
             device=str(world.device),
-            card=seed == seeds[0],
+            card=seed == size.seeds[0],
             progress=progress,
         )
-        for seed in seeds
+        for seed in size.seeds
     }
-    _copy_pictures(datasets[seeds[0]], folder / "dataset")
+    _copy_pictures(datasets[size.seeds[0]], folder / "dataset")
     trained = _train(datasets, config, validation, progress)
     _keep(trained, datasets, config, folder / "runs")
     evaluations = {name: [test(run.agent) for run in runs] for name, runs in trained.items()}
     references = {
         name: test(reference_policy(name, world, scenario)) for name in (*REFERENCE_ROWS, "oracle")
     }
-    setting = demo_report.Setting(scenario, num_rounds, config.steps, seeds)
+    setting = demo_report.Setting(scenario, size.num_rounds, config.steps, size.seeds, quick)
     demo_report.write_results(folder, setting, evaluations, references)
     curves = {name: [run.history for run in runs] for name, runs in trained.items()}
     levels = {
         name: validation(reference_policy(name, world, scenario)).ecpm.value
         for name in ("oracle", "popularity", "logger")
     }
-    demo_report.draw_curves(folder / "learning_curves.png", curves, levels)
+    demo_report.draw_curves(folder / "learning_curves.png", curves, levels, quick)
 
 
 def _train(
@@ -268,9 +357,10 @@ def _copy_pictures(dataset: MinariDataset, folder: Path) -> None:
         shutil.copy(path, folder / path.name)
 
 
-def _next_steps(out: Path, scenario: str, seed: int) -> str:
+def _next_steps(out: Path, scenario: str, size: Size, quick: bool) -> str:
     """Say where everything is, and what to type next."""
-    dataset = f"demo/{scenario}-seed{seed}-v0"
+    dataset = f"demo/{scenario}-seed{size.seeds[0]}-v0"
+    again = "demo" if quick else "demo --embeddings YOUR_VECTORS.npy --out demo-mine"
     activate = ""
     if shutil.which("recsim-drpo") is None:
         activate = f"\n  source {shlex.quote(str(Path(sys.prefix) / 'bin' / 'activate'))}"
@@ -285,4 +375,4 @@ Next:{activate}
   recsim-drpo train --dataset {dataset} --agent drpo --set min_kappa=0.02 --out runs/mine
   recsim-drpo evaluate runs/mine {shlex.quote(str(out / "runs"))}
   recsim-drpo locate {dataset}  # does such a log call for a filter?
-  recsim-drpo demo --embeddings YOUR_VECTORS.npy --out demo-mine"""
+  recsim-drpo {again}"""

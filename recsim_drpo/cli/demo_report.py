@@ -27,6 +27,9 @@ _COLUMNS = (
     "interval over",
 )
 
+NO_EVIDENCE = "A QUICK RUN, NO EVIDENCE: that it works, not what an agent is worth."
+"""Above the results of a quick demo."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -37,12 +40,14 @@ class Setting:
         num_rounds: logged for each seed.
         steps: updates of each agent.
         seeds: of the replicates.
+        quick: whether it is a short run, which is no evidence.
     """
 
     scenario: str
     num_rounds: int
     steps: int
     seeds: Sequence[int]
+    quick: bool = False
 
 
 def write_results(
@@ -79,7 +84,8 @@ def write_results(
     }
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     try:
-        plots.estimates(folder / "results.png", ecpm, "eCPM on test users, 95 % interval")
+        label = _marked("eCPM on test users, 95 % interval", setting.quick)
+        plots.estimates(folder / "results.png", ecpm, label)
     except plots.PlotsMissingError as error:
         print(error)
 
@@ -108,7 +114,9 @@ def _text(setting: Setting, table: str, agents: Mapping[str, Sequence[Evaluation
     several = len(setting.seeds) > 1
     return (
         f"# {setting.scenario}: {setting.num_rounds:,} logged rounds, {setting.steps:,} steps, "
-        f"seeds {', '.join(map(str, setting.seeds))}\n\n{table}\n\n"
+        f"seeds {', '.join(map(str, setting.seeds))}\n\n"
+        + (f"{NO_EVIDENCE}\n\n" if setting.quick else "")
+        + f"{table}\n\n"
         f"{_differences(agents)}\n\n"
         + ("An interval that covers 0 leaves open which of the two is better. " if several else "")
         + "eCPM is 5 × the latent reward (without noise) of test users. "
@@ -137,7 +145,10 @@ def _differences(agents: Mapping[str, Sequence[Evaluation]]) -> str:
 
 
 def draw_curves(
-    path: Path, curves: Mapping[str, Sequence[Sequence[Row]]], levels: Mapping[str, float]
+    path: Path,
+    curves: Mapping[str, Sequence[Sequence[Row]]],
+    levels: Mapping[str, float],
+    quick: bool = False,
 ) -> None:
     """Draw learning curves, where matplotlib is there.
 
@@ -145,6 +156,7 @@ def draw_curves(
         path: of the picture.
         curves: histories of training by agent, one a seed.
         levels: eCPM of reference policies by name, drawn as lines.
+        quick: whether the picture is marked as no evidence.
     """
     drawn = {}
     for name, histories in curves.items():
@@ -152,4 +164,10 @@ def draw_curves(
         steps = np.array([row["step"] for row in evaluated[0]])
         drawn[name] = (steps, np.array([[row["ecpm"] for row in rows] for rows in evaluated]))
     with suppress(plots.PlotsMissingError):
-        plots.learning_curves(path, drawn, levels, "eCPM on validation users")
+        label = _marked("eCPM on validation users", quick)
+        plots.learning_curves(path, drawn, levels, label)
+
+
+def _marked(label: str, quick: bool) -> str:
+    """An axis's label, which says of a quick run that it is one."""
+    return f"{label} (a quick run, no evidence)" if quick else label

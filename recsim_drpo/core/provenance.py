@@ -30,8 +30,13 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str:
-    """Abbreviated git revision of the checkout that this package runs from, or ``"unknown"``."""
+    """Abbreviated git revision of the checkout that this package runs from, or ``"unknown"``.
+
+    An installed package has none, though its environment may lie in somebody's repository.
+    """
     root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return "unknown"
     try:
         result = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"],

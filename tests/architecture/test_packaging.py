@@ -100,6 +100,26 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     return sdist, wheel
 
 
+NOT_SHIPPED = ("benchmarks/leaderboard", "benchmarks/results")
+"""What no command reads but in a checkout; of the results, but those of ``reproduce``."""
+
+
+def data_files() -> list[str]:
+    """What lies beside the modules and is no Python, as a distribution has it."""
+    names = [
+        path.relative_to(ROOT)
+        for folder in ("recsim_drpo", *PACKAGES)
+        for path in (ROOT / folder).glob("**/*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    ]
+    return [
+        str(name if name.parts[0] == "recsim_drpo" else "recsim_drpo" / name)
+        for name in names
+        if name.is_relative_to("benchmarks/results/reproduce")
+        or not any(name.is_relative_to(folder) for folder in NOT_SHIPPED)
+    ]
+
+
 def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) -> None:
     sdist, wheel = distributions
     with zipfile.ZipFile(wheel) as archive:
@@ -109,10 +129,15 @@ def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) 
     for names in (in_wheel, in_sdist):
         assert len(names) == len(set(names))
         assert set(modules()) <= set(names)
-        for data in (ROOT / "benchmarks/reproduce/publishing/page").iterdir():
-            assert f"recsim_drpo/benchmarks/reproduce/publishing/page/{data.name}" in names
-        assert "recsim_drpo/benchmarks/results/reproduce/table1.json" in names
-    assert "recsim_drpo/py.typed" in in_wheel
+        assert set(data_files()) <= set(names)
+    for name in (
+        "py.typed",
+        "benchmarks/results/reproduce/phase-map.json",
+        "benchmarks/suites/data/zipf-1.json",
+        "benchmarks/reproduce/framework/thresholds.json",
+        "benchmarks/reproduce/publishing/page/report.html",
+    ):
+        assert f"recsim_drpo/{name}" in {*data_files()} & {*in_wheel}
     # A top-level `datasets` or `agents` in site-packages would shadow other people's.
     tops = {name.split("/")[0] for name in in_wheel}
     assert tops == {

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import minari
 import numpy as np
+
+from recsim_drpo.cli import demo_report
 
 WORLD = ["--world", "num_items=300", "embedding_dim=16", "num_topics=5"]
 
@@ -68,3 +71,49 @@ def test_demo_keeps_what_others_put_into_its_folder(run, tmp_path, capsys):
     assert run("demo", "--out", out, *quick) == 2
     assert "not of its making" in capsys.readouterr().err
     assert precious.exists()
+
+
+def test_a_quick_demo_takes_seconds_and_says_that_it_is_no_evidence(
+    run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    labels = {}
+    for name in ("estimates", "learning_curves"):
+        draw = getattr(demo_report.plots, name)
+
+        def drawn(path, *rest, draw=draw):
+            labels[path] = rest[-1]
+            return draw(path, *rest)
+
+        monkeypatch.setattr(demo_report.plots, name, drawn)
+    started = time.process_time()
+    assert run("demo", "--quick") == 0
+    assert time.process_time() - started < 40  # of CPU time; without what importing takes
+    printed = capsys.readouterr().out
+    (out,) = tmp_path.iterdir()
+    assert out.name == "demo-quick"  # beside a demo in full, not over it
+    table = (out / "results.md").read_text()
+    assert "\n\nA QUICK RUN, NO EVIDENCE" in table
+    assert table in printed
+    results = json.loads((out / "results.json").read_text())
+    size = {name: results[name] for name in ("quick", "num_rounds", "steps", "seeds")}
+    assert size == {"quick": True, "num_rounds": 4_000, "steps": 200, "seeds": [0, 1]}
+    own = {path.name: label for path, label in labels.items() if "runs" not in path.parts}
+    assert own == {
+        "results.png": "eCPM on test users, 95 % interval (a quick run, no evidence)",
+        "learning_curves.png": "eCPM on validation users (a quick run, no evidence)",
+    }
+    # What is given goes before what quick would choose.
+    given = ["--rounds", 300, "--steps", 5, "--seeds", 7, "--world", "num_items=20"]
+    assert run("demo", "--quick", "--out", "other", *given) == 0
+    results = json.loads((tmp_path / "other" / "results.json").read_text())
+    assert [results[name] for name in ("num_rounds", "steps", "seeds")] == [300, 5, [7]]
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "other" / "minari"))
+    (dataset,) = minari.list_local_datasets()
+    world = minari.load_dataset(dataset).env_spec.kwargs
+    assert (world["num_items"], world["embedding_dim"]) == (20, 16)
+
+
+def test_a_demo_in_full_is_not_marked():
+    setting = demo_report.Setting("extreme", 100_000, 3_000, (0, 1, 2))
+    assert "EVIDENCE" not in demo_report._text(setting, "", {})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 import torch
 
 from recsim_drpo.core import provenance
@@ -25,6 +27,30 @@ def test_the_revision_is_that_of_the_checkout_or_unknown(tmp_path, monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{7,40}|unknown", provenance.revision())
     monkeypatch.setenv("PATH", str(tmp_path))  # no git
     assert provenance.revision() == "unknown"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_revision_is_not_that_of_a_repository_around_an_installed_package(
+    tmp_path, monkeypatch
+):
+    def git(*words: str) -> str:
+        names = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        done = subprocess.run(
+            ["git", *names, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "theirs")
+    installed = tmp_path / ".venv/lib/site-packages/recsim_drpo/core"
+    checkout = tmp_path / "recsim_drpo/core"
+    for folder, expected in (
+        (installed, "unknown"),
+        (checkout, git("rev-parse", "--short", "HEAD")),
+    ):
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+        assert provenance.revision() == expected
 
 
 def test_importing_it_imports_no_library():

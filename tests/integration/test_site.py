@@ -132,12 +132,39 @@ def test_links_out_of_the_pages_lead_into_the_site(hooks):
     )
 
 
+def test_a_notebook_is_a_page_and_a_file(hooks, tmp_path, monkeypatch):
+    monkeypatch.setattr(hooks, "ROOT", tmp_path)
+    (tmp_path / "docs/notebooks").mkdir(parents=True)
+    book = {
+        "cells": [
+            {"cell_type": "markdown", "source": ["# A\n", "\n", "Words."]},
+            {"cell_type": "code", "source": ["x = 1\n", "y = 2"]},
+            {"cell_type": "markdown", "source": ["[b](b.ipynb) [c](../c.md) [d](../../d.py)"]},
+        ]
+    }
+    (tmp_path / "docs/notebooks/a.ipynb").write_text(json.dumps(book))
+    assert hooks.place_of("docs/notebooks/a.ipynb") == "notebooks/a.md"
+    assert hooks.notebook_page("docs/notebooks/a.ipynb") == (
+        "# A\n\nWords.\n\n*A notebook: [a.ipynb](a.ipynb) is the file to open in Jupyter.*\n\n"
+        "```python\nx = 1\ny = 2\n```\n\n[b](b.md) [c](../c.md) [d](../repository/d.py.md)\n"
+    )
+
+
+def test_the_notebooks_are_on_the_site(site):
+    for path in (ROOT / "docs/notebooks").glob("*.ipynb"):
+        assert (site / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        page = (site / "notebooks" / path.name).with_suffix(".html").read_text(encoding="utf-8")
+        assert "recsim_drpo" in page
+        assert f'href="{path.name}"' in page
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 READER = """
 <script>
 setTimeout(() => {
   const out = {};
-  const agents = () => [...document.querySelectorAll("article tbody tr:not([hidden])")]
+  const agents = () => [...document.querySelector("article tbody").rows]  // of the first table
+    .filter((row) => !row.hidden)
     .map((row) => row.cells[0].textContent);
   const [agent, ecpm] = document.querySelectorAll("article thead th");
   out.first = agents();

@@ -37,8 +37,9 @@ def run(words: list[str]) -> None:
 
 
 def test_the_first_run(capsys):
-    lines = [words for words in lines_of("first_run.md") if "medium" not in words]
+    *lines, quick = [words for words in lines_of("first_run.md") if "medium" not in words]
     assert [words[0] for words in lines] == ["generate", "train", "train", "evaluate"]
+    assert quick == ["demo", "--quick"]  # tests/cli/test_demo.py runs it
     for words in lines:
         run(words)
     table = capsys.readouterr().out
