@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _EXAMPLES = 3
+_ROWS = 4096  # hashed at a time, to bound memory
 _PERMALINK = "recsim-drpo=={version}: recsim_drpo/datasets/import_log.py"
 
 
@@ -283,7 +284,7 @@ def _episode(pack: Rounds, vectors: NDArray[np.float32]) -> EpisodeBuffer:
 def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]:
     """A note about items with equal vectors, of which decoding returns the first only; or none."""
     groups: dict[bytes, list[int]] = {}
-    hashed = np.fromiter((hash((row + 0.0).tobytes()) for row in vectors), np.int64, len(vectors))
+    hashed = _row_hashes(vectors)
     values, counts = np.unique(hashed, return_counts=True)
     for row in np.flatnonzero(np.isin(hashed, values[counts > 1])).tolist():
         groups.setdefault((vectors[row] + 0.0).tobytes(), []).append(row)
@@ -296,6 +297,17 @@ def _equal_vectors(vectors: NDArray[np.float32], ids: NDArray[Any]) -> list[str]
         f"{'; …' if len(same) > _EXAMPLES else ''}): decoding tells them apart by their order "
         "only, and shows the first of them."
     ]
+
+
+def _row_hashes(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """A number of each row (N,), the same for equal ones: its bits by weights, modulo 2⁶⁴."""
+    weights = np.random.default_rng(0).integers(2**63, size=vectors.shape[1], dtype=np.uint64)
+    hashed = np.empty(len(vectors), dtype=np.uint64)
+    for start in range(0, len(vectors), _ROWS):
+        rows = slice(start, start + _ROWS)
+        bits = (vectors[rows] + np.float32(0.0)).view(np.uint32)  # + 0: which -0 equals
+        hashed[rows] = bits.astype(np.uint64) @ (weights * np.uint64(2) + np.uint64(1))
+    return hashed
 
 
 def estimated_bytes(table: LogTable, columns: Columns, vectors: NDArray[np.float32]) -> int:

@@ -51,7 +51,8 @@ class CategoryCodes:
     def __init__(self, known: Sequence[str]) -> None:
         self._codes = {value.strip(): float(code) for code, value in enumerate(known)}
         for code, value in enumerate(known):
-            self._codes.setdefault(category_text(value) or value.strip(), float(code))
+            if not value.isdecimal():  # which is its own category's text
+                self._codes.setdefault(category_text(value) or value.strip(), float(code))
 
     def code(self, cell: Any) -> float:
         """The place of a cell's category; NaN where it is empty, -1 where it is none of them."""
@@ -71,13 +72,12 @@ class CategoryCodes:
 
         if not (types.is_string(cells.type) or types.is_integer(cells.type)):
             return coded(cells, self.code)
-        known = pyarrow.array(list(self._codes), pyarrow.string())
-        texts = compute.utf8_trim_whitespace(cells.cast(pyarrow.string()))
-        places = compute.index_in(texts, value_set=known, skip_nulls=True)
-        numbers = np.array([*self._codes.values(), np.nan])
-        codes: NDArray[np.float64] = numbers[
-            places.fill_null(len(known)).to_numpy(zero_copy_only=False)
-        ]
+        # Not by Arrow's ``index_in``, which would read all that are known anew for these few cells.
+        texts = compute.utf8_trim_whitespace(cells.cast(pyarrow.string())).dictionary_encode()
+        distinct = texts.dictionary.to_pylist()
+        found = np.array([*(self._codes.get(text, np.nan) for text in distinct), np.nan])
+        places = texts.indices.fill_null(len(distinct))
+        codes: NDArray[np.float64] = found[places.to_numpy(zero_copy_only=False)]
         others = np.flatnonzero(np.isnan(codes))
         if len(others) > cells.null_count:
             codes[others] = coded(cells.take(pyarrow.array(others)), self.code)
