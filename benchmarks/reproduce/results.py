@@ -35,6 +35,7 @@ from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown, shown_path
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.envs.registration import ENV_ID
 
 _T = TypeVar("_T")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -88,6 +89,7 @@ class _Condition(_Exact):
     logging: dict[str, Any]
     num_rounds: Annotated[int, Ge(1)]
     unclipped: bool = False
+    env: str = ENV_ID
 
     @model_validator(mode="after")
     def _is_one(self) -> _Condition:

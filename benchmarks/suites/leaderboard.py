@@ -47,7 +47,7 @@ def _table(suite: Suite, entries: Sequence[Result]) -> str:
         entries = [_references_alone(suite)]
     for result in entries:
         scores = scores_of(suite, result)
-        for name, ecpm in scores.ecpm.items():
+        for name, ecpm in scores.earned.items():
             own = name == scores.own and bool(result.command)
             label = name.removesuffix(" (reference)")
             optimum = comparison.stratified_bootstrap(

@@ -101,7 +101,7 @@ class Result:
             "source": self.source,
             "revision": self.revision or revision(),
             "versions": dict(self.versions or versions()),
-            "records": compact.compacted(self.records),
+            "records": compact.compacted(self.records, curves=True),
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
 

@@ -24,8 +24,11 @@ QUICK_SEEDS = 2
 QUICK_LOGS = 2
 
 MOST_APART = 0.02
-"""eCPM by which a run that is made again may differ: processors round differently, and small
-differences grow over thousands of updates. Seeds of one agent differ by more."""
+"""eCPM, or return of a session, by which a run that is made again may differ: processors round
+differently, and small differences grow over thousands of updates."""
+
+CURVE_POINTS = 10
+"""Points of a learning curve after its start."""
 
 Record = dict[str, Any]
 
@@ -112,6 +115,7 @@ def _study(
     scale: Scale,
     execution: str,
     device: str,
+    curves: bool = True,
 ) -> Study:
     if not quick:
         conditions, seeds, training = suite.conditions, suite.seeds, suite.training
@@ -126,8 +130,7 @@ def _study(
         conditions,
         agents,
         seeds,
-        # Learning curves cost a quarter of the time, and no table of a suite has them.
-        replace(training, evaluate_every=training.steps),
+        replace(training, evaluate_every=max(1, training.steps // (CURVE_POINTS if curves else 1))),
         num_test_users=users[0],
         num_validation_users=users[1],
         execution=execution,
@@ -195,11 +198,12 @@ def _made_again(
     condition = next(c for c in suite.conditions if c.label == label)
     one = replace(suite, conditions=(condition,), seeds=(seed,))
     agents = {result.agent: [dict(result.hyperparameters)]}
-    study = _study(one, agents, False, QUICK, result.execution, "cpu")
+    study = _study(one, agents, False, QUICK, result.execution, "cpu", curves=False)
     (record,) = study.run(folder / f"{suite.labels.index(label)}-{seed}", progress=False)
     (then,) = (r for r in own if (r["condition"], r["seed"]) == (label, seed))
-    apart = abs(record["test"]["ecpm"] - then["test"]["ecpm"])
-    told = f"{label!r}, seed {seed}: eCPM {record['test']['ecpm']:.4f}, {then['test']['ecpm']:.4f}"
+    now, before = suite.metric.of(record), suite.metric.of(then)
+    apart = abs(now - before)
+    told = f"{label!r}, seed {seed}: {suite.metric.label} {now:.4f}, {before:.4f}"
     if apart > MOST_APART:
         raise ValueError(f"A run that was made again differs by {apart:.3g}: {told} in the file.")
     return f"Made again: {told} in the file."

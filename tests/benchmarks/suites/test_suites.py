@@ -113,10 +113,10 @@ def test_an_agent_that_is_a_reference_is_level_with_it(suite, tmp_path):
     assert f"revision {found.revision}" in tables.as_text(suite, found)
     assert found.versions["recsim_drpo"] in tables.as_text(suite, found)
     scores = tables.scores_of(suite, found)
-    assert set(scores.ecpm) == {"bc", "bc (reference)", "asymre"}
-    np.testing.assert_allclose(scores.ecpm["bc"], scores.ecpm["bc (reference)"], atol=1e-4)
+    assert set(scores.earned) == {"bc", "bc (reference)", "asymre"}
+    np.testing.assert_allclose(scores.earned["bc"], scores.earned["bc (reference)"], atol=1e-4)
     own = {(r["condition"], r["seed"]): r["test"]["ecpm"] for r in suite.references}
-    assert scores.ecpm["asymre"][2, 1] == pytest.approx(own["noisy", 2])
+    assert scores.earned["asymre"][2, 1] == pytest.approx(own["noisy", 2])
 
 
 def test_a_result_is_the_same_when_it_is_read(suite, result):
