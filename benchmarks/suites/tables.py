@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Metric, Suite
 from recsim_drpo.reporting import comparison, plots
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Record = dict[str, Any]
+
+_LEVELS = 3  # lines beside curves, which have four dashes
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,7 @@ def as_text(suite: Suite, result: Result) -> str:
     scores = scores_of(suite, result)
     parts = [f"# {result.label} on {suite.name}", sentence(suite, result, scores)]
     parts += [table.markdown() for table in tables_of(scores)]
+    parts.append(about_curves(suite, result))
     parts.append(f"References: {suite.rules['references']} Rules: {suite.rules['offline']}")
     return "\n\n".join(parts)
 
@@ -217,8 +223,11 @@ def _escaped(text: str) -> str:
     return text
 
 
-def draw(suite: Suite, result: Result, folder: Path) -> None:
-    """Pictures: what was earned log by log, leads over each reference, and performance profiles.
+def draw(suite: Suite, result: Result, folder: Path) -> dict[str, Figure]:
+    """Pictures: what was earned, leads over each reference, performance profiles, and curves.
+
+    Returns:
+        those of lines, by name.
 
     Raises:
         plots.PlotsMissingError: the extra ``plots`` is not installed.
@@ -241,4 +250,53 @@ def draw(suite: Suite, result: Result, folder: Path) -> None:
         name: comparison.performance_profile(scores.normalized[name], thresholds, shared_seeds=True)
         for name in best
     }
-    plots.profiles(folder / "profiles.png", thresholds, curves, "share of what was to be had")
+    where = folder / "profiles.png"
+    figures = {
+        "performance profiles": plots.profiles(where, thresholds, curves, "share of the scale")
+    }
+    learnt = learning(suite, result)
+    if learnt:
+        ends = {
+            f"{name}, test users": float(scores.earned[name].mean())
+            for name in [n for n in scores.rivals if n not in learnt][:_LEVELS]
+        }
+        shown = dict(list(learnt.items())[: len(plots.COLOURS)])
+        label = f"{scores.metric.label} of validation users, mean of the logs"
+        plots.learning_curves(folder / "curves.png", shown, ends, label)
+    return figures
+
+
+def learning(suite: Suite, result: Result) -> dict[str, tuple[list[float], Floats]]:
+    """Learning curves of those agents of which they are stored, the result's own first.
+
+    Returns:
+        by what tables call it, steps (T,) and values (num_seeds, T) on validation users, means over
+        logs.
+    """
+    found = {}
+    for name, records in runs_of(suite, result).items():
+        curves = {(r["condition"], r["seed"]): r.get("curve") or [] for r in records}
+        steps = {tuple(step for step, _ in curve) for curve in curves.values()}
+        if len(steps) == 1 and steps != {()}:
+            labels = _labels(records)
+            values = np.array(
+                [
+                    [[value for _, value in curves[label, seed]] for label in labels]
+                    for seed in result.seeds
+                ],
+                dtype=np.float64,
+            )
+            found[name] = list(steps.pop()), values.mean(axis=1)
+    return found
+
+
+def about_curves(suite: Suite, result: Result) -> str:
+    """A sentence on whose learning curves there are, and whose there are not."""
+    learnt = learning(suite, result)
+    without = [name for name in runs_of(suite, result) if name not in learnt]
+    if not learnt:
+        return "No learning curves are stored of this result."
+    told = f"Learning curves, on validation users, are of {', '.join(learnt)}."
+    if without:
+        told += f" None are stored of {', '.join(without)}."
+    return told

@@ -10,13 +10,16 @@ from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
-from recsim_drpo.benchmarks.suites import leaderboard, suite as suites, tables
+from recsim_drpo.benchmarks.reproduce.publishing import report
+from recsim_drpo.benchmarks.suites import leaderboard, page, suite as suites, tables
 from recsim_drpo.benchmarks.suites.make import MAP_LOGS, make
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
 from recsim_drpo.benchmarks.suites.suite import facts_of, first_facts, load_suite, names
 from recsim_drpo.cli import main
 from recsim_drpo.training.config import TrainingConfig
+from tests.benchmarks.reproduce.publishing.example import HOSTILE
+from tests.benchmarks.reproduce.publishing.test_report import Reader
 
 WORLD = {"num_items": 200, "embedding_dim": 16, "num_topics": 5}
 MIXED = {"random": 0.5, "popularity": 0.4, "expert": 0.1}
@@ -130,6 +133,81 @@ def test_a_result_is_the_same_when_it_is_read(suite, result):
     latex = tables.as_latex(suite, result)
     assert latex.count(r"\\") == 4
     assert "&" in latex
+
+
+def test_learning_curves_are_kept_and_followed_without_changing_what_is_learnt(
+    suite, result, tmp_path
+):
+    curves = {(r["condition"], r["seed"]): r["curve"] for r in result.records}
+    assert {tuple(step for step, _ in curve) for curve in curves.values()} == {
+        tuple(range(0, 31, 3))
+    }
+    learnt = tables.learning(suite, result)
+    assert list(learnt) == ["mine"]  # of the references none are stored
+    steps, values = learnt["mine"]
+    assert steps == list(range(0, 31, 3))
+    by_hand = [(curves["clear", seed][4][1] + curves["noisy", seed][4][1]) / 2 for seed in SEEDS]
+    assert values[:, 4] == pytest.approx(by_hand)
+    says = tables.about_curves(suite, result)
+    assert says == (
+        "Learning curves, on validation users, are of mine. None are stored of bc, asymre."
+    )
+    assert says in tables.as_text(suite, result)
+    unfollowed = Study(
+        "x", CONDITIONS, {"drpo": [{"initial_kappa": 0.4}]}, SEEDS,
+        replace(TRAINING, evaluate_every=30), **USERS,
+    ).run(tmp_path / "unfollowed", progress=False)  # fmt: skip
+    for one, other in zip(result.records, unfollowed, strict=True):
+        assert one["test"]["ecpm"] == pytest.approx(other["test"]["ecpm"], rel=1e-5)
+
+
+def test_a_result_of_before_has_no_curves_and_is_read(suite, result, tmp_path):
+    content = json.loads((tmp_path / "results.json").read_text())
+    del content["records"]["curves"]
+    (tmp_path / "before.json").write_text(json.dumps(content))
+    before = read(tmp_path / "before.json")
+    assert tables.learning(suite, before) == {}
+    assert "No learning curves are stored of this result." in tables.as_text(suite, before)
+    assert set(page.as_experiment(suite, before)["records"][0]["test"]) == {
+        "ecpm", "distance", "normalized", "reward", "coverage",
+    }  # fmt: skip
+
+
+def test_the_page_has_the_agent_and_the_references_in_every_figure(suite, result, tmp_path):
+    pytest.importorskip("plotly")
+    pytest.importorskip("matplotlib")
+    figures = tables.draw(suite, result, tmp_path)
+    assert {"ecpm.png", "leads.png", "profiles.png", "curves.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    hostile = replace(result, label=HOSTILE)
+    for one in (result, hostile):
+        page.write(tmp_path / "report.html", suite, one, figures)
+        read_page = Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
+        text = "".join(read_page.text)
+        assert tables.sentence(suite, one, tables.scores_of(suite, one)) in text
+        assert "None are stored of bc, asymre." in text
+        assert "recsim-drpo benchmark" in text
+        assert "claims" not in text
+        (shown,) = json.loads(read_page.data)["experiments"]
+        agents = list(dict.fromkeys(record["agent"] for record in shown["records"]))
+        assert agents == [one.label, "bc", "asymre"]
+        assert [bool(r["curve"]) for r in shown["records"]] == [True] * 6 + [False] * 12
+    (panel,) = shown["panels"]
+    assert [line["name"] for line in panel["lines"]] == [
+        "mine",
+        *sorted(agents[1:], key=lambda n: -tables.scores_of(suite, result).earned[n].mean()),
+    ]
+
+
+def test_a_quick_page_is_marked_and_names_no_log_of_the_suite(suite, tmp_path):
+    scale = Scale(max_rounds=500, steps=5, num_test_users=50, num_validation_users=20)
+    quick = run(suite, Entry("awr"), tmp_path / "p", quick=True, progress=False, scale=scale)
+    text = report.page([page.as_experiment(suite, quick)])
+    assert "Only the full run is evidence" in text
+    assert "Logs of" not in text
+    learnt = tables.learning(suite, quick)
+    assert list(learnt) == ["awr", "bc", "drpo"]
 
 
 def test_what_a_result_says_is_checked(suite, result, tmp_path):
