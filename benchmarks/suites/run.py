@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from recsim_drpo.agents.engine.algorithm import Algorithm
+from recsim_drpo.agents.registry import find_agent, needs_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import QUICK, Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
@@ -105,7 +107,20 @@ def run(
         entry.source,
         revision(),
         versions(),
+        reads_of(entry.agent, entry.hyperparameters),
     )
+
+
+def reads_of(agent: str, hyperparameters: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What an agent reads of a log, as :class:`.result.Result` has it.
+
+    Raises:
+        ValueError, ImportError, TypeError: as of :func:`recsim_drpo.agents.needs_of`.
+    """
+    if not isinstance(find_agent(agent), Algorithm):
+        return None
+    needs = needs_of(agent, **hyperparameters)
+    return (*needs.infos, *(["catalogue"] if needs.items else []))
 
 
 def _study(
@@ -184,6 +199,13 @@ def verify(
             else f"The result has {len(there)} runs, the suite {len(wanted)}: {about}."
         )
     said = [f"{len(wanted)} runs on {len(suite.labels)} logs, none missing."]
+    if again and result.reads is not None:
+        reads = reads_of(result.agent, result.hyperparameters)
+        if reads is not None and tuple(result.reads) != reads:
+            raise ValueError(
+                f"The result says that {result.agent} reads {list(result.reads)} of a log besides "
+                f"the rewards; it reads {list(reads)}."
+            )
     rng = np.random.default_rng(draw)
     for _ in range(again):
         label, seed = wanted[int(rng.integers(len(wanted)))]

@@ -11,7 +11,13 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.reproduce.publishing import report
-from recsim_drpo.benchmarks.suites import leaderboard, page, suite as suites, tables
+from recsim_drpo.benchmarks.suites import (
+    leaderboard,
+    page,
+    run as run_module,
+    suite as suites,
+    tables,
+)
 from recsim_drpo.benchmarks.suites.make import MAP_LOGS, make
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
@@ -258,8 +264,60 @@ def test_the_leaderboard_has_entries_and_references(suite, result, monkeypatch):
     assert "`recsim-drpo benchmark`" in own
     assert "logs" in own
     assert len(rows) == 3
+    cells = [cell.strip() for cell in own.split("|")[1:-1]]
+    assert cells[3:6] == ["strict", "logs", "rewards"]
     alone = leaderboard.page([])
     assert len([line for line in alone.splitlines() if line.startswith("| ")]) == 2 + 2
+
+
+def test_the_leaderboard_says_what_chose_and_what_is_read(suite, result, monkeypatch):
+    """Two entries of one label are two rows, and text of whoever made them stays in its cell."""
+    monkeypatch.setattr(leaderboard, "names", lambda: ["small-1"])
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    tuned = replace(result, tuned_by="true-reward", reads=["propensity", "catalogue"])
+    outside = replace(
+        result, agent="mine:Agent", reads=None, label="x|<b>", command="a `b`\n| c",
+        records=[{**r, "agent": "mine:Agent"} for r in result.records],
+    )  # fmt: skip
+    text = leaderboard.page([result, tuned, outside])
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ][2:]
+    assert {len(row) for row in rows} == {7}
+    told = sorted(tuple(row[3:6]) for row in rows if row[0] == "mine")
+    assert told == [
+        ("strict", "logs", "rewards"),
+        ("users chose", "true-reward", "rewards, propensity, catalogue"),
+    ]
+    (other,) = (row for row in rows if row[0] == "x&#124;&lt;b&gt;")
+    assert other[5] == "not stated"
+    assert other[6].startswith("`a 'b' &#124; c`")
+
+
+def test_what_a_result_reads_of_a_log_is_checked(suite, result, tmp_path):
+    assert result.reads == []
+    assert run_module.reads_of("softmax-pg", {}) == ("propensity", "catalogue")
+    with pytest.raises(ValueError, match="says that drpo reads"):
+        verify(suite, replace(result, reads=["propensity"]), tmp_path)
+
+
+def test_an_entry_that_is_not_whole_is_refused_by_its_name(suite, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    folder = tmp_path / "board"
+    folder.mkdir()
+    result.write(folder / "mine.json")
+    assert [one.label for one in leaderboard.load(folder)] == ["mine"]
+    replace(result, quick=True).write(folder / "quick.json")
+    with pytest.raises(ValueError, match=r"quick\.json' cannot be an entry: .*quick run"):
+        leaderboard.load(folder)
+
+
+def test_the_published_page_is_what_the_files_make():
+    """Whoever adds a file, or a suite, makes the page as well."""
+    made = leaderboard.page(leaderboard.load(leaderboard.FOLDER))
+    assert leaderboard.PAGE.read_text(encoding="utf-8") == made
 
 
 def test_a_suite_is_made_of_a_published_result(tmp_path, references, monkeypatch):
