@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
+from recsim_drpo.benchmarks.reproduce.results import check_compact
 from recsim_drpo.benchmarks.suites.suite import Tuned
 from recsim_drpo.core.files import read_text, write_atomically
 from recsim_drpo.core.messages import one_line, shown_path
@@ -126,6 +127,7 @@ def read(path: Path) -> Result:
     """
     try:
         content = _File.model_validate(json.loads(read_text(path)))
+        check_compact(content.records)
         records = compact.expanded(content.records)
     except (ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(

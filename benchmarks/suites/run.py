@@ -187,6 +187,10 @@ def verify(
         raise ValueError(f"The result is of another {suite.name}: the suite's checksum differs.")
     if result.quick:
         raise ValueError("The result is of a quick run, which is no evidence; leave out --quick.")
+    if result.seeds != suite.seeds:
+        raise ValueError(
+            f"The result is of seeds {list(result.seeds)}, the suite of {list(suite.seeds)}."
+        )
     own = [record for record in result.records if record["agent"] == result.agent]
     there = sorted((record["condition"], record["seed"]) for record in own)
     wanted = sorted((label, seed) for label in suite.labels for seed in suite.seeds)
@@ -224,8 +228,12 @@ def _made_again(
     (record,) = study.run(folder / f"{suite.labels.index(label)}-{seed}", progress=False)
     (then,) = (r for r in own if (r["condition"], r["seed"]) == (label, seed))
     now, before = suite.metric.of(record), suite.metric.of(then)
-    apart = abs(now - before)
-    told = f"{label!r}, seed {seed}: {suite.metric.label} {now:.4f}, {before:.4f}"
+    shares = suite.metric.normalized(record), suite.metric.normalized(then)
+    apart = max(abs(now - before), abs(shares[0] - shares[1]))
+    told = (
+        f"{label!r}, seed {seed}: {suite.metric.label} {now:.4f} ({shares[0]:.4f} on the scale), "
+        f"{before:.4f} ({shares[1]:.4f})"
+    )
     if apart > MOST_APART:
         raise ValueError(f"A run that was made again differs by {apart:.3g}: {told} in the file.")
     return f"Made again: {told} in the file."

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.results import check_compact
 from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown_path
 from recsim_drpo.core.transitions import Transitions
@@ -231,6 +232,7 @@ def load_suite(name: str) -> Suite:
     try:
         read = _File.model_validate(json.loads(content))
         conditions = tuple(Condition(**fields) for fields in read.conditions)
+        check_compact(read.references)
         references = compact.expanded(read.references)
     except (ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{shown_path(path)} is no suite: {one_line(error)}.") from error

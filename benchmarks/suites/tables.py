@@ -178,7 +178,8 @@ def sentence(suite: Suite, result: Result, scores: Scores) -> str:
         f"{result.label} was trained {tuned} on the {logs} logs of {suite.name} (recsim_drpo "
         f"{(result.versions or {}).get('recsim_drpo', '')}, revision {result.revision or '?'}) for "
         f"{suite.training.steps:,} updates of {suite.training.batch_size} transitions at {seeds} "
-        f"paired seeds, and measured on {suite.num_test_users:,} test users without reward noise; "
+        f"paired seeds, and measured on {suite.num_test_users:,} test users"
+        f"{', a session each,' if suite.metric.name == 'return' else ''} without reward noise; "
         "intervals are of 95 % over seeds."
     )
     if result.quick:
@@ -217,10 +218,16 @@ def as_latex(suite: Suite, result: Result) -> str:
     )
 
 
+_LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%_#$"}
+    | {"{": r"\{", "}": r"\}", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    | {"^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}
+)
+
+
 def _escaped(text: str) -> str:
-    for sign in ("\\", "&", "%", "_", "#", "$", "{", "}"):
-        text = text.replace(sign, rf"\{sign}" if sign != "\\" else r"\textbackslash ")
-    return text
+    """Text as LaTeX prints it."""
+    return text.translate(_LATEX)
 
 
 def draw(suite: Suite, result: Result, folder: Path) -> dict[str, Figure]:

@@ -93,6 +93,19 @@ def test_the_first_rounds_of_a_log_are_those_of_a_longer_one():
     assert first_facts(condition, 1).sha256 != first_facts(CONDITIONS[1], 1).sha256
 
 
+OUT = {
+    "zipf-1": "622fb7684385be75204668f423ff6f7fbf0624d15ce6fcc38c7af5e240caff0f",
+    "zipf-map-1": "fa78a7c551368e3ea3954a961565b3d9f0cbd591cb0754bf0fcf1d576fa18b00",
+    "zipf-robust-1": "a56014677adf44c6cedbd465a28302c0f34f973212a6121c8f56d7d0554521c0",
+    "zipf-sessions-1": "07e5d3d6710c18baa5d5f573da048b5de16fe7ada4fd28520b00048405280eca",
+}
+
+
+def test_a_suite_that_is_out_never_changes():
+    """Results are of these bytes: what differs by one of them is another suite, with a new name."""
+    assert {name: load_suite(name).sha256 for name in names()} == OUT
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_suite_that_is_out_is_whole(name):
     found = load_suite(name)
@@ -228,6 +241,14 @@ def test_what_a_result_says_is_checked(suite, result, tmp_path):
         verify(suite, replace(result, records=result.records[:-1]), tmp_path / "c")
     with pytest.raises(ValueError, match="checksum"):
         verify(suite, replace(result, sha256="0"), tmp_path / "d")
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\], the suite of \[0, 1, 2\]"):
+        verify(suite, replace(result, seeds=(0, 1)), tmp_path / "d", again=0)
+    shared = [
+        {**r, "test": {**r["test"], "normalized": r["test"]["normalized"] + 0.1}}
+        for r in result.records
+    ]  # eCPM as it was, its place on the scale embellished
+    with pytest.raises(ValueError, match=r"made again differs by 0\.1"):
+        verify(suite, replace(result, records=shared), tmp_path / "f")
     with pytest.raises(ValueError, match="quick run"):
         verify(suite, replace(result, quick=True), tmp_path / "e")
 
@@ -354,6 +375,37 @@ def test_the_suites_are_listed(capsys):
     assert main(["benchmark"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in names())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda r: r["rows"][0].__setitem__(3, ["high", 1.0, 1.0]), r"rows\[0\]"),
+        (lambda r: r["rows"][0].__setitem__(3, [float("nan"), 1.0, 1.0]), r"rows\[0\]"),
+        (lambda r: r["rows"][0].__setitem__(3, [1.0]), "other numbers of values than of seeds"),
+        (lambda r: r["rows"][1].__setitem__(0, 7), "names place 7 of 2"),
+        (lambda r: r["columns"].remove("ecpm"), "lack"),
+        (lambda r: r["curves"].pop(), "curves are not one for each"),
+        (lambda r: r["curves"][0][0].pop(), "not as many steps as values"),
+        (lambda r: r["curves"][0][0].__setitem__(0, [None] * 11), "not as many steps as values"),
+    ],
+)
+def test_numbers_of_another_shape_are_refused_as_they_are_read(result, tmp_path, spoil, says):
+    path = tmp_path / "results.json"
+    content = json.loads(path.read_text())
+    spoil(content["records"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"no result of a benchmark: .*{says}") as refusal:
+        read(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_text_in_latex_is_what_was_given():
+    given = r"a_b & 50% \x{y} #1 $2 ~3 ^4 <5>"
+    assert tables._escaped(given) == (
+        r"a\_b \& 50\% \textbackslash{}x\{y\} \#1 \$2 \textasciitilde{}3 \textasciicircum{}4 "
+        r"\textless{}5\textgreater{}"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "other"}'])
