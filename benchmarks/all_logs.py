@@ -30,6 +30,7 @@ from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds
 from recsim_drpo.benchmarks.reproduce.framework.estimates import signed
+from recsim_drpo.benchmarks.reproduce.framework.measures import UserEvaluator, of_rounds
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluator
@@ -92,10 +93,10 @@ class PartsStudy(Study):
         agent: str,
         logs: Mapping[int, Transitions],
         seeds: Sequence[int],
-        validation: Evaluator,
+        validation: UserEvaluator,
     ) -> list[Trained]:
         """An agent's runs; the world of their logs is remembered."""
-        self.worlds.update((id(log), validation.world) for log in logs.values())
+        self.worlds.update((id(log), of_rounds(validation).world) for log in logs.values())
         return super().train(agent, logs, seeds, validation)
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown, shown_path
 from recsim_drpo.core.validation import unknown_name
+from recsim_drpo.envs.registration import ENV_ID
 
 _T = TypeVar("_T")
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
@@ -88,6 +89,7 @@ class _Condition(_Exact):
     logging: dict[str, Any]
     num_rounds: Annotated[int, Ge(1)]
     unclipped: bool = False
+    env: str = ENV_ID
 
     @model_validator(mode="after")
     def _is_one(self) -> _Condition:
@@ -124,18 +126,30 @@ class _Record(_Strict):
     curve: list[list[float | None]] = []
 
 
+def _is_drawn(curve: list[list[float | None]]) -> list[list[float | None]]:
+    """A curve: as many steps as values, or nothing."""
+    if curve and (len(curve) != 2 or len(curve[0]) != len(curve[1]) or None in curve[0]):
+        raise ValueError("a curve is not as many steps as values")
+    return curve
+
+
+_Curve = Annotated[list[list[_Finite | None]], AfterValidator(_is_drawn)]
+
+
 class _Compact(_Strict):
     conditions: list[str]
     variants: list[list[Any]]
     seeds: list[list[int]]
     columns: list[str]
     rows: list[list[Any]]
+    curves: list[list[_Curve]] | None = None
 
     @model_validator(mode="after")
     def _unfolds(self) -> _Compact:
         for number, variant in enumerate(self.variants):
             _check(_VARIANT, variant, f"variants[{number}]")
-        if (missing := [name for name in compact.METRICS if name not in self.columns]) or len(
+        wanted = compact.SESSION_METRICS if "return" in self.columns else compact.METRICS
+        if (missing := [name for name in wanted if name not in self.columns]) or len(
             set(self.columns)
         ) < len(self.columns):
             raise ValueError(f"columns {shown(self.columns)} are repeated or lack {missing}")
@@ -152,6 +166,13 @@ class _Compact(_Strict):
             for values in row[3:]:
                 if values is not None and len(_check(_VALUES, values, where)) != num_seeds:
                     raise ValueError(f"{where} has other numbers of values than of seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _has_whole_curves(self) -> _Compact:
+        seeds = [len(self.seeds[row[2]]) for row in self.rows]
+        if self.curves is not None and [len(of_row) for of_row in self.curves] != seeds:
+            raise ValueError("curves are not one for each of a row's seeds")
         return self
 
 
@@ -229,7 +250,8 @@ _RESULT = TypeAdapter(_Result)
 _PANELS = TypeAdapter(list[_Panel])
 _VARIANT: TypeAdapter[Any] = TypeAdapter(tuple[str, int, dict[str, Any]])
 _PLACES = TypeAdapter(list[int], config=ConfigDict(strict=True))
-_VALUES = TypeAdapter(list[float | None], config=ConfigDict(strict=True))
+_VALUES = TypeAdapter(list[float | None], config=ConfigDict(strict=True, allow_inf_nan=False))
+_COMPACT = TypeAdapter(_Compact)
 
 
 def read_result(path: Path) -> Result:
@@ -243,6 +265,11 @@ def read_result(path: Path) -> Result:
     if isinstance(result["records"], dict):
         result["records"] = compact.expanded(result["records"])
     return result
+
+
+def check_compact(content: Any) -> None:
+    """Raise ``ValueError`` unless it is what :func:`.compact.compacted` makes; it names the key."""
+    _check(_COMPACT, content, "records")
 
 
 def read_panels(path: Path) -> list[dict[str, Any]]:

@@ -5,27 +5,40 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from recsim_drpo.agents.builtin import BUILT_IN
 from recsim_drpo.benchmarks.reproduce.framework.estimates import brief, interval
 from recsim_drpo.benchmarks.suites.result import Result, read
+from recsim_drpo.benchmarks.suites.run import reads_of, verify
 from recsim_drpo.benchmarks.suites.suite import Suite, load_suite, names
-from recsim_drpo.benchmarks.suites.tables import scores_of
+from recsim_drpo.benchmarks.suites.tables import Scores, scores_of
 from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.messages import shown_path
 from recsim_drpo.reporting import comparison
 from recsim_drpo.reporting.tables import markdown_table
 
 FOLDER = Path("benchmarks/leaderboard")
 PAGE = Path("docs/leaderboard.md")
 
+STRICT, MET_USERS = "strict", "users chose"
+"""How offline an entry is."""
+
 _HEAD = """# Leaderboard
 
 Written by `python -m recsim_drpo.benchmarks.suites.leaderboard` from the files in
 [benchmarks/leaderboard](../benchmarks/leaderboard), each checked by `recsim-drpo benchmark verify
 FILE`, and from the references of each suite; [benchmark.md](benchmark.md) says how to take part.
-*Tuned by*: what an entry's hyper-parameters were chosen by. eCPM with 95 % intervals over paired
-seeds; *of optimum* is the interquartile mean of the share: 0 is random items, 1 the oracle.
+eCPM, or the return of sessions, with 95 % intervals over paired seeds; *of optimum* is the
+interquartile mean of the share that 0 and 1 of a suite's scale stand for: of eCPM random items and
+the oracle.
+
+All agents learn from logs alone. *Offline* says what chose their hyper-parameters: **strict** is
+that no user did, **users chose** that the true reward of validation users did. *Tuned by* says it
+in detail: nothing, logs, or true-reward. *Reads* is what an agent takes from a log besides
+contexts, actions and ends: rewards, logged propensities, the catalogue of items never shown.
 """
 
 
@@ -35,33 +48,69 @@ def page(results: Sequence[Result]) -> str:
     for name in names():
         suite = load_suite(name)
         entries = [result for result in results if result.suite == name]
-        parts.append(f"## {name}\n\n{suite.title} {suite.rules['references'].capitalize()}\n")
+        how = suite.rules["references"]
+        about = f"{suite.title} References: {how} Scale: {suite.metric.scale}."
+        parts.append(f"## {name}\n\n{about}\n")
         parts.append(_table(suite, entries) + "\n")
     return "\n".join(parts)
 
 
 def _table(suite: Suite, entries: Sequence[Result]) -> str:
-    rows: dict[str, tuple[float, list[str]]] = {}
-    how = suite.rules["references"].partition(";")[0]
-    if not entries:
-        entries = [_references_alone(suite)]
-    for result in entries:
+    rows = {("", name): row for name, row in _references(suite).items()}
+    for number, result in enumerate(entries):
         scores = scores_of(suite, result)
-        for name, ecpm in scores.ecpm.items():
-            own = name == scores.own and bool(result.command)
-            label = name.removesuffix(" (reference)")
-            optimum = comparison.stratified_bootstrap(
-                scores.normalized[name], comparison.interquartile_mean, shared_seeds=True
-            )
-            cells = [
-                brief(interval(ecpm.mean(axis=1))),
-                brief(optimum),
-                result.tuned_by if own else how,
-                f"`{result.command}`, {result.revision}" if own else "reference",
-            ]
-            rows[f"{label}{'' if own else ' '}"] = float(ecpm.mean()), [label, *cells]
+        made = f"`{_plain(result.command)}`, {_plain(result.revision)}"
+        reads = _told(result.reads, result.agent, result)
+        offline = STRICT if result.strict else MET_USERS
+        cells = [offline, result.tuned_by, reads, made]
+        rows[str(number), result.label] = _row(scores, result.label, result.label, cells)
     ordered = [cells for _, cells in sorted(rows.values(), key=lambda row: -row[0])]
-    return markdown_table(["agent", "eCPM", "of optimum", "tuned by", "made by"], ordered)
+    header = ["agent", suite.metric.label, "of optimum", "offline", "tuned by", "reads", "made by"]
+    return markdown_table(header, ordered)
+
+
+Row = tuple[float, list[str]]
+"""What it is ordered by, and its cells."""
+
+
+def _references(suite: Suite) -> dict[str, Row]:
+    """The rows of a suite's references."""
+    alone = _references_alone(suite)
+    scores = scores_of(suite, alone)
+    tuned = suite.references_tuned_by
+    offline = STRICT if tuned != "true-reward" else MET_USERS
+    command, _, revision = suite.references_command.partition(", ")
+    made = f"reference, `{command}`, {revision}" if command else "reference"
+    rows = {}
+    for name in scores.earned:
+        agent = name.removesuffix(" (reference)")
+        if agent not in rows:
+            cells = [offline, tuned, _told(None, agent, alone), made]
+            rows[agent] = _row(scores, name, agent, cells)
+    return rows
+
+
+def _row(scores: Scores, name: str, label: str, cells: Sequence[str]) -> Row:
+    earned = scores.earned[name]
+    optimum = comparison.stratified_bootstrap(
+        scores.normalized[name], comparison.interquartile_mean, shared_seeds=True
+    )
+    numbers = [brief(interval(earned.mean(axis=1))), brief(optimum)]
+    return float(earned.mean()), [_plain(label), *numbers, *cells]
+
+
+def _told(reads: Sequence[str] | None, agent: str, result: Result) -> str:
+    """What an agent reads, in words; of files of before as the agents that are built in say."""
+    if reads is None and agent in BUILT_IN:
+        reads = reads_of(agent, result.hyperparameters if agent == result.agent else {})
+    if reads is None:
+        return "not stated"
+    return ", ".join(["rewards", *map(_plain, reads)])
+
+
+def _plain(text: str) -> str:
+    """Text of whoever made a result as text in a table's cell."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "&#124;").replace("`", "'")
 
 
 def _references_alone(suite: Suite) -> Result:
@@ -74,8 +123,20 @@ def _references_alone(suite: Suite) -> Result:
 
 
 def load(folder: Path) -> list[Result]:
-    """The results in a folder, by the names of their files."""
-    return [read(path) for path in sorted(folder.glob("*.json"))]
+    """The results in a folder, by the names of their files.
+
+    Raises:
+        ValueError: a file is no whole result of the suite that it names.
+    """
+    results = []
+    for path in sorted(folder.glob("*.json")):
+        result = read(path)
+        try:
+            verify(load_suite(result.suite), result, folder, again=0)
+        except ValueError as error:
+            raise ValueError(f"{shown_path(path)} cannot be an entry: {error}") from error
+        results.append(result)
+    return results
 
 
 def main() -> None:

@@ -73,6 +73,7 @@ class ReferenceLog:
             )
         return generate_dataset(
             self.name,
+            env=condition.env,
             scenario=condition.weights,
             num_rounds=condition.num_rounds,
             seed=self.seed,
@@ -96,23 +97,24 @@ class ReferenceLog:
             ValueError: it is another log.
         """
         found = load_transitions(self.name, infos=["item_id"], items=True)
-        wanted = self.condition.num_rounds
-        if len(found) != wanted:
+        drawn = self.condition.log(self.seed)
+        if len(found) != len(drawn):
             raise ValueError(
-                f"{self.name!r} has {len(found):,} rounds; the suite's log {wanted:,}."
+                f"{self.name!r} has {len(found):,} rounds; the suite's log {len(drawn):,}."
             )
         exact = self.suite.check_facts(self.condition.label, self.seed, facts_of(found))
-        return _agree(self.name, found, self.condition.log(self.seed)) and exact
+        return _agree(self.name, found, drawn) and exact
 
 
 def _agree(name: str, found: Transitions, drawn: Transitions) -> bool:
-    """Whether two logs of one length are the same; raises where statistics are far apart."""
+    """Whether logs of one length are the same; raises where statistics are far apart."""
     items = [log.infos["item_id"].numpy() for log in (found, drawn)]
     rewards = [log.rewards.numpy() for log in (found, drawn)]
     contexts = [log.observations().numpy() for log in (found, drawn)]
-    if all(np.array_equal(a, b) for a, b in (items, rewards, contexts)):
+    ends = [log.terminations.numpy() for log in (found, drawn)]
+    if all(np.array_equal(a, b) for a, b in (items, rewards, contexts, ends)):
         return True
-    others = float(np.mean(items[0] != items[1]))
+    others = float(np.mean((items[0] != items[1]) | (ends[0] != ends[1])))
     apart = float(abs(np.mean(rewards[0] - rewards[1], dtype=np.float64)))
     if not (others <= MOST_ITEMS_APART and apart <= MOST_REWARD_APART):
         raise ValueError(

@@ -6,18 +6,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
+from recsim_drpo.benchmarks.reproduce.results import check_compact
+from recsim_drpo.benchmarks.suites.suite import Tuned
 from recsim_drpo.core.files import read_text, write_atomically
 from recsim_drpo.core.messages import one_line, shown_path
 from recsim_drpo.core.provenance import revision, versions
 
 SCHEMA = "recsim-drpo-benchmark-1"
-TUNED = ("nothing", "logs", "true-reward")
-"""What hyper-parameters were chosen by: no result at all, logs alone, or true reward."""
+TUNED = get_args(Tuned)
 
 Record = dict[str, Any]
 
@@ -35,7 +36,7 @@ class _File(BaseModel):
     label: str
     agent: str
     hyperparameters: dict[str, Any]
-    tuned_by: Literal["nothing", "logs", "true-reward"]
+    tuned_by: Tuned
     quick: bool
     exact_logs: bool
     seeds: list[int]
@@ -45,6 +46,7 @@ class _File(BaseModel):
     revision: str
     versions: dict[str, str]
     records: dict[str, Any]
+    reads: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class Result:
         source: where the agent's code is, as its author states it; may be empty.
         revision: of this package then.
         versions: of libraries then.
+        reads: what the agent reads of a log besides contexts, actions, rewards and ends: names of
+            info columns, and ``catalogue``; ``None`` where it does not say, or the file is of
+            before.
     """
 
     suite: str
@@ -83,6 +88,12 @@ class Result:
     source: str = ""
     revision: str = ""
     versions: Mapping[str, str] | None = None
+    reads: Sequence[str] | None = None
+
+    @property
+    def strict(self) -> bool:
+        """Whether no user had a part in it: hyper-parameters were chosen by nothing, or logs."""
+        return self.tuned_by != "true-reward"
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
@@ -101,7 +112,8 @@ class Result:
             "source": self.source,
             "revision": self.revision or revision(),
             "versions": dict(self.versions or versions()),
-            "records": compact.compacted(self.records),
+            "records": compact.compacted(self.records, curves=True),
+            "reads": None if self.reads is None else list(self.reads),
         }
         write_atomically(path, json.dumps(content, indent=1) + "\n")
 
@@ -115,6 +127,7 @@ def read(path: Path) -> Result:
     """
     try:
         content = _File.model_validate(json.loads(read_text(path)))
+        check_compact(content.records)
         records = compact.expanded(content.records)
     except (ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from recsim_drpo.agents.engine.algorithm import Algorithm
+from recsim_drpo.agents.registry import find_agent, needs_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import QUICK, Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
@@ -24,8 +26,11 @@ QUICK_SEEDS = 2
 QUICK_LOGS = 2
 
 MOST_APART = 0.02
-"""eCPM by which a run that is made again may differ: processors round differently, and small
-differences grow over thousands of updates. Seeds of one agent differ by more."""
+"""eCPM, or return of a session, by which a run that is made again may differ: processors round
+differently, and small differences grow over thousands of updates."""
+
+CURVE_POINTS = 10
+"""Points of a learning curve after its start."""
 
 Record = dict[str, Any]
 
@@ -102,7 +107,20 @@ def run(
         entry.source,
         revision(),
         versions(),
+        reads_of(entry.agent, entry.hyperparameters),
     )
+
+
+def reads_of(agent: str, hyperparameters: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What an agent reads of a log, as :class:`.result.Result` has it.
+
+    Raises:
+        ValueError, ImportError, TypeError: as of :func:`recsim_drpo.agents.needs_of`.
+    """
+    if not isinstance(find_agent(agent), Algorithm):
+        return None
+    needs = needs_of(agent, **hyperparameters)
+    return (*needs.infos, *(["catalogue"] if needs.items else []))
 
 
 def _study(
@@ -112,6 +130,7 @@ def _study(
     scale: Scale,
     execution: str,
     device: str,
+    curves: bool = True,
 ) -> Study:
     if not quick:
         conditions, seeds, training = suite.conditions, suite.seeds, suite.training
@@ -126,8 +145,7 @@ def _study(
         conditions,
         agents,
         seeds,
-        # Learning curves cost a quarter of the time, and no table of a suite has them.
-        replace(training, evaluate_every=training.steps),
+        replace(training, evaluate_every=max(1, training.steps // (CURVE_POINTS if curves else 1))),
         num_test_users=users[0],
         num_validation_users=users[1],
         execution=execution,
@@ -169,6 +187,10 @@ def verify(
         raise ValueError(f"The result is of another {suite.name}: the suite's checksum differs.")
     if result.quick:
         raise ValueError("The result is of a quick run, which is no evidence; leave out --quick.")
+    if result.seeds != suite.seeds:
+        raise ValueError(
+            f"The result is of seeds {list(result.seeds)}, the suite of {list(suite.seeds)}."
+        )
     own = [record for record in result.records if record["agent"] == result.agent]
     there = sorted((record["condition"], record["seed"]) for record in own)
     wanted = sorted((label, seed) for label in suite.labels for seed in suite.seeds)
@@ -181,6 +203,13 @@ def verify(
             else f"The result has {len(there)} runs, the suite {len(wanted)}: {about}."
         )
     said = [f"{len(wanted)} runs on {len(suite.labels)} logs, none missing."]
+    if again and result.reads is not None:
+        reads = reads_of(result.agent, result.hyperparameters)
+        if reads is not None and tuple(result.reads) != reads:
+            raise ValueError(
+                f"The result says that {result.agent} reads {list(result.reads)} of a log besides "
+                f"the rewards; it reads {list(reads)}."
+            )
     rng = np.random.default_rng(draw)
     for _ in range(again):
         label, seed = wanted[int(rng.integers(len(wanted)))]
@@ -195,11 +224,16 @@ def _made_again(
     condition = next(c for c in suite.conditions if c.label == label)
     one = replace(suite, conditions=(condition,), seeds=(seed,))
     agents = {result.agent: [dict(result.hyperparameters)]}
-    study = _study(one, agents, False, QUICK, result.execution, "cpu")
+    study = _study(one, agents, False, QUICK, result.execution, "cpu", curves=False)
     (record,) = study.run(folder / f"{suite.labels.index(label)}-{seed}", progress=False)
     (then,) = (r for r in own if (r["condition"], r["seed"]) == (label, seed))
-    apart = abs(record["test"]["ecpm"] - then["test"]["ecpm"])
-    told = f"{label!r}, seed {seed}: eCPM {record['test']['ecpm']:.4f}, {then['test']['ecpm']:.4f}"
+    now, before = suite.metric.of(record), suite.metric.of(then)
+    shares = suite.metric.normalized(record), suite.metric.normalized(then)
+    apart = max(abs(now - before), abs(shares[0] - shares[1]))
+    told = (
+        f"{label!r}, seed {seed}: {suite.metric.label} {now:.4f} ({shares[0]:.4f} on the scale), "
+        f"{before:.4f} ({shares[1]:.4f})"
+    )
     if apart > MOST_APART:
         raise ValueError(f"A run that was made again differs by {apart:.3g}: {told} in the file.")
     return f"Made again: {told} in the file."

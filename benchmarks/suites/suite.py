@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, MinLen
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from recsim_drpo.benchmarks.reproduce.framework import compact
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
+from recsim_drpo.benchmarks.reproduce.results import check_compact
 from recsim_drpo.core.files import read_text
 from recsim_drpo.core.messages import one_line, shown_path
 from recsim_drpo.core.transitions import Transitions
@@ -34,6 +36,12 @@ MOST_ITEMS_APART = 0.005
 """How far the first rounds of a log of other processors may be: mean reward, share of items."""
 
 Record = dict[str, Any]
+
+Tuned = Literal["nothing", "logs", "true-reward"]
+"""What hyper-parameters were chosen by: no result at all, logs alone, or true reward."""
+
+_REFERENCES = {"zipf-1": "true-reward"}
+"""What chose the references' hyper-parameters where a file does not say, as those of before."""
 
 
 class _Strict(BaseModel):
@@ -63,6 +71,41 @@ class _Rules(_Strict):
     offline: str
     tuning: str
     references: str
+    references_tuned_by: Tuned | None = None
+    references_command: str = ""
+
+
+class Metric(_Strict):
+    """What policies are compared by on a suite, and the scale on which logs are taken together.
+
+    Attributes:
+        name: of a record's test metric.
+        label: what tables call it.
+        floor: what is 0 on the scale; of eCPM each record has its place, ``normalized``.
+        ceiling: what is 1.
+        scale: what these are, in words.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Literal["ecpm", "return"]
+    label: str
+    floor: float = 0.0
+    ceiling: float = 1.0
+    scale: str
+
+    def of(self, record: Record) -> float:
+        """What a run earned; 0 where its actions show nothing."""
+        return float(record["test"][self.name] or 0.0)
+
+    def normalized(self, record: Record) -> float:
+        """The same on the scale."""
+        if self.name == "ecpm":
+            return float(record["test"]["normalized"] or 0.0)
+        return (self.of(record) - self.floor) / (self.ceiling - self.floor)
+
+
+ECPM = Metric(name="ecpm", label="eCPM", scale="0 is random items, 1 the oracle")
 
 
 class _File(_Strict):
@@ -76,6 +119,16 @@ class _File(_Strict):
     conditions: Annotated[list[dict[str, Any]], MinLen(1)]
     logs: dict[str, dict[str, LogFacts]]
     references: dict[str, Any]
+    metric: Metric = ECPM
+
+    @model_validator(mode="after")
+    def _is_of_its_metric(self) -> _File:
+        sessions = {Condition(**fields).has_sessions for fields in self.conditions}
+        if sessions != {self.metric.name == "return"}:
+            raise ValueError(f"metric {self.metric.name!r} is not what its environments pay")
+        if not self.metric.floor < self.metric.ceiling:
+            raise ValueError("metric.floor is not below metric.ceiling")
+        return self
 
 
 @dataclass(frozen=True)
@@ -94,6 +147,7 @@ class Suite:
         conditions: its worlds and logs.
         logs: facts of the first rounds by condition and seed.
         references: records of the reference agents, one variant of each in each condition.
+        metric: what agents are compared by.
     """
 
     name: str
@@ -107,6 +161,21 @@ class Suite:
     conditions: tuple[Condition, ...]
     logs: Mapping[str, Mapping[int, LogFacts]]
     references: Sequence[Record]
+    metric: Metric = ECPM
+
+    @property
+    def references_tuned_by(self) -> str:
+        """What chose the references' hyper-parameters."""
+        return self.rules.get("references_tuned_by") or _REFERENCES.get(self.name, "nothing")
+
+    @property
+    def references_command(self) -> str:
+        """The command that made the references, and the revision that did, as far as is known."""
+        found = re.search(r"; of (?P<experiment>\S+), revision (\w+)\.$", self.rules["references"])
+        command = self.rules["references_command"]
+        if found and not command:
+            command = f"recsim-drpo reproduce {found['experiment']}"
+        return command + (f", {found[2]}" if found else "")
 
     @property
     def labels(self) -> list[str]:
@@ -163,6 +232,7 @@ def load_suite(name: str) -> Suite:
     try:
         read = _File.model_validate(json.loads(content))
         conditions = tuple(Condition(**fields) for fields in read.conditions)
+        check_compact(read.references)
         references = compact.expanded(read.references)
     except (ValidationError, ValueError, TypeError, KeyError, IndexError) as error:
         raise ValueError(f"{shown_path(path)} is no suite: {one_line(error)}.") from error
@@ -174,10 +244,11 @@ def load_suite(name: str) -> Suite:
         TrainingConfig(read.training.steps, read.training.batch_size),
         read.num_test_users,
         read.num_validation_users,
-        read.rules.model_dump(),
+        read.rules.model_dump(exclude_none=True),
         conditions,
         {label: {int(s): f for s, f in by.items()} for label, by in read.logs.items()},
         references,
+        read.metric,
     )
 
 

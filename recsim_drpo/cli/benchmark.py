@@ -142,7 +142,8 @@ def benchmark(
 
 def _run(suite: Suite, entry: Entry, folder: Path, how: dict[str, Any]) -> None:
     """Run, write, and print."""
-    from recsim_drpo.benchmarks.suites import run as running, tables
+    from recsim_drpo.benchmarks.reproduce.publishing.report import PlotlyMissingError
+    from recsim_drpo.benchmarks.suites import page, run as running, tables
     from recsim_drpo.core.files import write_atomically
     from recsim_drpo.reporting.plots import PlotsMissingError
 
@@ -153,11 +154,19 @@ def _run(suite: Suite, entry: Entry, folder: Path, how: dict[str, Any]) -> None:
     write_atomically(folder / "report.md", text + "\n")
     write_atomically(folder / "table.tex", tables.as_latex(suite, result))
     print(text)
+    figures = {}
     try:
-        tables.draw(suite, result, folder)
+        figures = tables.draw(suite, result, folder)
     except PlotsMissingError as error:
         print(f"No pictures: {error}")
-    print(f"\nEverything is in {folder}/: results.json, report.md, table.tex and pictures.")
+    try:
+        page.write(folder / "report.html", suite, result, figures)
+    except PlotlyMissingError as error:
+        print(f"No page: {error}")
+    print(
+        f"\nEverything is in {folder}/: results.json, report.md, table.tex, pictures and the page "
+        "report.html."
+    )
 
 
 def _list() -> None:

@@ -163,21 +163,47 @@ READER = """
 <script>
 setTimeout(() => {
   const out = {};
-  const agents = () => [...document.querySelector("article tbody").rows]  // of the first table
-    .filter((row) => !row.hidden)
+  const [board] = document.querySelectorAll("article table"); // the first suite's
+  const of = (place) => [...place.querySelectorAll("tbody tr:not([hidden])")]
     .map((row) => row.cells[0].textContent);
+  const agents = () => of(document.querySelector("article"));
   const [agent, ecpm] = document.querySelectorAll("article thead th");
-  out.first = agents();
+  out.first = of(board);
+  out.all = agents().length;
   out.wide = document.documentElement.scrollWidth > innerWidth;
   ecpm.click();
   ecpm.click();
-  out.ascending = agents();
+  out.ascending = of(board);
   agent.click();
-  out.names = agents();
+  out.names = of(board);
   const filter = document.querySelector("input.filter");
   filter.value = "DRPO";
-  filter.dispatchEvent(new Event("input"));
-  out.filtered = agents();
+  filter.dispatchEvent(new Event("input", { bubbles: true }));
+  out.filtered = of(board);
+  filter.value = "";
+  const choose = (name, value) => {
+    const field = document.querySelector(`select[data-filter="${name}"]`);
+    field.value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    return [...field.options].map((option) => option.value);
+  };
+  const suites = () => [...new Set(
+    [...document.querySelectorAll("article tbody tr:not([hidden])")]
+      .map((row) => row.closest("table").dataset.about))].sort();
+  const count = () => document.querySelector(".filters output").textContent;
+  out.offline = choose("offline", "strict");
+  out.strict = [suites(), count(), agents().length];
+  choose("offline", "users chose");
+  out.chosen = suites();
+  choose("offline", "");
+  choose("suite", "zipf-sessions-1");
+  out.one = [suites(), agents().sort()];
+  out.headings = [...document.querySelectorAll("article h2:not([hidden])")].map((h) => h.id);
+  choose("tuned by", "true-reward");
+  out.none = [count(), agents()];
+  choose("tuned by", "");
+  choose("suite", "");
+  out.again = agents().length;
   document.querySelector("#__search").click();
   const query = document.querySelector("[data-md-component=search-query]");
   query.focus();
@@ -223,4 +249,13 @@ def test_a_reader_sorts_the_leaderboard_and_finds_an_agent(flags, site, tmp_path
     assert out["ascending"][0] == out["first"][-1]
     assert out["names"] == sorted(out["first"], reverse=True)
     assert out["filtered"] == [name for name in out["names"] if "drpo" in name]
+    assert out["offline"] == ["", "strict", "users chose"]
+    strict, count, kept = out["strict"]
+    assert strict == ["zipf-map-1", "zipf-robust-1", "zipf-sessions-1"]
+    assert count == f"{kept} entries"
+    assert out["chosen"] == ["zipf-1"]
+    assert out["one"] == [["zipf-sessions-1"], ["bc", "drpo", "drpo-q", "iql"]]
+    assert out["headings"] == ["zipf-sessions-1"]
+    assert out["none"] == ["0 entries", []]
+    assert out["again"] == out["all"] > len(out["first"])
     assert re.match(r"\d+ matching documents", out["search"].strip())

@@ -8,7 +8,7 @@ item is logged instead, *reward noise* is σ_noise (Table 6).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 
 from recsim_drpo.benchmarks.calibrate import GRID, admissible, measure, solve
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.core.validation import check_integer, check_number
+from recsim_drpo.core.validation import check_integer, check_number, unknown_name
 from recsim_drpo.datasets.generate import simulate_transitions
-from recsim_drpo.simulator.config import POLICIES, LoggingConfig, WorldConfig
+from recsim_drpo.envs.registration import ENV_ID, ENVIRONMENTS
+from recsim_drpo.simulator.config import POLICIES, LoggingConfig, SessionConfig, WorldConfig
 from recsim_drpo.simulator.logging_agent import mixture_weights
 from recsim_drpo.simulator.world import make_world
 
@@ -43,11 +44,13 @@ class Condition:
     Attributes:
         label: what tables and figures call it.
         weights: of the logging mixture, by component, summing to 1.
-        world: fields of :class:`WorldConfig` that are not the registered ones.
+        world: fields of :class:`WorldConfig`, and where there are sessions of
+            :class:`SessionConfig`, that are not the registered ones.
         logging: fields of :class:`LoggingConfig` that are not the calibrated ones.
         num_rounds: rounds logged for each seed, ≥ 1.
         unclipped: log R + σ_noise ε as it is, where Eq. 49 clips it to [0, 1]: the reading by which
             noise comes after the clip.
+        env: id of the environment whose users are logged.
     """
 
     label: str
@@ -56,12 +59,24 @@ class Condition:
     logging: Mapping[str, Any] = field(default_factory=dict)
     num_rounds: int = NUM_ROUNDS
     unclipped: bool = False
+    env: str = ENV_ID
 
     def __post_init__(self) -> None:
         mixture_weights(self.weights)
-        WorldConfig(**self.world)
+        if self.env not in ENVIRONMENTS:
+            raise unknown_name("environment", self.env, ENVIRONMENTS)
+        of_sessions = {f.name for f in fields(SessionConfig)} if self.has_sessions else set()
+        SessionConfig(**{name: v for name, v in self.world.items() if name in of_sessions})
+        WorldConfig(**{name: v for name, v in self.world.items() if name not in of_sessions})
+        if self.unclipped and self.has_sessions:
+            raise ValueError("unclipped=True is of rounds; logs of sessions are clipped to [0, 1].")
         LoggingConfig(**self.logging)
         check_integer("num_rounds", self.num_rounds, 1)
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether users stay for sessions: the value of a policy is then a session's return."""
+        return ENVIRONMENTS[self.env].has_sessions
 
     def log(
         self,
@@ -71,8 +86,9 @@ class Condition:
         device: str = "cpu",
         infos: Sequence[str] = LOG_INFOS,
     ) -> Transitions:
-        """The log that a seed draws, with info columns."""
+        """The log that a seed draws, with info columns; of sessions, whole ones."""
         log = simulate_transitions(
+            env=self.env,
             scenario=self.weights,
             num_rounds=self.num_rounds if num_rounds is None else num_rounds,
             seed=seed,
@@ -99,6 +115,8 @@ class Condition:
         plain = asdict(self)
         if not self.unclipped:
             del plain["unclipped"]  # which folders of before do not name
+        if self.env == ENV_ID:
+            del plain["env"]  # likewise
         return plain
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.algorithms.filtering import top_kappa
 from recsim_drpo.agents.fleet import Fleet
+from recsim_drpo.benchmarks.reproduce.framework.measures import UserEvaluator, of_rounds
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.evaluation.bandit import Evaluator
@@ -89,10 +90,11 @@ class OnlineStudy(Study):
         agent: str,
         logs: Mapping[int, Transitions],
         seeds: Sequence[int],
-        validation: Evaluator,
+        validation: UserEvaluator,
     ) -> list[Trained]:
         """An agent's runs, all variants and seeds in one fleet: see :meth:`Study.train`."""
-        world, variants = validation.world, self.agents[agent]
+        users = of_rounds(validation)
+        world, variants = users.world, self.agents[agent]
         dims = world.context_dim, world.dim
         options: dict[str, Any] = {"execution": self.execution}
         fleet = Fleet(
@@ -104,7 +106,7 @@ class OnlineStudy(Study):
             device=world.device,
             **options,
         )
-        histories = self._histories(fleet, [logs[m.seed] for m in fleet.members], validation)
+        histories = self._histories(fleet, [logs[m.seed] for m in fleet.members], users)
         ends = fleet.diverged_at.tolist()
         return [
             Trained(

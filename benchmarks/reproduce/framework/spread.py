@@ -15,6 +15,7 @@ import torch
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.engine.networks import policy_moments
 from recsim_drpo.agents.fleet import Fleet
+from recsim_drpo.benchmarks.reproduce.framework.measures import UserEvaluator, of_rounds
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.core.policy import Measured, Policies, Policy
 from recsim_drpo.core.transitions import Transitions
@@ -79,9 +80,9 @@ def spread(learner: Learner, contexts: torch.Tensor) -> float:
 class SpreadStudy(Study):
     """A study whose records hold σ as well: pairs of step and σ, as curves are of eCPM."""
 
-    def follower(self, validation: Evaluator) -> SpreadEvaluator:
+    def follower(self, validation: UserEvaluator) -> SpreadEvaluator:
         """See :meth:`Study.follower`."""
-        return SpreadEvaluator(validation)
+        return SpreadEvaluator(of_rounds(validation))
 
     def details(self, trained: Trained, log: Transitions) -> dict[str, Any]:
         """Pairs of step and σ, under ``sigma``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,13 @@ from tqdm import tqdm
 
 from recsim_drpo.agents import needs_of
 from recsim_drpo.benchmarks.reproduce.framework.conditions import HELD_OUT, LOG_INFOS, Condition
+from recsim_drpo.benchmarks.reproduce.framework.measures import (
+    HEADLINES,
+    UserEvaluator,
+    evaluator,
+    simulated,
+    summary,
+)
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModel, RewardModelConfig
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
@@ -24,8 +30,8 @@ from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.policy import PolicyEvaluator
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
-from recsim_drpo.evaluation.bandit import Evaluation, Evaluator
-from recsim_drpo.simulator.world import World, make_world
+from recsim_drpo.simulator.sessions import Sessions
+from recsim_drpo.simulator.world import World
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import Trained, hyperparameters, train_many
 
@@ -33,8 +39,6 @@ Record = dict[str, Any]
 
 Variants = Mapping[str, Sequence[Mapping[str, Any]]]
 """Hyper-parameters to try, by agent."""
-
-METRICS = ("reward", "ecpm", "regret", "normalized", "distance", "coverage", "gini")
 
 
 @dataclass(frozen=True)
@@ -174,8 +178,9 @@ class Study:
         Returns:
             a record for every condition, agent, variant and seed, in that order: ``condition``,
             ``agent``, ``variant`` (its number), ``overrides``, ``seed``, ``diverged_at``, ``test``
-            (:data:`METRICS` by name), ``validation`` (eCPM), ``offline`` (predicted reward, if
-            asked for) and ``curve`` (pairs of step and eCPM on validation users). Those taken over
+            (of :mod:`.framework.measures`, by name), ``validation`` (eCPM, or of sessions their
+            return), ``offline`` (predicted reward, if asked for) and ``curve`` (pairs of step and
+            that on validation users). Those taken over
             have ``taken_from``, and of ``test`` and ``curve`` what was kept.
 
         Raises:
@@ -226,7 +231,7 @@ class Study:
         agent: str,
         logs: Mapping[int, Transitions],
         seeds: Sequence[int],
-        validation: Evaluator,
+        validation: UserEvaluator,
     ) -> list[Trained]:
         """An agent's runs, variant by variant and seed by seed; a subclass may train otherwise."""
         return train_many(
@@ -239,7 +244,7 @@ class Study:
             execution=self.execution,
         )
 
-    def follower(self, validation: Evaluator) -> PolicyEvaluator:
+    def follower(self, validation: UserEvaluator) -> PolicyEvaluator:
         """What measures agents as they learn; a subclass may measure more."""
         return validation
 
@@ -330,13 +335,13 @@ def _together(seeds: Sequence[int]) -> str:
 def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Trains pieces of one condition and some seeds, which share their logs; key and piece each."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    world = make_world(study.device, **condition.world)
+    world = simulated(condition, study.device)
     infos = study.infos()
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device, infos=infos) for seed in seeds}
         models = {seed: _reward_model(condition, seed, study) for seed in seeds}
-        validation = Evaluator(world, study.num_validation_users, split="validation")
-        test = Evaluator(world, study.num_test_users, split="test")
+        validation = evaluator(world, study.num_validation_users, "validation")
+        test = evaluator(world, study.num_test_users, "test")
         for piece in job:
             started = time.monotonic()
             variants = [study.agents[piece.agent][number] for number in piece.variants]
@@ -354,6 +359,8 @@ def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, 
 def _reward_model(condition: Condition, seed: int, study: Study) -> RewardModel | None:
     if not study.offline:
         return None
+    if condition.has_sessions:
+        raise ValueError(f"offline=True is of logs of rounds; {condition.label!r} has sessions.")
     config = study.reward_model
     log = condition.log(seed + HELD_OUT, num_rounds=config.num_rounds, device=study.device)
     return RewardModel(log, seed, config.steps)
@@ -363,13 +370,17 @@ def _record(
     trained: Trained,
     variant: int,
     condition: Condition,
-    world: World,
-    test: Evaluator,
+    world: World | Sessions,
+    test: UserEvaluator,
     models: Mapping[int, RewardModel | None],
 ) -> Record:
     run = trained.run
     model = models[run.seed]
-    curve = [[row["step"], row["ecpm"]] for row in trained.history if "ecpm" in row]
+    offline = None
+    if model is not None and not isinstance(world, Sessions):
+        offline = model.value(trained.agent, world)
+    headline = HEADLINES[condition.has_sessions]
+    curve = [[row["step"], row[headline]] for row in trained.history if headline in row]
     return {
         "condition": condition.label,
         "agent": run.agent,
@@ -379,16 +390,6 @@ def _record(
         "diverged_at": trained.diverged_at,
         "test": summary(test(trained.agent)),
         "validation": curve[-1][1],
-        "offline": None if model is None else model.value(trained.agent, world),
+        "offline": offline,
         "curve": curve,
     }
-
-
-def summary(evaluation: Evaluation) -> dict[str, float | None]:
-    """The values of an evaluation without their intervals over users; ``None`` for NaN."""
-    plain = evaluation.as_dict()
-    values = {
-        name: plain[name]["value"] if isinstance(plain[name], dict) else plain[name]
-        for name in (*METRICS, "nonfinite_share")
-    }
-    return {name: None if math.isnan(value) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""One HTML page of an experiment's results: ``recsim-drpo report``.
+"""One HTML page of results: ``recsim-drpo report``, and what ``recsim-drpo benchmark`` leaves.
 
 The page holds everything, Plotly's JavaScript included (the extra ``report``): it opens from the
 disk without a network. Its templates, style and scripts lie in ``page``; text of results reaches it
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from scipy.stats import t as student_t
 from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS, PAIRS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
 from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
+from recsim_drpo.benchmarks.reproduce.framework.measures import HEADLINES
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing.cards import cards, definitions
@@ -47,6 +49,31 @@ _PAGE = "page"
 _DIGITS = 7  # more than the single precision that records come in
 
 
+@dataclass(frozen=True)
+class Heading:
+    """What stands above a page.
+
+    Attributes:
+        title: of the browser's window.
+        headline: the first line.
+        lead: a paragraph below it.
+    """
+
+    title: str
+    headline: str
+    lead: str
+
+
+PAPER = Heading(
+    "recsim_drpo: the paper's claims and what was measured",
+    "The paper's claims and what was measured",
+    Markup(
+        "<em>Breaking the Curse of Repulsion</em> (DRPO), reproduced with recsim_drpo. Intervals "
+        "are of\n95 %, over seeds."
+    ),
+)
+
+
 class PlotlyMissingError(ImportError):
     """Raised where a report is asked for and the extra ``report`` is not installed."""
 
@@ -54,8 +81,19 @@ class PlotlyMissingError(ImportError):
         super().__init__('A report needs Plotly: pip install "recsim-drpo[report]".')
 
 
-def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
+def write(
+    path: Path,
+    results: Sequence[Mapping[str, Any]],
+    heading: Heading = PAPER,
+    logs: Sequence[Table] | None = None,
+) -> None:
     """Write the page of some results, as :func:`runner.load_results` returns them.
+
+    Args:
+        path: of the page.
+        results: at most with ``facts`` besides, texts by what they are.
+        heading: what stands above.
+        logs: dataset cards; ``None`` are those of the results' logs.
 
     Raises:
         PlotlyMissingError: Plotly is not installed.
@@ -63,7 +101,8 @@ def write(path: Path, results: Sequence[Mapping[str, Any]]) -> None:
     plotly, layouts = _plotly()
     path.parent.mkdir(parents=True, exist_ok=True)
     panels = [result.get(PANELS, []) for result in results]
-    write_atomically(path, page(results, plotly, layouts, panels, list(cards(results))))
+    shown = list(cards(results)) if logs is None else logs
+    write_atomically(path, page(results, plotly, layouts, panels, shown, heading))
 
 
 def _plotly() -> tuple[str, dict[str, Any]]:
@@ -84,6 +123,7 @@ def page(
     layouts: Mapping[str, Any] | None = None,
     panels: Sequence[Sequence[Mapping[str, Any]]] = (),
     logs: Sequence[Table] = (),
+    heading: Heading = PAPER,
 ) -> str:
     """The page as text.
 
@@ -93,6 +133,7 @@ def page(
         layouts: Plotly's layout for ``light`` and ``dark``.
         panels: of each result's pictures, as :func:`.drawings.drawings` has them.
         logs: dataset cards.
+        heading: what stands above.
     """
     panels = panels or [[]] * len(results)
     verdicts = list(_verdicts(results))
@@ -111,6 +152,7 @@ def page(
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html").render(
+        heading=heading,
         style=Markup(_own("report.css")),
         quick=[str(result["experiment"]) for result in results if result["quick"]],
         kinds=[{"name": n, "symbol": s, "count": counts[n]} for n, s in SYMBOLS.items()],
@@ -200,9 +242,10 @@ def _facts(result: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "seeds": seeds or "",
         "runs": f"{len(result['records']):,}" if seeds else "",
-        "device": result["device"],
-        "wall time": _duration(float(result["wall_time_s"])),
+        "device": result.get("device", ""),
+        "wall time": _duration(result["wall_time_s"]) if "wall_time_s" in result else "",
         "revision": result["revision"],
+        **result.get("facts", {}),
     }
 
 
@@ -233,7 +276,7 @@ def _runs(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Choice]]:
         conditions.insert(0, ("", "all, side by side"))
     metrics = dict.fromkeys(metric for record in records for metric in record["test"])
     # The headline first, so that it is what a reader sees.
-    ordered = sorted(metrics, key=lambda metric: metric != "ecpm")
+    ordered = sorted(metrics, key=lambda metric: metric not in HEADLINES)
     return {"conditions": conditions, "metrics": _choices(ordered)}
 
 

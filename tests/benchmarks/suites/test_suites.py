@@ -10,13 +10,22 @@ from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
-from recsim_drpo.benchmarks.suites import leaderboard, suite as suites, tables
+from recsim_drpo.benchmarks.reproduce.publishing import report
+from recsim_drpo.benchmarks.suites import (
+    leaderboard,
+    page,
+    run as run_module,
+    suite as suites,
+    tables,
+)
 from recsim_drpo.benchmarks.suites.make import MAP_LOGS, make
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
 from recsim_drpo.benchmarks.suites.suite import facts_of, first_facts, load_suite, names
 from recsim_drpo.cli import main
 from recsim_drpo.training.config import TrainingConfig
+from tests.benchmarks.reproduce.publishing.example import HOSTILE
+from tests.benchmarks.reproduce.publishing.test_report import Reader
 
 WORLD = {"num_items": 200, "embedding_dim": 16, "num_topics": 5}
 MIXED = {"random": 0.5, "popularity": 0.4, "expert": 0.1}
@@ -84,6 +93,19 @@ def test_the_first_rounds_of_a_log_are_those_of_a_longer_one():
     assert first_facts(condition, 1).sha256 != first_facts(CONDITIONS[1], 1).sha256
 
 
+OUT = {
+    "zipf-1": "622fb7684385be75204668f423ff6f7fbf0624d15ce6fcc38c7af5e240caff0f",
+    "zipf-map-1": "fa78a7c551368e3ea3954a961565b3d9f0cbd591cb0754bf0fcf1d576fa18b00",
+    "zipf-robust-1": "a56014677adf44c6cedbd465a28302c0f34f973212a6121c8f56d7d0554521c0",
+    "zipf-sessions-1": "07e5d3d6710c18baa5d5f573da048b5de16fe7ada4fd28520b00048405280eca",
+}
+
+
+def test_a_suite_that_is_out_never_changes():
+    """Results are of these bytes: what differs by one of them is another suite, with a new name."""
+    assert {name: load_suite(name).sha256 for name in names()} == OUT
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_suite_that_is_out_is_whole(name):
     found = load_suite(name)
@@ -113,10 +135,10 @@ def test_an_agent_that_is_a_reference_is_level_with_it(suite, tmp_path):
     assert f"revision {found.revision}" in tables.as_text(suite, found)
     assert found.versions["recsim_drpo"] in tables.as_text(suite, found)
     scores = tables.scores_of(suite, found)
-    assert set(scores.ecpm) == {"bc", "bc (reference)", "asymre"}
-    np.testing.assert_allclose(scores.ecpm["bc"], scores.ecpm["bc (reference)"], atol=1e-4)
+    assert set(scores.earned) == {"bc", "bc (reference)", "asymre"}
+    np.testing.assert_allclose(scores.earned["bc"], scores.earned["bc (reference)"], atol=1e-4)
     own = {(r["condition"], r["seed"]): r["test"]["ecpm"] for r in suite.references}
-    assert scores.ecpm["asymre"][2, 1] == pytest.approx(own["noisy", 2])
+    assert scores.earned["asymre"][2, 1] == pytest.approx(own["noisy", 2])
 
 
 def test_a_result_is_the_same_when_it_is_read(suite, result):
@@ -132,6 +154,81 @@ def test_a_result_is_the_same_when_it_is_read(suite, result):
     assert "&" in latex
 
 
+def test_learning_curves_are_kept_and_followed_without_changing_what_is_learnt(
+    suite, result, tmp_path
+):
+    curves = {(r["condition"], r["seed"]): r["curve"] for r in result.records}
+    assert {tuple(step for step, _ in curve) for curve in curves.values()} == {
+        tuple(range(0, 31, 3))
+    }
+    learnt = tables.learning(suite, result)
+    assert list(learnt) == ["mine"]  # of the references none are stored
+    steps, values = learnt["mine"]
+    assert steps == list(range(0, 31, 3))
+    by_hand = [(curves["clear", seed][4][1] + curves["noisy", seed][4][1]) / 2 for seed in SEEDS]
+    assert values[:, 4] == pytest.approx(by_hand)
+    says = tables.about_curves(suite, result)
+    assert says == (
+        "Learning curves, on validation users, are of mine. None are stored of bc, asymre."
+    )
+    assert says in tables.as_text(suite, result)
+    unfollowed = Study(
+        "x", CONDITIONS, {"drpo": [{"initial_kappa": 0.4}]}, SEEDS,
+        replace(TRAINING, evaluate_every=30), **USERS,
+    ).run(tmp_path / "unfollowed", progress=False)  # fmt: skip
+    for one, other in zip(result.records, unfollowed, strict=True):
+        assert one["test"]["ecpm"] == pytest.approx(other["test"]["ecpm"], rel=1e-5)
+
+
+def test_a_result_of_before_has_no_curves_and_is_read(suite, result, tmp_path):
+    content = json.loads((tmp_path / "results.json").read_text())
+    del content["records"]["curves"]
+    (tmp_path / "before.json").write_text(json.dumps(content))
+    before = read(tmp_path / "before.json")
+    assert tables.learning(suite, before) == {}
+    assert "No learning curves are stored of this result." in tables.as_text(suite, before)
+    assert set(page.as_experiment(suite, before)["records"][0]["test"]) == {
+        "ecpm", "distance", "normalized", "reward", "coverage",
+    }  # fmt: skip
+
+
+def test_the_page_has_the_agent_and_the_references_in_every_figure(suite, result, tmp_path):
+    pytest.importorskip("plotly")
+    pytest.importorskip("matplotlib")
+    figures = tables.draw(suite, result, tmp_path)
+    assert {"ecpm.png", "leads.png", "profiles.png", "curves.png"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
+    hostile = replace(result, label=HOSTILE)
+    for one in (result, hostile):
+        page.write(tmp_path / "report.html", suite, one, figures)
+        read_page = Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
+        text = "".join(read_page.text)
+        assert tables.sentence(suite, one, tables.scores_of(suite, one)) in text
+        assert "None are stored of bc, asymre." in text
+        assert "recsim-drpo benchmark" in text
+        assert "claims" not in text
+        (shown,) = json.loads(read_page.data)["experiments"]
+        agents = list(dict.fromkeys(record["agent"] for record in shown["records"]))
+        assert agents == [one.label, "bc", "asymre"]
+        assert [bool(r["curve"]) for r in shown["records"]] == [True] * 6 + [False] * 12
+    (panel,) = shown["panels"]
+    assert [line["name"] for line in panel["lines"]] == [
+        "mine",
+        *sorted(agents[1:], key=lambda n: -tables.scores_of(suite, result).earned[n].mean()),
+    ]
+
+
+def test_a_quick_page_is_marked_and_names_no_log_of_the_suite(suite, tmp_path):
+    scale = Scale(max_rounds=500, steps=5, num_test_users=50, num_validation_users=20)
+    quick = run(suite, Entry("awr"), tmp_path / "p", quick=True, progress=False, scale=scale)
+    text = report.page([page.as_experiment(suite, quick)])
+    assert "Only the full run is evidence" in text
+    assert "Logs of" not in text
+    learnt = tables.learning(suite, quick)
+    assert list(learnt) == ["awr", "bc", "drpo"]
+
+
 def test_what_a_result_says_is_checked(suite, result, tmp_path):
     said = verify(suite, result, tmp_path / "a", again=2)
     assert said[0] == "6 runs on 2 logs, none missing."
@@ -144,6 +241,14 @@ def test_what_a_result_says_is_checked(suite, result, tmp_path):
         verify(suite, replace(result, records=result.records[:-1]), tmp_path / "c")
     with pytest.raises(ValueError, match="checksum"):
         verify(suite, replace(result, sha256="0"), tmp_path / "d")
+    with pytest.raises(ValueError, match=r"seeds \[0, 1\], the suite of \[0, 1, 2\]"):
+        verify(suite, replace(result, seeds=(0, 1)), tmp_path / "d", again=0)
+    shared = [
+        {**r, "test": {**r["test"], "normalized": r["test"]["normalized"] + 0.1}}
+        for r in result.records
+    ]  # eCPM as it was, its place on the scale embellished
+    with pytest.raises(ValueError, match=r"made again differs by 0\.1"):
+        verify(suite, replace(result, records=shared), tmp_path / "f")
     with pytest.raises(ValueError, match="quick run"):
         verify(suite, replace(result, quick=True), tmp_path / "e")
 
@@ -180,8 +285,60 @@ def test_the_leaderboard_has_entries_and_references(suite, result, monkeypatch):
     assert "`recsim-drpo benchmark`" in own
     assert "logs" in own
     assert len(rows) == 3
+    cells = [cell.strip() for cell in own.split("|")[1:-1]]
+    assert cells[3:6] == ["strict", "logs", "rewards"]
     alone = leaderboard.page([])
     assert len([line for line in alone.splitlines() if line.startswith("| ")]) == 2 + 2
+
+
+def test_the_leaderboard_says_what_chose_and_what_is_read(suite, result, monkeypatch):
+    """Two entries of one label are two rows, and text of whoever made them stays in its cell."""
+    monkeypatch.setattr(leaderboard, "names", lambda: ["small-1"])
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    tuned = replace(result, tuned_by="true-reward", reads=["propensity", "catalogue"])
+    outside = replace(
+        result, agent="mine:Agent", reads=None, label="x|<b>", command="a `b`\n| c",
+        records=[{**r, "agent": "mine:Agent"} for r in result.records],
+    )  # fmt: skip
+    text = leaderboard.page([result, tuned, outside])
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ][2:]
+    assert {len(row) for row in rows} == {7}
+    told = sorted(tuple(row[3:6]) for row in rows if row[0] == "mine")
+    assert told == [
+        ("strict", "logs", "rewards"),
+        ("users chose", "true-reward", "rewards, propensity, catalogue"),
+    ]
+    (other,) = (row for row in rows if row[0] == "x&#124;&lt;b&gt;")
+    assert other[5] == "not stated"
+    assert other[6].startswith("`a 'b' &#124; c`")
+
+
+def test_what_a_result_reads_of_a_log_is_checked(suite, result, tmp_path):
+    assert result.reads == []
+    assert run_module.reads_of("softmax-pg", {}) == ("propensity", "catalogue")
+    with pytest.raises(ValueError, match="says that drpo reads"):
+        verify(suite, replace(result, reads=["propensity"]), tmp_path)
+
+
+def test_an_entry_that_is_not_whole_is_refused_by_its_name(suite, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    folder = tmp_path / "board"
+    folder.mkdir()
+    result.write(folder / "mine.json")
+    assert [one.label for one in leaderboard.load(folder)] == ["mine"]
+    replace(result, quick=True).write(folder / "quick.json")
+    with pytest.raises(ValueError, match=r"quick\.json' cannot be an entry: .*quick run"):
+        leaderboard.load(folder)
+
+
+def test_the_published_page_is_what_the_files_make():
+    """Whoever adds a file, or a suite, makes the page as well."""
+    made = leaderboard.page(leaderboard.load(leaderboard.FOLDER))
+    assert leaderboard.PAGE.read_text(encoding="utf-8") == made
 
 
 def test_a_suite_is_made_of_a_published_result(tmp_path, references, monkeypatch):
@@ -218,6 +375,37 @@ def test_the_suites_are_listed(capsys):
     assert main(["benchmark"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in names())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda r: r["rows"][0].__setitem__(3, ["high", 1.0, 1.0]), r"rows\[0\]"),
+        (lambda r: r["rows"][0].__setitem__(3, [float("nan"), 1.0, 1.0]), r"rows\[0\]"),
+        (lambda r: r["rows"][0].__setitem__(3, [1.0]), "other numbers of values than of seeds"),
+        (lambda r: r["rows"][1].__setitem__(0, 7), "names place 7 of 2"),
+        (lambda r: r["columns"].remove("ecpm"), "lack"),
+        (lambda r: r["curves"].pop(), "curves are not one for each"),
+        (lambda r: r["curves"][0][0].pop(), "not as many steps as values"),
+        (lambda r: r["curves"][0][0].__setitem__(0, [None] * 11), "not as many steps as values"),
+    ],
+)
+def test_numbers_of_another_shape_are_refused_as_they_are_read(result, tmp_path, spoil, says):
+    path = tmp_path / "results.json"
+    content = json.loads(path.read_text())
+    spoil(content["records"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"no result of a benchmark: .*{says}") as refusal:
+        read(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_text_in_latex_is_what_was_given():
+    given = r"a_b & 50% \x{y} #1 $2 ~3 ^4 <5>"
+    assert tables._escaped(given) == (
+        r"a\_b \& 50\% \textbackslash{}x\{y\} \#1 \$2 \textasciitilde{}3 \textasciicircum{}4 "
+        r"\textless{}5\textgreater{}"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema_name": "other"}'])

@@ -14,6 +14,7 @@ class RunFigures {
     [this.test, this.curves] = box.querySelectorAll(".plot");
     [this.testCaption, this.curvesCaption] = box.querySelectorAll("figcaption");
     this.hasCurves = records.some((record) => record.curve && record.curve.length);
+    this.learnt = records.some((record) => "return" in record.test) ? "return" : "eCPM";
     this.curves.parentElement.hidden = !this.hasCurves;
     const agents = distinct(this.series.map((series) => series.agent));
     const several = agents.length < this.series.length;
@@ -145,14 +146,17 @@ class RunFigures {
 
   drawCurves(condition) {
     const first = condition || this.conditions[0];
+    const drawn = this.shown(first).map((series) => [series, this.learning(first, series)]);
+    const traces = drawn.flatMap(([, own]) => own);
+    const without = drawn.filter(([, own]) => !own.length).map(([series]) => series.label);
     this.curvesCaption.textContent =
-      `${this.name}: learning curves, eCPM on validation users, ${first}` +
-      `${condition ? "" : " (choose a condition to see another)"}; bands are 95 % intervals.`;
-    const traces = this.shown(first).flatMap((series) => this.learning(first, series));
+      `${this.name}: learning curves, ${this.learnt} on validation users, ${first}` +
+      `${condition ? "" : " (choose a condition to see another)"}; bands are 95 % intervals.` +
+      (without.length ? ` No curves are stored of ${without.join(", ")}.` : "");
     Plotly.react(this.curves, traces, layout({
       height: 400,
       xaxis: { title: { text: "training steps" } },
-      yaxis: { title: { text: "eCPM" }, automargin: true },
+      yaxis: { title: { text: this.learnt }, automargin: true },
     }), CONFIG);
   }
 }

@@ -1,6 +1,7 @@
 // Narrows the table of verdicts to what a reader asks for.
 function setUpFilter() {
   const form = document.getElementById("verdict-filter");
+  if (!form) return; // a page without claims
   const rows = [...document.querySelectorAll("#verdict-table tbody tr")];
   const count = document.getElementById("verdict-count");
   function narrow() {

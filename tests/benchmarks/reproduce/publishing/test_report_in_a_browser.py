@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from recsim_drpo.benchmarks.reproduce.advice.locate import PUBLISHED
+from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.publishing import report
 from recsim_drpo.benchmarks.reproduce.runner import load_results
 from recsim_drpo.reporting.statistics import seed_interval
@@ -172,7 +173,10 @@ def test_page_in_a_browser(tmp_path):
     assert set(everyone) - set(out["best"]) == {"awr (beta=0, note=a\nb)"}
     assert out["without"] == [[name for name in everyone if name != "bc"]] * 2 + ["false"]
     assert out["band"] == 4  # two steps, there and back
-    assert (out["undecided"], out["searched"]) == ("3 of 12 claims", "3 of 12 claims")
+    # One claim of each kind in each of three experiments.
+    under = sum(kind.startswith("holds under") for kind in VERDICTS)
+    assert out["undecided"] == f"3 of {3 * len(VERDICTS)} claims"
+    assert out["searched"] == f"{3 * under} of {3 * len(VERDICTS)} claims"
     x, y, z, text = out["map"]
     assert (x, y) == ("noise_share", "rounds")
     assert np.array(z) == pytest.approx(np.array([[0.31, 0.11], [-0.49, 0.0]]), abs=1e-6)
