@@ -19,8 +19,14 @@ from recsim_drpo.training.loop import train
 from tests.anything import ANYTHING, a_machine_of, refused_in_one_line
 
 DIMS = {"observation_dim": 3, "action_dim": 2, "hidden_dim": 4}
+# Of each way in which a hyper-parameter is declared, an agent that has it.
+DECLARED = {
+    (field.name, str(field.type), repr(field.default)): (name, field.name)
+    for name in sorted(ALGORITHMS)
+    for field in fields(ALGORITHMS[name].config)
+}
 KEYWORDS = sorted(
-    {(name, field.name) for name in ALGORITHMS for field in fields(ALGORITHMS[name].config)}
+    {*DECLARED.values()}
     | {("bc", name) for name in (*DIMS, "seed", "device", "dtype", "precision", "execution")}
 )
 FIELDS = [

@@ -102,7 +102,7 @@ def written(table, folder):
     return [folder / f"log.{suffix}" for suffix in ("csv", "jsonl", "parquet")]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     numbers=columns_of(NUMBERS),
     categories=columns_of(CATEGORIES),

@@ -131,7 +131,7 @@ def test_a_result_as_it_should_be_is_used(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", results())
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data(), other=OTHERS, is_gone=st.booleans())
 def test_whatever_stands_in_a_result_it_is_used_or_refused(tmp_path, kind, data, other, is_gone):

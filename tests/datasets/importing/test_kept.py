@@ -152,6 +152,7 @@ def test_every_format_keeps_the_same_texts(cells, part):
             assert read_texts(dataset, "note") == [cell or None for cell in cells]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_texts(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(kept, "_REMEMBERED", 2_000)
     peaks = []

@@ -41,6 +41,7 @@ def _at(record, point, agent):
     return (record["condition"], record["agent"]) == (point["label"], agent)
 
 
+@pytest.mark.slow
 def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
     settings = tiny(tmp_path, scale=replace(TINY, max_rounds=6_000))
     result = runner.reproduce(["phase-map"], settings)[0]

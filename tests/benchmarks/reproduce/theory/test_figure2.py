@@ -145,6 +145,7 @@ def test_pieces_of_another_length_are_refused_and_more_seeds_are_other_pieces(
         figure2.run(settings)
 
 
+@pytest.mark.slow
 def test_figure_2_in_small(small):
     assert json.loads(json.dumps(small, allow_nan=False)) == small
     assert len(small["data"]["figure-2"]["runs"]) == 16
@@ -155,6 +156,7 @@ def test_figure_2_in_small(small):
     assert learned["actual_expanding"]["high"][0] < -0.95
 
 
+@pytest.mark.slow
 def test_a_picture_shows_both_sides_of_every_variant(small):
     pytest.importorskip("matplotlib")
     figure = figure2.draw_filter(small["data"]["figure-2"], 0.05)
