@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from recsim_drpo.agents import AgentSpec
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.registry import find_agent, needs_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import QUICK, Scale
@@ -18,6 +19,7 @@ from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Suite
 from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.provenance import revision, versions
+from recsim_drpo.training.online import learns_online
 
 QUICK_AGENTS = ("bc", "drpo")
 """Trained beside the agent in a quick run, whose logs and budget no reference has."""
@@ -82,12 +84,13 @@ def run(
         scale: of a quick run.
 
     Raises:
-        ValueError: a log is not the suite's; an unknown agent or hyper-parameter; the folder holds
-            another run's pieces.
+        ValueError: an unknown agent or hyper-parameter, or an agent that learns online; a log is
+            not the suite's; the folder holds another run's pieces.
     """
     agents: dict[str, list[dict[str, Any]]] = {entry.agent: [dict(entry.hyperparameters)]}
     if quick:
         agents |= {name: [{}] for name in QUICK_AGENTS if name != entry.agent}
+    reads = _check_entry(suite, entry)
     exact = _check_logs(suite, quick, progress)
     study = _study(suite, agents, quick, scale, execution, device)
     records = study.run(folder, engine=engine, progress=progress)
@@ -107,8 +110,23 @@ def run(
         entry.source,
         revision(),
         versions(),
-        reads_of(entry.agent, entry.hyperparameters),
+        reads,
     )
+
+
+def _check_entry(suite: Suite, entry: Entry) -> tuple[str, ...] | None:
+    """What an agent reads of a log; raises before any work if it cannot take part."""
+    reads = reads_of(entry.agent, entry.hyperparameters)
+    if reads is None:  # and so no algorithm, which learns from batches
+        log = suite.conditions[0].log(suite.seeds[0], num_rounds=2)
+        dims = log.observation_dim, log.action_dim
+        agent = AgentSpec(entry.agent, *dims, suite.seeds[0], dict(entry.hyperparameters)).make()
+        if learns_online(agent):
+            raise ValueError(
+                f"{entry.agent!r} learns online, from users; in a suite agents learn from logs "
+                "alone."
+            )
+    return reads
 
 
 def reads_of(agent: str, hyperparameters: Mapping[str, Any]) -> tuple[str, ...] | None:

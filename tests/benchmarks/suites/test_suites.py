@@ -253,6 +253,47 @@ def test_what_a_result_says_is_checked(suite, result, tmp_path):
         verify(suite, replace(result, quick=True), tmp_path / "e")
 
 
+class Online:
+    """An agent that has users to learn from."""
+
+    num_envs = 4
+
+    def __init__(self, observation_dim, action_dim, seed, device):
+        self.dims = observation_dim, action_dim
+
+    def learn(self, env, config, on_step):
+        raise AssertionError("no user is met")
+
+    def act(self, observations):
+        raise AssertionError
+
+    def update(self, batch):
+        raise AssertionError
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        (Entry(f"{__name__}:Online"), "learns online"),
+        (Entry("bc", {"kappa": 1}), "Unknown hyper-parameter"),
+        (Entry("drpp"), "Unknown agent"),
+    ],
+)
+def test_who_cannot_take_part_is_told_before_any_log_is_drawn(
+    suite, tmp_path, entry, says, monkeypatch
+):
+    monkeypatch.setattr(run_module, "_check_logs", lambda *_: pytest.fail("logs are drawn"))
+    with pytest.raises((ValueError, TypeError), match=says):
+        run(suite, entry, tmp_path / "pieces", progress=False)
+    assert not (tmp_path / "pieces").exists()
+
+
 def test_another_log_is_refused(file, tmp_path):
     content = json.loads(file.read_text())
     content["logs"]["noisy"]["1"]["sha256"] = "0"
