@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,7 +24,7 @@ from recsim_drpo.simulator.decoder import ExactDecoder, directions, found
 from recsim_drpo.simulator.retrieval import SAMPLE, is_exact, label
 from recsim_drpo.simulator.world import Users, World, stream_of
 
-_USERS = 2**16  # drawn at a time, where they are too many to be held
+_USERS = 2**16  # who are held; of more so many are drawn at a time
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ class Evaluator:
         self._compared = 0 if is_exact(world.decoder) else min(compared, num_users)
 
     def _users(self) -> Iterator[tuple[slice, Users]]:
-        """All users in order; more than a block of them are drawn anew each time, in parts."""
+        """All users in order; more than 65,536 are drawn anew each time, in parts."""
         split, seed = self._drawn
-        if self.num_users <= scratch.BLOCK:
+        if self.num_users <= _USERS:
             if self._held is None:
                 self._held = self.world.users(split, seed, torch.arange(self.num_users))
             yield slice(0, self.num_users), self._held
@@ -165,32 +165,40 @@ class Evaluator:
         shown = [self._rooms(3) for _ in range(math.prod(axes))]
         of_first: list[tuple[Tensor, ...]] = []
         for rows, users in self._users():
-            parts = self._parts(policy, axes, users, rows.start)
-            of_first += [part[1] for part in parts]
-            columns = _by_policy([part[0] for part in parts], rows.stop - rows.start)
+            columns, missed = self._shown_to_all(policy, axes, users, rows.start)
+            of_first += missed
             for number, column in enumerate(columns):
-                for rooms, values in zip(shown, column, strict=True):
+                for rooms, values in zip(shown, host(column).reshape(len(shown), -1), strict=True):
                     rooms[number][rows] = values
         if not self._compared:
             return [self._summary(*each) for each in shown]
-        missed = _by_policy(of_first, self._compared)
-        retrievals = [self._retrieval(*each) for each in zip(*missed, strict=True)]
+        first = [host(torch.cat(column, dim=-1)) for column in zip(*of_first, strict=True)]
+        pairs = zip(*(column.reshape(len(shown), -1) for column in first), strict=True)
+        retrievals = [self._retrieval(*pair) for pair in pairs]
         return [
             replace(self._summary(*each), retrieval=retrieval)
             for each, retrieval in zip(shown, retrievals, strict=True)
         ]
 
-    def _parts(
+    def _shown_to_all(
         self, policy: Policy | Policies, axes: tuple[int, ...], users: Users, first: int
-    ) -> list[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
-        """What is shown to users, of whom one is number ``first``, some of them at a time."""
-        rows = max(1, ROWS_AT_A_TIME // math.prod(axes))
-        starts = range(first, first + len(users.contexts), rows)
-        split = torch.split(users.contexts, rows), torch.split(users.interests, rows)
-        return [
-            self._shown(policy, axes, *chunk, max(0, self._compared - start))
-            for start, chunk in zip(starts, zip(*split, strict=True), strict=True)
-        ]
+    ) -> tuple[list[Tensor], list[tuple[Tensor, ...]]]:
+        """As :meth:`_shown`, to users of whom one is number ``first``, some of them at a time."""
+        rows, number = max(1, ROWS_AT_A_TIME // math.prod(axes)), len(users.contexts)
+        columns: list[Tensor] = []
+        of_first: list[tuple[Tensor, ...]] = []
+        for start in range(0, number, rows):
+            chunk = slice(start, start + rows)
+            compared = max(0, self._compared - first - start)
+            shown, missed = self._shown(
+                policy, axes, users.contexts[chunk], users.interests[chunk], compared
+            )
+            of_first.append(missed)
+            # Into tensors that there are, see :func:`.tiles.in_parts`.
+            columns = columns or [each.new_empty((*axes, number)) for each in shown]
+            for column, some in zip(columns, shown, strict=True):
+                column[..., chunk] = some
+        return columns, of_first
 
     def _shown(
         self,
@@ -260,9 +268,3 @@ class Evaluator:
             nonfinite_share=1.0 - scratch.total(lambda part: part, shown) / self.num_users,
             num_users=self.num_users,
         )
-
-
-def _by_policy(parts: Sequence[tuple[Tensor, ...]], num_users: int) -> list[Floats]:
-    """Columns of users in pieces, (*axes, B) each, joined: float64 (policies, users)."""
-    columns = (host(torch.cat(column, dim=-1)) for column in zip(*parts, strict=True))
-    return [column.reshape(-1, num_users) for column in columns]

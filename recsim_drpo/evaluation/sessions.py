@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recsim_drpo.core import scratch
 from recsim_drpo.core.policy import ROWS_AT_A_TIME, Policies, Policy, actions_of, check_acts
 from recsim_drpo.core.random_policies import restarted
 from recsim_drpo.core.validation import check_integer, check_seed
@@ -78,6 +79,9 @@ class SessionEvaluation(Measured):
             "cut off": f"{self.truncated.value:.1%}",
         } | self._variety()
 
+
+_USERS = 2**16  # whose sessions are played at a time, by all policies together
+_FEWEST = 2**14  # by each, however many they are
 
 Decode = Callable[[Tensor], Tensor]
 """From actions (n, d) to items, int64 (n,)."""
@@ -161,7 +165,7 @@ class SessionEvaluator:
         return [replace(each, retrieval=it) for each, it in zip(found, retrievals, strict=True)]
 
     def play(self, policy: Policy) -> Played:
-        """Play every user's session, all in lockstep; raises as :meth:`__call__` does."""
+        """Play every user's session, 65,536 in lockstep; raises as :meth:`__call__` does."""
         return self._play(restarted(policy), ())[0]
 
     def _play(
@@ -173,10 +177,39 @@ class SessionEvaluator:
     ) -> list[Played]:
         """Play the sessions of the first users, or of all, by a decoder, or by the world's."""
         check_acts(policy)
+        decode = decode or self.sessions.world.decode
+        number = num_users or self.num_users
+        size = max(_FEWEST, _USERS // math.prod(axes))
+        if number <= size:
+            return self._play_part(policy, axes, slice(0, number), decode)
+        whole = [self._nothing_played(number) for _ in range(math.prod(axes))]
+        for start in range(0, number, size):
+            rows = slice(start, min(start + size, number))
+            for played, part in zip(
+                whole, self._play_part(policy, axes, rows, decode), strict=True
+            ):
+                for column, some in zip(played[:-1], part[:-1], strict=True):
+                    column[rows] = some
+                played.counts[:] += part.counts
+            scratch.let_go()
+        return whole
+
+    def _nothing_played(self, num_users: int) -> Played:
+        rooms = [scratch.room((num_users,), np.float64) for _ in Played._fields[:-1]]
+        counts = np.zeros(self.sessions.world.num_items, dtype=np.int64)
+        return Played._make([*rooms, counts])
+
+    def _play_part(
+        self,
+        policy: Policy | Policies,
+        axes: tuple[int, ...],
+        those: slice,
+        decode: Decode,
+    ) -> list[Played]:
+        """Play the sessions of some users, all in lockstep."""
         sessions, world = self.sessions, self.sessions.world
-        decode = decode or world.decode
         num_policies = math.prod(axes)
-        users = torch.arange(num_users or self.num_users, device=world.device)
+        users = torch.arange(those.start, those.stop, device=world.device)
         first = sessions.begin(self._split, self._seed, users)
         observations = first.repeat(num_policies, 1, 1)
         present = torch.ones(observations.shape[:2], dtype=torch.bool, device=world.device)
@@ -195,7 +228,7 @@ class SessionEvaluator:
             outcome = sessions.step(
                 states.flatten(0, 1),
                 items.flatten(),
-                sessions.luck(self._split, self._seed, rows.flatten(), step),
+                sessions.luck(self._split, self._seed, users[rows.flatten()], step),
             )
             paid = torch.stack((outcome.latent, outcome.observed)).view(2, *rows.shape)
             steps = torch.stack((torch.ones_like(items), items < 0))
@@ -212,13 +245,15 @@ class SessionEvaluator:
     ) -> Tensor:
         """Items, int64 (L, B), that L policies show in states (L, B, o); L is 1 without axes."""
         world = self.sessions.world
-        parts = []
-        for chunk in torch.split(states, max(1, ROWS_AT_A_TIME // len(states)), dim=1):
-            observations = chunk if axes else chunk.squeeze(0)
+        shown = torch.empty(states.shape[:2], dtype=torch.int64, device=world.device)
+        size = max(1, ROWS_AT_A_TIME // len(states))
+        for start in range(0, states.shape[1], size):
+            chunk = slice(start, start + size)
+            observations = states[:, chunk] if axes else states[0, chunk]
             actions = actions_of(policy, observations, world.dim, axes=axes)
             items = decode(actions.to(world.device).flatten(0, -2))
-            parts.append(items.reshape(chunk.shape[:2]))
-        return torch.cat(parts, dim=1)
+            shown[:, chunk] = items.reshape(len(states), -1)
+        return shown
 
     def _retrievals(self, policy: Policy | Policies, axes: tuple[int, ...]) -> list[Retrieval]:
         """What the world's decoder misses in the first users' sessions, and what that costs."""
@@ -257,6 +292,7 @@ class SessionEvaluator:
             truncated=mean_interval(played.truncated),
             coverage=float((played.counts > 0).mean()),
             gini=gini(played.counts),
-            nonfinite_share=float(played.nothing_shown.sum() / played.lengths.sum()),
+            nonfinite_share=scratch.total(lambda part: part, played.nothing_shown)
+            / scratch.total(lambda part: part, played.lengths),
             num_users=self.num_users,
         )

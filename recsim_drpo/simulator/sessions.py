@@ -218,10 +218,9 @@ class Sessions:
         users = self.world.rows_at_a_time
         if self._large:
             users = tiles.users_at_a_time(observations.device)
-        parts = [
-            self._best_of_topics(self.tastes(part)) for part in torch.split(observations, users)
-        ]
-        cosines, items = (torch.cat(column) for column in zip(*parts, strict=True))
+        cosines, items = tiles.in_parts(
+            lambda part: self._best_of_topics(self.tastes(part)), observations, users
+        )
         topic_exposure = self.parts(observations)[1][:, self.topics]
         return self.sated(self.world.latent_reward(cosines), topic_exposure), items
 

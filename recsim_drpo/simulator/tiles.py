@@ -8,7 +8,7 @@ cache, and what is kept of it are its maximum and its sums.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -24,6 +24,32 @@ _GPU_TILE = (1024, 2**15)
 _LOG2_E = math.log2(math.e)
 COLDEST = 1e-30
 """The least temperature: a smaller one would be zero in float32, and 0 / 0 no number."""
+
+
+def in_parts(
+    function: Callable[[Tensor], tuple[Tensor, ...]], rows: Tensor, size: int
+) -> tuple[Tensor, ...]:
+    """What a function makes of rows, some of them at a time: tensors of as many rows.
+
+    Parts are written into one tensor as they come. Kept beside each other, each would lie between
+    the large ones that it was computed of, whose memory the C library could then not give out
+    again: gigabytes of it for a thousand parts.
+
+    Args:
+        function: of rows (m, …), to tensors (m, …).
+        rows: (B, …).
+        size: rows of a part, ≥ 1.
+    """
+    if len(rows) <= size:
+        return function(rows)
+    whole: tuple[Tensor, ...] = ()
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        found = function(rows[part])
+        whole = whole or tuple(each.new_empty((len(rows), *each.shape[1:])) for each in found)
+        for column, some in zip(whole, found, strict=True):
+            column[part] = some
+    return whole
 
 
 class Softmax(NamedTuple):

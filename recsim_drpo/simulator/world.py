@@ -255,14 +255,19 @@ class World:
         Args:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
-        if self.num_items > tiles.LARGE:
-            if self.device.type == "cpu":
-                parts = torch.split(tastes, _BOUNDED_USERS)
-                return torch.cat([self._best_by_bounds(part) for part in parts])
-            parts = torch.split(tastes, tiles.users_at_a_time(self.device))
-            return torch.cat([self.scan(part).best_items for part in parts])
-        parts = torch.split(tastes, self.rows_at_a_time)
-        return torch.cat([row_max(self.cosines(part))[1] for part in parts])
+        if self.num_items <= tiles.LARGE:
+            return self._in_parts(lambda part: row_max(self.cosines(part))[1], tastes)
+        if self.device.type == "cpu":
+            return self._in_parts(lambda part: self._best_by_bounds(part), tastes, _BOUNDED_USERS)
+        size = tiles.users_at_a_time(self.device)
+        return self._in_parts(lambda part: self.scan(part).best_items, tastes, size)
+
+    def _in_parts(
+        self, function: Callable[[Tensor], Tensor], tastes: Tensor, size: int | None = None
+    ) -> Tensor:
+        """A number of each user, (B,), computed for as many users at a time as bound memory."""
+        size = self.rows_at_a_time if size is None else size
+        return tiles.in_parts(lambda part: (function(part),), tastes, size)[0]
 
     @functools.cached_property
     def _best_by_bounds(self) -> BestByBounds:
@@ -276,10 +281,11 @@ class World:
             tastes: float32 (B, K), of :meth:`tastes`.
         """
         if self.num_items > tiles.LARGE:
-            parts = torch.split(tastes, tiles.users_at_a_time(self.device))
-            return torch.cat([self._mean_reward_in_tiles(part) for part in parts])
-        parts = torch.split(tastes, self.rows_at_a_time)
-        return torch.cat([self.latent_reward(self.cosines(part)).mean(dim=1) for part in parts])
+            size = tiles.users_at_a_time(self.device)
+            return self._in_parts(self._mean_reward_in_tiles, tastes, size)
+        return self._in_parts(
+            lambda part: self.latent_reward(self.cosines(part)).mean(dim=1), tastes
+        )
 
     def _mean_reward_in_tiles(self, tastes: Tensor) -> Tensor:
         total = torch.zeros(len(tastes), dtype=torch.float64, device=self.device)
