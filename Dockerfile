@@ -26,7 +26,7 @@ ENV PATH=/opt/recsim-drpo/bin:$PATH \
     HOME=/tmp \
     MINARI_DATASETS_PATH=/data/datasets \
     PYTHONUNBUFFERED=1
-USER recsim
+USER 1000
 WORKDIR /data
 ENTRYPOINT ["recsim-drpo"]
 CMD ["--help"]
