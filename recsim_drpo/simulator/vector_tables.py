@@ -133,7 +133,7 @@ class _Rows:
     def __init__(self, layout: _Layout) -> None:
         self._layout = layout
         self._dim = layout.length or len(layout.columns)
-        self._room = np.empty((_ROWS, self._dim), dtype=np.float32)
+        self._room = np.empty((0, self._dim), dtype=np.float32)
         self._ids = _Ids()
         self._count = self._bad = self._first_bad = 0
 

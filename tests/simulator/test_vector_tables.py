@@ -110,6 +110,16 @@ def test_memory_is_of_the_vectors_and_a_block(tmp_path, shape, suffix):
     assert grown < DIM * 4 * 9 / 8 + 60
 
 
+def test_room_is_for_rows_that_there_are(tmp_path):
+    # What has too many dimensions is refused later, with a message; it is not to be asked for.
+    parquet.write_table(pyarrow.table({"v": [[0.5] * 200_000] * 2}), tmp_path / "a.parquet")
+    tracemalloc.start()
+    assert load_embeddings(tmp_path / "a.parquet")[0].shape == (2, 200_000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
+
+
 def test_arrows_own_memory_is_of_a_block(tmp_path):
     path = write(tmp_path / "a.parquet", fixed_lists, drawn(400_000, 16))
     pool = pyarrow.system_memory_pool()
