@@ -151,7 +151,7 @@ class _Rows:
             length = max(stop, len(self._room) + len(self._room) // _GROWTH)
             self._room.resize((length, self._dim), refcheck=False)
         room = self._room[self._count : stop]
-        with np.errstate(over="ignore"):  # infinite then, which is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite then, which is refused
             if layout.length:
                 self._add_lists(room, block.cells[layout.columns[0]])
             else:
