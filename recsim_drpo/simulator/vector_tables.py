@@ -133,7 +133,7 @@ class _Rows:
     def __init__(self, layout: _Layout) -> None:
         self._layout = layout
         self._dim = layout.length or len(layout.columns)
-        self._room = np.empty((_ROWS, self._dim), dtype=np.float32)
+        self._room = np.empty((0, self._dim), dtype=np.float32)
         self._ids = _Ids()
         self._count = self._bad = self._first_bad = 0
 
@@ -151,7 +151,7 @@ class _Rows:
             length = max(stop, len(self._room) + len(self._room) // _GROWTH)
             self._room.resize((length, self._dim), refcheck=False)
         room = self._room[self._count : stop]
-        with np.errstate(over="ignore"):  # infinite then, which is refused
+        with np.errstate(over="ignore", invalid="ignore"):  # not finite then, which is refused
             if layout.length:
                 self._add_lists(room, block.cells[layout.columns[0]])
             else:

@@ -110,6 +110,26 @@ def test_memory_is_of_the_vectors_and_a_block(tmp_path, shape, suffix):
     assert grown < DIM * 4 * 9 / 8 + 60
 
 
+@pytest.mark.parametrize("shape", [fixed_lists, columns])
+def test_numbers_beyond_single_precision_are_left_to_the_catalogue(tmp_path, shape):
+    vectors = np.ones((3, 2))
+    vectors[1] = np.array([0x7FF0000000000001, 0x7FF8000000000000], np.uint64).view(np.float64)
+    vectors[2] = [1e300, -1e300]
+    path = write(tmp_path / "a.parquet", shape, vectors)
+    loaded, _ = load_embeddings(path, vector_columns="[ve]*")
+    np.testing.assert_array_equal(loaded, [[1, 1], [np.nan] * 2, [np.inf, -np.inf]])
+
+
+def test_room_is_for_rows_that_there_are(tmp_path):
+    # What has too many dimensions is refused later, with a message; it is not to be asked for.
+    parquet.write_table(pyarrow.table({"v": [[0.5] * 200_000] * 2}), tmp_path / "a.parquet")
+    tracemalloc.start()
+    assert load_embeddings(tmp_path / "a.parquet")[0].shape == (2, 200_000)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50e6
+
+
 def test_arrows_own_memory_is_of_a_block(tmp_path):
     path = write(tmp_path / "a.parquet", fixed_lists, drawn(400_000, 16))
     pool = pyarrow.system_memory_pool()
