@@ -159,7 +159,12 @@ class Fleet:
         )
 
     def make_train_step(
-        self, transitions: Transitions, batch_size: int, spans: Tensor | None = None
+        self,
+        transitions: Transitions,
+        batch_size: int,
+        spans: Tensor | None = None,
+        *,
+        updates: int = 0,
     ) -> Callable[[Tensor], Metrics]:
         """A function that makes one :meth:`update` of transitions of a log, given their indices.
 
@@ -169,6 +174,7 @@ class Fleet:
             spans: int64 (L, 2), of a log that is several joined: where each learner's own items are
                 in its table (:class:`.core.negatives.NegativeSampler`). By default all are
                 everyone's.
+            updates: how many will be made, as far as is known: ``execution="auto"`` goes by it.
 
         Returns:
             a function of indices into the log, int64 (L, B), that returns metrics; where
@@ -180,7 +186,9 @@ class Fleet:
         """
         own = None if spans is None else spans.to(self.device)
         steps = [
-            group.make_train_step(transitions, batch_size, None if own is None else own[rows])
+            group.make_train_step(
+                transitions, batch_size, None if own is None else own[rows], updates
+            )
             for group, rows in zip(self._groups, self._rows(), strict=True)
         ]
 

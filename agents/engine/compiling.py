@@ -1,13 +1,55 @@
-"""Training steps compiled by torch."""
+"""Updates of learners by torch's eager operations, or compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
+from recsim_drpo.agents.engine.programs import Program
+from recsim_drpo.agents.engine.step import (
+    AdamCoefficients,
+    LearnerState,
+    Metrics,
+    Varied,
+    adam_coefficients,
+    make_step,
+)
+from recsim_drpo.core.messages import VALUE_WIDTH, one_line
+from recsim_drpo.core.transitions import Batch
 
 _MOST_PROGRAMS = 256
+
+Update = Callable[[LearnerState, Varied, Batch], tuple[LearnerState, Metrics]]
+"""From a state, hyper-parameters that take several values, float64 (L,) by name, and a batch to the
+state after one update, and the update's metrics."""
+
+
+def make_update(
+    algorithm: Algorithm, config: PolicyConfig, *, batched: bool, compiles: bool
+) -> Update:
+    """An update of new tensors: of torch's operations one by one, or by ``torch.compile``.
+
+    Args:
+        algorithm: whose loss is descended.
+        config: hyper-parameters.
+        batched: whether there is a leading axis of learners.
+        compiles: whether it is compiled.
+    """
+    step = make_step(algorithm, config, batched=batched, functional=compiles)
+    run = compiled(step) if compiles else step
+
+    def update(learner: LearnerState, varied: Varied, batch: Batch) -> tuple[LearnerState, Metrics]:
+        rate = varied.get("learning_rate", config.learning_rate)
+        next_learner, metrics = run(learner, varied, batch, adam_coefficients(learner, rate))
+        return next_learner, dict(metrics)
+
+    return update
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,3 +70,93 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             return program(*arguments)
 
     return run
+
+
+class CompiledUpdate:
+    """An update in place, one :class:`.programs.Program` for every shape of batch.
+
+    Args:
+        algorithm: as of :func:`make_update`, like all that follow.
+        config: see there.
+        batched: see there.
+    """
+
+    def __init__(self, algorithm: Algorithm, config: PolicyConfig, *, batched: bool) -> None:
+        self._step = make_step(algorithm, config, batched=batched, functional=True)
+        self._name, self._rate = algorithm.name, config.learning_rate
+        self._programs: dict[Any, tuple[Program, list[str]]] = {}
+
+    def __call__(
+        self, learner: LearnerState, varied: Varied, batch: Batch
+    ) -> tuple[LearnerState, Metrics]:
+        """The state, which is overwritten by that after one update, and the update's metrics."""
+        program, names, tensors = self.prepare(learner, varied, batch)
+        return learner, dict(zip(names, program(tensors), strict=True))
+
+    def prepare(
+        self, learner: LearnerState, varied: Varied, batch: Batch
+    ) -> tuple[Program, list[str], list[Tensor]]:
+        """The program for such a batch, compiled if need be; its metrics' names and its inputs."""
+        columns = [column.contiguous() for column in (*batch[:5], *batch.infos.values())]
+        tensors = [*_tensors(learner), *varied.values(), *columns]
+        forms = ((column.shape, column.dtype) for column in columns)
+        form = (torch.get_num_threads(), *batch.infos, *forms)
+        if form not in self._programs:
+            self._programs[form] = self._compile(learner, varied, batch, tensors)
+        return *self._programs[form], tensors
+
+    def works(self, learner: LearnerState, varied: Varied, batch: Batch) -> bool:
+        """Whether such a batch's program can be compiled here; where not, a warning says why."""
+        try:
+            self.prepare(learner, varied, batch)
+        except Exception as error:  # whatever a compiler that is not there, or broken, ends in
+            warnings.warn(
+                f"{self._name!r} trains without torch's compiler, at about half the speed: it "
+                f"failed ({one_line(str(error), VALUE_WIDTH)}). execution='eager' does not try it.",
+                stacklevel=2,
+            )
+            return False
+        return True
+
+    def _compile(
+        self, learner: LearnerState, varied: Varied, batch: Batch, example: list[Tensor]
+    ) -> tuple[Program, list[str]]:
+        names: list[str] = []
+
+        def update(*tensors: Tensor) -> list[Tensor]:
+            given = iter(tensors)
+            before = _like(learner, given)
+            values = {name: next(given) for name in varied}
+            drawn = Batch._make(
+                [*itertools.islice(given, 5), dict(zip(batch.infos, given, strict=True))]
+            )
+            coefficients = adam_coefficients(before, values.get("learning_rate", self._rate))
+            apart = AdamCoefficients(*map(_apart, coefficients))
+            after, metrics = self._step(before, values, drawn, apart)
+            names[:] = metrics
+            results = [metric.clone() for metric in metrics.values()]  # may be of the state before
+            for old, new in zip(_tensors(before), _tensors(after), strict=True):
+                if new is not old:
+                    old.copy_(new)
+            return results
+
+        return Program(update, example), names
+
+
+def _apart(numbers: Tensor) -> Tensor:
+    """The numbers, computed once: torch's compiler fuses nothing across a running sum."""
+    return numbers.unsqueeze(-1).cumsum(-1).squeeze(-1)
+
+
+def _tensors(learner: LearnerState) -> list[Tensor]:
+    """The tensors of a state, in order."""
+    parts = (part.values() if isinstance(part, dict) else (part,) for part in learner)
+    return [tensor for part in parts for tensor in part]
+
+
+def _like(learner: LearnerState, tensors: Iterator[Tensor]) -> LearnerState:
+    """A state of the form of another, of tensors in order."""
+    return LearnerState._make(
+        {name: next(tensors) for name in part} if isinstance(part, dict) else next(tensors)
+        for part in learner
+    )

@@ -10,75 +10,23 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
-from recsim_drpo.agents.engine.compiling import compiled
+from recsim_drpo.agents.engine.compiling import CompiledUpdate, Update, make_update
 from recsim_drpo.agents.engine.cuda_graph import CudaGraphStep, overwrite
-from recsim_drpo.agents.engine.networks import Parameters, init_network, policy_moments
-from recsim_drpo.agents.engine.options import EngineOptions
+from recsim_drpo.agents.engine.initial import check_size, init_parameters as init_parameters
+from recsim_drpo.agents.engine.networks import Parameters, policy_moments
+from recsim_drpo.agents.engine.options import COMPILED_FROM, EngineOptions
+from recsim_drpo.agents.engine.programs import available
 from recsim_drpo.agents.engine.step import (
     LearnerState,
     Metrics,
-    adam_coefficients,
-    make_step,
     transpose_weights,
 )
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
-from recsim_drpo.core.memory import check_memory
-from recsim_drpo.core.messages import shown
 from recsim_drpo.core.negatives import NegativeSampler, check_infos
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
 from recsim_drpo.core.validation import check_integer, check_seed
-
-_BYTES_A_PARAMETER = 20
-"""What a float32 parameter takes: itself, as it was drawn, its gradient, Adam's two moments."""
-
-
-def init_parameters(
-    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig, seed: int
-) -> Parameters:
-    """Parameters of all networks before any update, by name, float32 on the CPU.
-
-    The policy is drawn first: agents of one seed start from one policy, whatever their critics.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    parameters: Parameters = {}
-    networks = _networks(algorithm, observation_dim, action_dim, config)
-    for name, (inputs, size) in networks.items():
-        depth = config.num_hidden_layers
-        parameters |= init_network(name, inputs, size, config.hidden_dim, depth, generator)
-    if config.sigma == "learned":
-        parameters["log_std"] = torch.zeros(action_dim)
-    return parameters
-
-
-def _networks(
-    algorithm: Algorithm, observation_dim: int, action_dim: int, config: PolicyConfig
-) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of all networks by name, the policy first."""
-    outputs = 2 * action_dim if config.sigma == "state" else action_dim
-    critics = algorithm.critics(observation_dim, action_dim, config)
-    return {"policy": (observation_dim, outputs), **critics}
-
-
-def _check_size(
-    algorithm: Algorithm,
-    observation_dim: int,
-    action_dim: int,
-    configs: Sequence[PolicyConfig],
-) -> None:
-    """Raise ``ValueError`` where there is no memory for the learners' networks, before any."""
-    config = configs[0]
-    hidden, depth = config.hidden_dim, config.num_hidden_layers
-    parameters = sum(
-        (inputs + 1) * hidden + (depth - 1) * (hidden + 1) * hidden + (hidden + 1) * outputs
-        for inputs, outputs in _networks(algorithm, observation_dim, action_dim, config).values()
-    )
-    what = (
-        f"{len(configs)} × {algorithm.name!r} with hidden_dim={shown(hidden)}, num_hidden_layers="
-        f"{depth}, for {shown(observation_dim)} inputs and {shown(action_dim)} outputs"
-    )
-    check_memory(what, _BYTES_A_PARAMETER * parameters * len(configs), "make the networks smaller")
 
 
 def numeric_fields(config: type[PolicyConfig]) -> set[str]:
@@ -119,7 +67,7 @@ class Engine:
         check_integer("observation_dim", observation_dim, 1)
         check_integer("action_dim", action_dim, 1)
         observation_dim, action_dim = map(operator.index, (observation_dim, action_dim))
-        _check_size(algorithm, observation_dim, action_dim, configs)
+        check_size(algorithm, observation_dim, action_dim, configs)
         options = options or EngineOptions()
         self.device = options.checked_device()
         self.dtype, self.precision = options.dtype, options.precision
@@ -149,8 +97,12 @@ class Engine:
             if len(set(column)) > 1
         }
         compiles = self.execution == "compile"
-        step = make_step(algorithm, self.config, batched=batched, functional=compiles)
-        self._step = compiled(step) if compiles else step
+        self._has_programs = self.device.type == "cpu" and available()
+        self._advance: Update
+        if compiles and self._has_programs:
+            self._overwrite_by(self._compiled_update())
+        else:
+            self._advance = make_update(algorithm, self.config, batched=batched, compiles=compiles)
 
     def _initial_state(
         self, config: PolicyConfig, seed: int, initial: Mapping[str, Tensor] | None
@@ -203,12 +155,16 @@ class Engine:
         draws = self.num_negatives > 0
         check_infos(self.algorithm.name, self.infos, [*batch.infos], "batch", draws)
         with matrix_precision(self.precision, self.device):
-            next_learner, metrics = self._advance(self.learner, batch)
+            next_learner, metrics = self._advance(self.learner, self._varied, batch)
         self._adopt(next_learner)
         return metrics
 
     def make_train_step(
-        self, transitions: Transitions, batch_size: int, spans: Tensor | None = None
+        self,
+        transitions: Transitions,
+        batch_size: int,
+        spans: Tensor | None = None,
+        updates: int = 0,
     ) -> Callable[[Tensor], Metrics]:
         """A function that makes one optimiser step of every learner on transitions of a log.
 
@@ -219,6 +175,7 @@ class Engine:
             transitions: the log, on the learners' device.
             batch_size: B ≥ 1.
             spans: as of :class:`.core.negatives.NegativeSampler`.
+            updates: how many will be made, as far as is known: see :class:`.options.EngineOptions`.
 
         Returns:
             a function of indices into the log, int64 (*axes, B), that returns metrics.
@@ -243,14 +200,22 @@ class Engine:
         )
         log = transitions if sampler is None else sampler.transitions
 
-        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+        def take(learner: LearnerState, indices: Tensor) -> Batch:
             batch = log.take(indices)
             if sampler is not None:
                 batch = sampler.add_to(batch, indices, learner.seed, learner.step)
-            return self._advance(learner, batch)
+            return batch
 
+        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+            return self._advance(learner, self._varied, take(learner, indices))
+
+        example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
+        if self._has_programs and self.execution == "auto" and updates >= COMPILED_FROM:
+            with matrix_precision(self.precision, self.device):
+                update = self._compiled_update()
+                if update.works(self.learner, self._varied, take(self.learner, example)):
+                    self._overwrite_by(update)
         if self._captures:
-            example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
             self._graph_owns_state = True
             with matrix_precision(self.precision, self.device):
                 return CudaGraphStep(advance, self.learner, example)
@@ -265,12 +230,13 @@ class Engine:
 
     bind = make_train_step  # its former name
 
-    def _advance(self, learner: LearnerState, batch: Batch) -> tuple[LearnerState, Metrics]:
-        """The state after one update, and its metrics; the engine's own state is left."""
-        rate = self._varied.get("learning_rate", self.config.learning_rate)
-        coefficients = adam_coefficients(learner, rate)
-        next_learner, metrics = self._step(learner, self._varied, batch, coefficients)
-        return next_learner, dict(metrics)
+    def _compiled_update(self) -> CompiledUpdate:
+        return CompiledUpdate(self.algorithm, self.config, batched=self._batched)
+
+    def _overwrite_by(self, update: CompiledUpdate) -> None:
+        """Update by what overwrites the state: its tensors become the engine's own, each once."""
+        self.learner = pytree.tree_map(torch.clone, self.learner)
+        self._advance = update
 
     def _adopt(self, next_learner: LearnerState) -> None:
         """Make a state the engine's own: in place where a graph reads and writes its tensors."""

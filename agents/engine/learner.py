@@ -84,13 +84,14 @@ class Learner:
         return self._engine.update(batch)
 
     def make_train_step(
-        self, transitions: Transitions, batch_size: int
+        self, transitions: Transitions, batch_size: int, *, updates: int = 0
     ) -> Callable[[Tensor], dict[str, Tensor]]:
         """A function that makes one :meth:`update` of transitions of a log, given their indices.
 
         Args:
             transitions: the log, on the learner's device.
             batch_size: B ≥ 1.
+            updates: how many will be made, as far as is known: ``execution="auto"`` goes by it.
 
         Returns:
             a function of indices into the log, int64 (B,), that returns metrics; where it is a CUDA
@@ -100,7 +101,7 @@ class Learner:
             ValueError: the log's shapes do not fit, it is on another device, or it lacks an info
                 column that the agent reads.
         """
-        return self._engine.make_train_step(transitions, batch_size)
+        return self._engine.make_train_step(transitions, batch_size, updates=updates)
 
     bind = make_train_step  # its former name
 

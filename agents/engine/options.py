@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 EXECUTIONS = ("auto", "eager", "compile", "graph")
 """How a training step is run: see :class:`EngineOptions`."""
 
+COMPILED_FROM = 20_000
+"""Updates in a training from which ``"auto"`` compiles them on a CPU."""
+
 PRECISIONS = ("float32", "tf32", "bf16")
 """How matrices are multiplied: see :func:`recsim_drpo.core.torch_settings.matrix_precision`."""
 
@@ -32,10 +35,11 @@ class EngineOptions:
         device: where they learn and act. Initial parameters are the same on every device.
         dtype: float32 or float64.
         precision: see :func:`recsim_drpo.core.torch_settings.matrix_precision`.
-        execution: ``"eager"``; ``"compile"``, by ``torch.compile``; ``"graph"``, what
+        execution: ``"eager"``; ``"compile"``, by torch's compiler; ``"graph"``, what
             ``make_train_step`` returns is captured as a CUDA graph (``update``, whose batches lie
-            anywhere, is not); ``"auto"``: ``"graph"`` on CUDA, else ``"eager"``. On CUDA a compiled
-            step is captured as well.
+            anywhere, is not); ``"auto"``: ``"graph"`` on CUDA; on a CPU ``"compile"`` in a training
+            of :data:`COMPILED_FROM` updates or more, where there is a C++ compiler, else
+            ``"eager"``. On CUDA a compiled step is captured as well.
     """
 
     device: str | torch.device = "cpu"

@@ -15,6 +15,7 @@ from recsim_drpo.agents.algorithms.bc import BCConfig
 from recsim_drpo.agents.algorithms.iql import IQLConfig
 from recsim_drpo.core.transitions import Batch
 
+AGENTS = ("bc", "iql")
 _FOREVER = 10**9
 
 
@@ -27,7 +28,7 @@ class D3rlpyTraining:
     """One of its agents in the middle of ``fit``.
 
     Args:
-        name: ``"bc"`` or ``"iql"``.
+        name: of :data:`AGENTS`.
         log: all transitions, each an episode of its own that ended.
         batch_size: transitions of an update.
         steps: updates in a call of :meth:`run`.

@@ -1,4 +1,4 @@
-"""BC and IQL in JAX, as a peer: ``vmap`` over learners of a ``lax.scan`` over updates.
+"""BC, IQL and DRPO in JAX, as a peer: ``vmap`` over learners of a ``lax.scan`` over updates.
 
 The same losses, Adam, targets and uniform sampling as :mod:`recsim_drpo.agents`, written as one
 would for XLA; :func:`disagreement` says how far the two are from the same computation. Parameters
@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import torch
 
 from recsim_drpo.agents.algorithms.bc import BCConfig
+from recsim_drpo.agents.algorithms.drpo import DRPOConfig
+from recsim_drpo.agents.algorithms.filtering import STD_EPSILON
 from recsim_drpo.agents.algorithms.iql import IQLConfig
 from recsim_drpo.agents.engine.engine import init_parameters
 from recsim_drpo.agents.engine.networks import LOG_STD_RANGE
@@ -26,8 +28,8 @@ if importlib.util.find_spec("jax") is not None:  # an extra: without it, nothing
     import jax.numpy as jnp
 
 Arrays = dict[str, Any]
-AGENTS = ("bc", "iql")
-_BC, _IQL = BCConfig(), IQLConfig()
+AGENTS = ("bc", "iql", "drpo")
+_BC, _IQL, _DRPO = BCConfig(), IQLConfig(), DRPOConfig()
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -37,7 +39,7 @@ def available() -> bool:
 
 
 class JaxLearner(NamedTuple):
-    """State of a learner: parameters, Adam's moments, target networks, updates so far."""
+    """State of a learner: parameters, Adam's moments, target networks or κ, updates so far."""
 
     parameters: Arrays
     exp_avg: Arrays
@@ -63,13 +65,13 @@ def log_prob(parameters: Arrays, batch: Batch) -> Any:
     return -(0.5 * z * z + log_std + _HALF_LOG_TWO_PI).sum(-1)
 
 
-def bc_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> Any:
-    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.bc`."""
-    return -log_prob(parameters, batch).mean()
+def bc_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> tuple[Any, Arrays]:
+    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.bc`; the next targets."""
+    return -log_prob(parameters, batch).mean(), targets
 
 
-def iql_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> Any:
-    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.iql`."""
+def iql_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> tuple[Any, Arrays]:
+    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.iql`; its targets, unmoved."""
     joint = jnp.concatenate((batch.observations, batch.actions), -1)
     best = jnp.minimum(network(targets, "q1", joint), network(targets, "q2", joint))[:, 0]
     gap = best - network(parameters, "value", batch.observations)[:, 0]
@@ -80,15 +82,40 @@ def iql_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> Any:
         ((goal - network(parameters, name, joint)[:, 0]) ** 2).mean() for name in ("q1", "q2")
     )
     weights = jnp.minimum(jnp.exp(jax.lax.stop_gradient(gap) / _IQL.beta), _IQL.max_weight)
-    return value_loss + q_loss - (weights * log_prob(parameters, batch)).mean()
+    return value_loss + q_loss - (weights * log_prob(parameters, batch)).mean(), targets
 
 
-LOSSES: dict[str, Callable[[Arrays, Arrays, Batch], Any]] = {"bc": bc_loss, "iql": iql_loss}
+def drpo_loss(parameters: Arrays, targets: Arrays, batch: Batch) -> tuple[Any, Arrays]:
+    """The loss, scalar, of :mod:`recsim_drpo.agents.algorithms.drpo`; the next κ."""
+    rewards, kappa = batch.rewards, targets["kappa"]
+
+    def std(weights: Any) -> Any:
+        mean = (weights * rewards).sum() / weights.sum()
+        variance = (weights * (rewards - mean) ** 2).sum() / weights.sum()
+        return jnp.sqrt(variance) + STD_EPSILON
+
+    count = jnp.clip(jnp.floor(kappa * len(rewards)), 1, len(rewards))
+    threshold = jnp.sort(rewards)[len(rewards) - count.astype(int)]
+    above, equal = rewards > threshold, rewards == threshold
+    admitted = above + equal * (count - above.sum()) / equal.sum()
+    weights = admitted * (rewards - threshold) / std(admitted)
+    loss = -(weights * log_prob(parameters, batch)).sum() / admitted.sum()
+    is_narrow = std(admitted) < _DRPO.target_ratio * std(jnp.ones_like(rewards))
+    rate = jnp.where(is_narrow, _DRPO.relax_rate, _DRPO.tighten_rate)
+    return loss, {"kappa": jnp.clip(kappa * rate, _DRPO.min_kappa, 1.0)}
+
+
+LOSSES: dict[str, Callable[[Arrays, Arrays, Batch], tuple[Any, Arrays]]] = {
+    "bc": bc_loss,
+    "iql": iql_loss,
+    "drpo": drpo_loss,
+}
 
 
 def update(name: str, learner: JaxLearner, batch: Batch) -> JaxLearner:
     """The learner after one step of Adam, and of the targets where there are any."""
-    gradients = jax.grad(LOSSES[name])(learner.parameters, learner.targets, batch)
+    differentiated = jax.grad(LOSSES[name], has_aux=True)
+    gradients, following = differentiated(learner.parameters, learner.targets, batch)
     step = learner.step + 1
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, learner.exp_avg, gradients)
     second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, learner.exp_avg_sq, gradients)
@@ -102,7 +129,8 @@ def update(name: str, learner: JaxLearner, batch: Batch) -> JaxLearner:
     )
     parameters["log_std"] = jnp.clip(parameters["log_std"], *LOG_STD_RANGE)
     targets = {
-        key: old + _IQL.polyak * (parameters[key] - old) for key, old in learner.targets.items()
+        key: old + _IQL.polyak * (parameters[key] - old) if key in parameters else old
+        for key, old in following.items()
     }
     return JaxLearner(parameters, first, second, targets, step)
 
@@ -114,6 +142,8 @@ def make_learner(name: str, seed: int, observation_dim: int, action_dim: int) ->
     parameters = _to_jax(fresh)
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     targets = {key: array for key, array in parameters.items() if key.startswith("q")}
+    if name == "drpo":
+        targets["kappa"] = jnp.float32(_DRPO.initial_kappa)
     return JaxLearner(parameters, zeros, zeros, targets, jnp.float32(0.0))
 
 
@@ -121,7 +151,7 @@ class JaxFleet:
     """Learners that train as one compiled computation, which draws its batches itself.
 
     Args:
-        name: ``"bc"`` or ``"iql"``.
+        name: of :data:`AGENTS`.
         size: learners L.
         log: all transitions.
         batch_size: transitions of an update.
@@ -179,7 +209,8 @@ def disagreement(name: str) -> float:
     loss = algorithm.loss(leaves, state, batch, {}, config).loss
     ours_by_torch = torch.autograd.grad(loss, list(leaves.values()))
     targets = _to_jax({key.removeprefix("target."): tensor for key, tensor in state.items()})
-    value, gradients = jax.value_and_grad(LOSSES[name])(_to_jax(ours), targets, to_jax_batch(batch))
+    differentiated = jax.value_and_grad(LOSSES[name], has_aux=True)
+    (value, _), gradients = differentiated(_to_jax(ours), targets, to_jax_batch(batch))
     expected = [
         jnp.asarray(loss.item()),
         *_to_jax(dict(zip(leaves, ours_by_torch, strict=True))).values(),

@@ -74,7 +74,7 @@ def philox_4x32(seeds: Tensor, stream: int, counters: Tensor, num_words: int) ->
 
 def _product(words: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
     """Upper and lower 32 bits of the products of 32-bit words with a 32-bit multiplier."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or type(words) is not Tensor:  # or torch.fx traces it
         # In halves that never fill 64 bits: torch's compiler takes it that int64 does not wrap.
         lower = (words & 0xFFFF) * multiplier
         upper = (words >> 16) * multiplier + (lower >> 16)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.fleet import Fleet
 from recsim_drpo.agents.protocol import Agent, check_agent
 from recsim_drpo.core.negatives import table_spans
@@ -105,7 +106,7 @@ def train(
             raise DivergedError(known, "loss", math.nan, history)
 
     def make(held: Transitions) -> Step:
-        step = _step_of(agent, held, config.batch_size)
+        step = _step_of(agent, held, config)
         return lambda indices: step(indices[0])
 
     seeds = torch.tensor([check_seed(seed)], device=transitions.device)
@@ -161,7 +162,7 @@ def train_fleet(
     journal = Journal(fleet, histories, checkpoint)
     first_step = journal.restored(first_step, fleet.device)
     schedule = _Schedule(config, first_step, evaluator is not None)
-    updates = _updates_of(fleet, transitions, config.batch_size)
+    updates = _updates_of(fleet, transitions, config)
     reported: set[int] = set()
 
     def log(number: int, metrics: Mapping[str, Tensor]) -> None:
@@ -244,12 +245,14 @@ def _loop(
                 journal.keep(stop)
 
 
-def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> Step:
+def _step_of(agent: Agent, transitions: Transitions, config: TrainingConfig) -> Step:
     """An agent's update on the rows of a log that are named by int64 (B,)."""
+    if isinstance(agent, Learner):
+        return agent.make_train_step(transitions, config.batch_size, updates=config.steps)
     # ``bind`` is what agents from outside may still call it.
     make = getattr(agent, "make_train_step", None) or getattr(agent, "bind", None)
     if make is not None:
-        train_step: Step = make(transitions, batch_size)
+        train_step: Step = make(transitions, config.batch_size)
         return train_step
     return lambda indices: agent.update(transitions.take(indices))
 
@@ -257,7 +260,7 @@ def _step_of(agent: Agent, transitions: Transitions, batch_size: int) -> Step:
 def _updates_of(
     fleet: Fleet,
     transitions: Transitions | Stream | Sequence[Transitions | Stream],
-    batch_size: int,
+    config: TrainingConfig,
 ) -> Updates:
     """A fleet's updates, each learner's on rows of its log."""
     given = list(transitions) if isinstance(transitions, Sequence) else [transitions] * len(fleet)
@@ -265,16 +268,18 @@ def _updates_of(
         raise ValueError(f"{len(given)} logs for a fleet of {len(fleet)}; give one, or one each.")
     logs = [log for log in given if isinstance(log, Transitions)]
     if len(logs) == len(given):
-        return _updates_of_logs(fleet, logs, batch_size)
+        return _updates_of_logs(fleet, logs, config)
     stream = given[0]
     if isinstance(stream, Transitions) or any(log is not stream for log in given):
         raise ValueError("A fleet learns from one log that is read as it goes, not from several.")
-    return StreamUpdates(
-        lambda held: fleet.make_train_step(held, batch_size), stream, fleet.seeds, batch_size
-    )
+
+    def make(held: Transitions) -> Step:
+        return fleet.make_train_step(held, config.batch_size, updates=config.steps)
+
+    return StreamUpdates(make, stream, fleet.seeds, config.batch_size)
 
 
-def _updates_of_logs(fleet: Fleet, logs: Sequence[Transitions], batch_size: int) -> Updates:
+def _updates_of_logs(fleet: Fleet, logs: Sequence[Transitions], config: TrainingConfig) -> Updates:
     if fleet.draws_items:
         logs = [log.with_items() for log in logs]
     different = list({id(log): log for log in logs}.values())
@@ -284,8 +289,10 @@ def _updates_of_logs(fleet: Fleet, logs: Sequence[Transitions], batch_size: int)
     sizes = torch.tensor([len(log) for log in logs], device=joined.device)
     offsets = torch.tensor([start_of[id(log)] for log in logs], device=joined.device).unsqueeze(1)
     spans = table_spans(logs) if fleet.draws_items else None
-    step = fleet.make_train_step(joined, batch_size, spans)
-    return LogUpdates(lambda indices: step(indices + offsets), fleet.seeds, sizes, batch_size)
+    step = fleet.make_train_step(joined, config.batch_size, spans, updates=config.steps)
+    return LogUpdates(
+        lambda indices: step(indices + offsets), fleet.seeds, sizes, config.batch_size
+    )
 
 
 def _rows_of(
