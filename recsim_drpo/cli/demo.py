@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from recsim_drpo.simulator.world import World as SimulatedWorld
     from recsim_drpo.training.sweep import Trained
 
-AGENTS = ("bc", "awr", "asymre", "adaptive-bc", "drpo")  # clone, weigh softly, filter
+AGENTS = ("bc", "awr", "asymre", "adaptive-bc", "two-tower", "drpo")
+"""One that clones, two that weigh softly, a filter, one that predicts rewards, and the paper's."""
 REFERENCE_ROWS = ("random", "popularity", "logger")
 _MARKER = ".recsim-drpo-demo"
 _REPORTS = ("results.md", "results.json", "results.png", "learning_curves.png")

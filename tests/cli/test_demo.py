@@ -19,7 +19,7 @@ def test_demo_end_to_end(run, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     results = json.loads((out / "results.json").read_text())
     assert set(results["references"]) == {"random", "popularity", "logger", "oracle"}
-    agents = ("bc", "awr", "asymre", "adaptive-bc", "drpo")
+    agents = ("bc", "awr", "asymre", "adaptive-bc", "two-tower", "drpo")
     assert {name: len(each) for name, each in results["agents"].items()} == dict.fromkeys(agents, 2)
     table = (out / "results.md").read_text()
     assert table in printed
