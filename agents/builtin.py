@@ -23,6 +23,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "drpo-boltzmann": f"{_ALGORITHMS}.drpo:DRPO_BOLTZMANN",
         "drpo-q": f"{_ALGORITHMS}.drpo:DRPO_Q",
         "drpo-softmax": f"{_ALGORITHMS}.drpo_softmax:DRPO_SOFTMAX",
+        "dr-policy": f"{_ALGORITHMS}.dr_policy:DR_POLICY",
         "softmax-bc": f"{_ALGORITHMS}.softmax:SOFTMAX_BC",
         "softmax-pg": f"{_ALGORITHMS}.softmax_pg:SOFTMAX_PG",
         "topk-off-policy": f"{_ALGORITHMS}.softmax_pg:TOPK_OFF_POLICY",

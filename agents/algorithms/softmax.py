@@ -68,13 +68,21 @@ def softmax_log_prob(parameters: Parameters, batch: Batch, temperature: Tensor |
         temperature: T > 0.
     """
     mean, _ = policy_moments(parameters, batch.observations, "fixed")
+    scores = softmax_scores(mean, batch, temperature)
+    return scores[..., 0] - torch.logsumexp(scores, dim=-1)
+
+
+def softmax_scores(mean: Tensor, batch: Batch, temperature: Tensor | float) -> Tensor:
+    """Scores μ · a / T of the logged item, then of the drawn ones plus log w_j, (B, 1 + m).
+
+    Their softmax is π over the items that the batch has, each drawn one for those it stands for.
+    """
     negatives = batch.infos[NEGATIVES].to(mean.dtype)
     weights = batch.infos[NEGATIVE_WEIGHTS].to(mean.dtype)
     logged = ((mean * batch.actions).sum(-1) / temperature).unsqueeze(-1)
     others = torch.nn.functional.linear(mean, negatives).to(mean.dtype) / temperature
     # A weight of 0 is −∞ here: the item counts for nothing.
-    scores = torch.cat((logged, others + weights.log()), dim=-1)
-    return logged.squeeze(-1) - torch.logsumexp(scores, dim=-1)
+    return torch.cat((logged, others + weights.log()), dim=-1)
 
 
 def loss(

@@ -40,6 +40,7 @@ GRIDS: Variants = {
     "two-tower-gaussian": [{"penalty": penalty} for penalty in (1e-3, 3e-3, 1e-2)],
     "softmax-bc": [{}],
     "softmax-pg": [{}],
+    "dr-policy": [{}],
     "topk-off-policy": [{}],
     "drpo-softmax": [{}],
     "stacked": [{}],
@@ -65,7 +66,7 @@ PLAIN = ("bc", "apg", "bppo")
 VALUE = ("two-tower", "two-tower-ips", "two-tower-gaussian")
 """Agents that predict rewards and show the item of the highest prediction; no part of the paper."""
 
-DISCRETE = ("softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax")
+DISCRETE = ("softmax-bc", "softmax-pg", "topk-off-policy", "dr-policy", "drpo-softmax")
 """Agents whose policy is a softmax over the catalogue, with a filter or without; no part of the
 paper, whose *soft* and *hard* methods have a Gaussian over embeddings."""
 

@@ -68,7 +68,9 @@ def test_where_all_that_was_drawn_is_the_logged_item_there_is_nothing_to_learn()
     assert gradient.tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("name", ["softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax"])
+@pytest.mark.parametrize(
+    "name", ["softmax-bc", "softmax-pg", "topk-off-policy", "drpo-softmax", "dr-policy"]
+)
 def test_there_is_no_sigma_to_choose(name):
     with pytest.raises(ValueError, match="Unknown sigma 'learned'"):
         loss_of(name, whole_catalogue(), sigma="learned")
