@@ -55,6 +55,9 @@ if TYPE_CHECKING:
 
 NAME = "table1"
 COMMAND = "recsim-drpo reproduce table1"
+PAIRED, DIFFERENCE = "Paired differences in eCPM", "DRPO minus it, {log}"
+"""Title of the table of differences, and its column for a log."""
+
 AGENTS = tuple(name for name in GRIDS if name not in (*DISCRETE, *COMBINED))
 """Agents of the table. Those with a softmax over items cost five times as much as all others, and
 what weighs several is measured on all logs at once: docs/softmax.md and docs/all_logs.md."""
@@ -149,9 +152,9 @@ def _paired(records: Sequence[Record]) -> Table:
         rows.append(row)
     header = ["agent"]
     for condition in SCENARIOS:
-        header += [f"DRPO minus it, {condition}", "p"]
+        header += [DIFFERENCE.format(log=condition), "p"]
     return Table(
-        "Paired differences in eCPM",
+        PAIRED,
         header,
         rows,
         "By seed, tuned online; p-values of sign flips, adjusted by Holm over the whole table.",

@@ -10,6 +10,7 @@ from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
+from recsim_drpo.benchmarks.reproduce.experiments.table1 import DIFFERENCE, PAIRED
 from recsim_drpo.benchmarks.reproduce.framework.suites import BEST, BEST_OF_ALL
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
@@ -268,8 +269,21 @@ def _headline(table1: Mapping[str, Any]) -> str:
 
 
 def _winners(tables: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What wins on each log, as the table of the best of each kind has it."""
+    """What wins on each log, as the table of the best of each kind has it, and how far from DRPO."""
     if BEST not in tables:
         return []
     column = tables[BEST]["header"].index(BEST_OF_ALL)
-    return [(row[0], row[column].replace(": ", ", ", 1)) for row in tables[BEST]["rows"]]
+    won = []
+    for log, *cells in tables[BEST]["rows"]:
+        agent, _, value = cells[column - 1].partition(": ")
+        won.append((log, f"{agent}, {value}{_behind(tables.get(PAIRED), agent, log)}"))
+    return won
+
+
+def _behind(paired: Mapping[str, Any] | None, agent: str, log: str) -> str:
+    """In brackets, DRPO's eCPM minus an agent's, where the table of differences has it."""
+    name = DIFFERENCE.format(log=log)
+    if paired is None or name not in paired["header"]:
+        return ""
+    column = paired["header"].index(name)
+    return "".join(f" (DRPO minus it {row[column]})" for row in paired["rows"] if row[0] == agent)

@@ -71,3 +71,13 @@ def test_the_headline_says_what_wins_from_the_records():
         "1.81 [1.80, 1.82]; in extreme drpo, 1.7. "
     ) in written
     assert "Best of those" not in with_headline(README, [table1])
+    paired = {
+        "title": "Paired differences in eCPM",
+        "header": ["agent", "DRPO minus it, medium", "p", "DRPO minus it, extreme", "p"],
+        "rows": [["bc", "+1", "0.1", "+2", "0.1"], ["two-tower", "-0.08", "0.1", "-0.07", "0.1"]],
+        "note": "",
+    }
+    written = with_headline(README, [{**table1, "tables": [*table1["tables"], best, paired]}])
+    assert (
+        "in medium two-tower, 1.81 [1.80, 1.82] (DRPO minus it -0.08); in extreme drpo, 1.7. "
+    ) in written
