@@ -106,7 +106,7 @@ class LoggingAgent(RandomPolicy):
         self._random = random.to(world.device)
         self._random_cdf = random.cumsum(0).to(world.device)
         self._log_bias = (self.config.popularity_bias * popularity.log()).to(world.device)
-        self._popularity = tiles.Softmax(
+        self._popularity = tiles.Softmax.biased(
             self.config.popularity_temperature, self._log_bias.to(torch.float32)
         )
 
@@ -204,11 +204,12 @@ class LoggingAgent(RandomPolicy):
             rest = torch.where(policies == code, left, rest)
         near = self.world.tile_of_each(tastes, tile)
         weights = [near.weights(softmax) for *_, softmax in components]
+        columns = items - near.starts
         for (code, *_), in_tile in zip(components, weights, strict=True):
-            drawn = near.starts + rng.categorical(in_tile, rest)
-            items = torch.where(policies == code, drawn, items)
+            columns = _drawn_where(policies == code, in_tile, rest, columns)
+        items = near.starts + columns
         propensities = self.weights[0] * self._random[items]
-        column = (items - near.starts).unsqueeze(1)
+        column = columns.unsqueeze(1)
         for (_, weight, _), shares, in_tile in zip(components, scan.shares, weights, strict=True):
             of_tile = shares.gather(1, tile.unsqueeze(1))
             within = in_tile.gather(1, column) / in_tile.sum(

@@ -22,6 +22,8 @@ LARGE = 2**15
 _CPU_TILE = (128, 2048)
 _GPU_TILE = (1024, 2**15)
 _LOG2_E = math.log2(math.e)
+NARROW = 40.0
+"""Nats between biases by which none vanishes in float32 beside the largest."""
 COLDEST = 1e-30
 """The least temperature: a smaller one would be zero in float32, and 0 / 0 no number."""
 
@@ -58,10 +60,18 @@ class Softmax(NamedTuple):
     Attributes:
         temperature: τ > 0.
         bias: float32 (N,), or ``None`` for none.
+        is_narrow: no bias is :data:`NARROW` below the largest: weights may be relative to that of
+            the largest bias in place of the largest weight, and none that counts vanishes.
     """
 
     temperature: float
     bias: Tensor | None = None
+    is_narrow: bool = False
+
+    @classmethod
+    def biased(cls, temperature: float, bias: Tensor) -> Softmax:
+        """One with a bias (N,), looked at once for whether it is narrow."""
+        return cls(temperature, bias, bool(bias.amax() - bias.amin() < NARROW))
 
     @property
     def scale(self) -> float:
@@ -74,7 +84,10 @@ class Softmax(NamedTuple):
         return logs if self.bias is None else logs + self.bias[columns] * _LOG2_E
 
     def weights_(self, matches: Tensor, first: int | Tensor, out: Tensor) -> Tensor:
-        """Write weights relative to the largest of each row to ``out``, and return log2 of that.
+        """Write weights relative to one of each row to ``out``, and return log2 of that.
+
+        It is the row's largest, or, of a narrow bias, one that is no smaller and that takes no
+        search: the largest bias with the largest cosine.
 
         Args:
             matches: float32 (B, n), cosines less the largest of the row.
@@ -83,12 +96,16 @@ class Softmax(NamedTuple):
                 of e.
 
         Returns:
-            float32 (B, 1), 0 without a bias.
+            float32 (B, 1) or (1,), 0 without a bias.
         """
         if self.bias is None:
             torch.mul(matches, self.scale, out=out).exp2_()
             return torch.zeros_like(matches[:, :1])
         bias = self.bias.unfold(0, matches.shape[1], 1)[first] * _LOG2_E
+        if self.is_narrow:
+            bound = bias.amax(dim=-1, keepdim=True)
+            torch.add(bias.sub_(bound), matches, alpha=self.scale, out=out).exp2_()
+            return bound
         torch.add(bias, matches, alpha=self.scale, out=out)
         peak = out.amax(dim=1, keepdim=True)
         out.sub_(peak).exp2_()
@@ -149,34 +166,52 @@ def scan(tastes: Tensor, topic_cosines: Tensor, softmaxes: tuple[Softmax, ...]) 
         topic_cosines: float32 (K, N).
         softmaxes: whose weights are summed.
     """
-    bests, items = [], []
+    bests = []
+    items = torch.zeros(len(tastes), dtype=torch.int64, device=tastes.device)
+    largest = torch.full_like(tastes[:, 0], -torch.inf)
     sums: list[list[Tensor]] = [[] for _ in softmaxes]
     peaks: list[list[Tensor]] = [[] for _ in softmaxes]
     memory: Tensor | None = None
     for columns, cosines in cosine_tiles(tastes, topic_cosines):
-        best, column = row_max(cosines)
+        best = cosines.amax(dim=1)
+        _follow_best(items, best > largest, cosines, columns.start)
+        largest = torch.maximum(largest, best)
         bests.append(best)
-        items.append(column + columns.start)
         if not softmaxes:
             continue
         cosines.sub_(best.unsqueeze(1))
         if memory is None or memory.shape != cosines.shape:
             memory = torch.empty_like(cosines)
         for softmax, tile_sums, tile_peaks in zip(softmaxes, sums, peaks, strict=True):
-            tile_peaks.append(softmax.weights_(cosines, columns.start, memory).squeeze(1))
+            tile_peaks.append(softmax.weights_(cosines, columns.start, memory).squeeze(-1))
             tile_sums.append(memory.sum(dim=1))
     tile_best = torch.stack(bests, dim=1)
-    best, tile = tile_best.max(dim=1, keepdim=True)
+    best = largest.unsqueeze(1)
     shares, log_totals = [], []
     for softmax, tile_sums, tile_peaks in zip(softmaxes, sums, peaks, strict=True):
-        logs = (tile_best - best).to(torch.float64) * softmax.scale + torch.stack(tile_peaks, dim=1)
+        logs = (tile_best - best).to(torch.float64) * softmax.scale + torch.stack(
+            tile_peaks, dim=-1
+        )
         peak = logs.amax(dim=1, keepdim=True)
         weights = torch.stack(tile_sums, dim=1) * torch.exp2(logs - peak)
         total = weights.sum(dim=1, keepdim=True)
         shares.append(weights / total)
         log_totals.append(peak + total.log2())
-    best_items = torch.stack(items, dim=1).gather(1, tile).squeeze(1)
-    return Scan(best, best_items, shares, log_totals)
+    return Scan(best, items, shares, log_totals)
+
+
+def _follow_best(items: Tensor, risen: Tensor, cosines: Tensor, first: int) -> None:
+    """Write the best item of a tile to ``items`` (B,) for rows whose best has risen, bool (B,).
+
+    A CPU searches those rows alone: of T tiles a user's best rises in some log T. Others would have
+    to wait for which ones they are.
+    """
+    if cosines.device.type != "cpu":
+        torch.where(risen, row_max(cosines)[1] + first, items, out=items)
+        return
+    rows = risen.nonzero().squeeze(1)
+    if len(rows):
+        items[rows] = row_max(cosines[rows])[1] + first
 
 
 def draw_tile(weights: Tensor, quantiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,7 +266,21 @@ def tile_of_each(tastes: Tensor, topic_cosines: Tensor, tiles: Tensor) -> TileOf
     width = min(width, num_items)
     firsts = tiles * items_at_a_time(tastes.device)
     starts = firsts.clamp(max=num_items - width)
-    cosines = torch.einsum("bk,kbn->bn", tastes, topic_cosines.unfold(1, width, 1)[:, starts])
+    cosines = _of_each(tastes, topic_cosines, starts, width)
     others = torch.arange(width, device=tastes.device) < (firsts - starts).unsqueeze(1)
     cosines.masked_fill_(others, -torch.inf)
     return TileOfEach(starts, cosines.sub_(cosines.amax(dim=1, keepdim=True)))
+
+
+def _of_each(tastes: Tensor, topic_cosines: Tensor, starts: Tensor, width: int) -> Tensor:
+    """Cosines (B, width) of each user with the items from ``starts`` (B,) on.
+
+    A CPU takes users of one tile together, where their items need not be copied for each.
+    """
+    if tastes.device.type != "cpu":
+        return torch.einsum("bk,kbn->bn", tastes, topic_cosines.unfold(1, width, 1)[:, starts])
+    cosines = tastes.new_empty(len(tastes), width)
+    for start in starts.unique().tolist():
+        rows = (starts == start).nonzero().squeeze(1)
+        cosines[rows] = tastes[rows] @ topic_cosines[:, start : start + width]
+    return cosines

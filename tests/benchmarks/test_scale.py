@@ -1,6 +1,7 @@
 """Time and memory against items and rounds, at small sizes: what is measured and told adds up."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,11 @@ def test_the_picture_is_drawn_of_the_sections_in_the_file(measured, tmp_path, se
     )
     (picture,) = draw_growth(path, tmp_path / "growth.png")
     assert picture.stat().st_size > 10_000
+
+
+def test_the_page_tells_what_was_measured():
+    root = Path(__file__).parents[2]
+    page = (root / "docs/scale.md").read_text(encoding="utf-8")
+    told = page.partition("<!-- scale:begin -->")[2].partition("<!-- scale:end -->")[0]
+    assert told.strip() == summary(read_lines(root / scale.DEFAULT_OUT)).strip()
+    assert (root / scale.PICTURE).is_file()

@@ -132,6 +132,41 @@ def test_no_bias_is_too_strong(world, tastes):
     np.testing.assert_allclose(choices.propensities, 1.0)
 
 
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_a_narrow_bias_needs_no_search_for_the_largest_weight(world, tastes, temperature):
+    generator = torch.Generator().manual_seed(0)
+    bias = (tiles.NARROW - 1.0) * torch.rand(NUM_ITEMS, generator=generator)
+    narrow = tiles.Softmax.biased(temperature, bias)
+    assert narrow.is_narrow
+    assert not tiles.Softmax.biased(temperature, 2.0 * bias).is_narrow
+    searched = narrow._replace(is_narrow=False)
+    one, other = (world.scan(tastes[:100], (softmax,)) for softmax in (narrow, searched))
+    torch.testing.assert_close(one.shares[0], other.shares[0], rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(one.log_totals[0], other.log_totals[0], rtol=1e-5, atol=1e-5)
+    cosines = world.cosines(tastes[:100]).to(torch.float64)
+    exact = torch.logsumexp((cosines - one.best) / temperature + bias, dim=1) / np.log(2.0)
+    torch.testing.assert_close(one.log_totals[0].squeeze(1), exact, rtol=1e-5, atol=1e-5)
+    near = world.tile_of_each(tastes[:100], torch.arange(100) % one.shares[0].shape[1])
+    one, other = (near.weights(softmax) for softmax in (narrow, searched))
+    torch.testing.assert_close(
+        one / one.sum(dim=1, keepdim=True),
+        other / other.sum(dim=1, keepdim=True),
+        rtol=1e-4,
+        atol=0,
+    )
+
+
+def test_of_equal_items_in_several_tiles_the_first_is_the_best():
+    cosines = torch.zeros(2, 3 * 2048)
+    cosines[0, [100, 2100, 5000]] = 1.0
+    cosines[1, [2048, 4096]] = 1.0
+    cosines[1, 7] = 0.5
+    scan = tiles.scan(torch.eye(2), cosines, ())
+    assert scan.best_items.tolist() == [100, 2048]
+    assert scan.best.tolist() == [[1.0], [1.0]]
+    assert tiles.scan(torch.eye(2), -torch.ones(2, 5000), ()).best_items.tolist() == [0, 0]
+
+
 def test_a_tile_without_weight_is_never_drawn():
     weights = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0]], dtype=torch.float64).expand(5, -1)
     quantiles = torch.tensor([1e-17, 0.25, 0.5, 0.75, 1.0 - 2**-53], dtype=torch.float64)

@@ -8,9 +8,9 @@ from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.advice import leads
 from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
+from recsim_drpo.benchmarks.reproduce.experiments.table1 import DIFFERENCE, PAIRED
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.documents import Table
-from recsim_drpo.benchmarks.reproduce.experiments.table1 import DIFFERENCE, PAIRED
 from recsim_drpo.benchmarks.reproduce.framework.suites import BEST, BEST_OF_ALL
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import VERDICTS
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
@@ -269,7 +269,7 @@ def _headline(table1: Mapping[str, Any]) -> str:
 
 
 def _winners(tables: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What wins on each log, as the table of the best of each kind has it, and how far from DRPO."""
+    """What wins on each log by the table of the best of each kind, and how far from DRPO."""
     if BEST not in tables:
         return []
     column = tables[BEST]["header"].index(BEST_OF_ALL)
