@@ -280,7 +280,7 @@ def _of_each(tastes: Tensor, topic_cosines: Tensor, starts: Tensor, width: int) 
     if tastes.device.type != "cpu":
         return torch.einsum("bk,kbn->bn", tastes, topic_cosines.unfold(1, width, 1)[:, starts])
     cosines = tastes.new_empty(len(tastes), width)
-    for start in starts.unique().tolist():
+    for start in set(starts.tolist()):
         rows = (starts == start).nonzero().squeeze(1)
         cosines[rows] = tastes[rows] @ topic_cosines[:, start : start + width]
     return cosines
