@@ -105,9 +105,10 @@ class LoggingAgent(RandomPolicy):
         random = organic / organic.sum()
         self._random = random.to(world.device)
         self._random_cdf = random.cumsum(0).to(world.device)
-        self._log_bias = (self.config.popularity_bias * popularity.log()).to(world.device)
+        log_bias = self.config.popularity_bias * popularity.log()
+        self._log_bias = log_bias.to(world.device)
         self._popularity = tiles.Softmax.biased(
-            self.config.popularity_temperature, self._log_bias.to(torch.float32)
+            self.config.popularity_temperature, log_bias, world.device
         )
 
     def choose(self, tastes: Tensor, seed: int, rounds: Tensor) -> LoggedChoices:

@@ -69,9 +69,10 @@ class Softmax(NamedTuple):
     is_narrow: bool = False
 
     @classmethod
-    def biased(cls, temperature: float, bias: Tensor) -> Softmax:
-        """One with a bias (N,), looked at once for whether it is narrow."""
-        return cls(temperature, bias, bool(bias.amax() - bias.amin() < NARROW))
+    def biased(cls, temperature: float, bias: Tensor, device: torch.device) -> Softmax:
+        """One on a device with a bias (N,) of the CPU, looked at for whether it is narrow."""
+        is_narrow = bool(bias.amax() - bias.amin() < NARROW)
+        return cls(temperature, bias.to(device, torch.float32), is_narrow)
 
     @property
     def scale(self) -> float:

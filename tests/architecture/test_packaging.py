@@ -120,6 +120,7 @@ def data_files() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_distributions_hold_every_module_once(distributions: tuple[Path, Path]) -> None:
     sdist, wheel = distributions
     with zipfile.ZipFile(wheel) as archive:

@@ -144,10 +144,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "locate": {"--results": None},
     "report": {"--results": Path("reproduction"), "--out": Path("report.html")},
     "demo": {
-        "--out": Path("demo"),
+        "--quick": False,
+        "--out": None,
         "--scenario": "extreme",
-        "--rounds": 100000,
-        "--steps": 3000,
+        "--rounds": None,
+        "--steps": None,
         "--seeds": None,
         "--embeddings": None,
         "--normalize": False,
@@ -489,6 +490,7 @@ READ: list[tuple[str, dict[str, Any]]] = [
     ("report", {}),
     ("report --results r --out o.html", {"--results": Path("r"), "--out": Path("o.html")}),
     ("demo", {}),
+    ("demo --quick", {"--quick": True}),
     (
         "demo --out d --scenario medium --rounds 300 --steps 5 --seeds 4 --world a=1 b=2",
         {

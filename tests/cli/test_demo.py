@@ -5,6 +5,7 @@ import time
 
 import minari
 import numpy as np
+import pytest
 
 from recsim_drpo.cli import demo_report
 
@@ -53,6 +54,7 @@ def test_demo_end_to_end(run, tmp_path, capsys, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
+@pytest.mark.slow
 def test_demo_keeps_what_others_put_into_its_folder(run, tmp_path, capsys):
     out = tmp_path / "demo"
     quick = ["--rounds", 300, "--steps", 5, "--seeds", 4, *WORLD]

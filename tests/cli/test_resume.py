@@ -211,6 +211,7 @@ def test_an_interrupted_training_says_how_to_go_on(run, interrupted, dataset, tm
     assert (out / "seed-0" / "config.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_stopped_and_gone_on_with_ends_as_if_it_had_not(
     run, interrupted, minari_root, tmp_path, capsys, one_thread
 ):

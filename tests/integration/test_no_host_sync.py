@@ -226,8 +226,7 @@ def test_items_are_found_without_waiting(place, world):
 def test_rounds_are_logged_without_waiting(place, world):
     """But for the CPU itself, on which it is quicker to look at those users alone who need it."""
     logger = LoggingAgent(world, "extreme")
-    large = world.num_items > 300
-    with place.watched() if large else ExitStack():
+    with ExitStack() if place.device.type == "cpu" else place.watched():
         users = world.users("train", 0, torch.arange(BATCH))
         choices = logger.choose(users.tastes, 0, torch.arange(BATCH))
     assert devices_of([users, choices]) == {place.device}

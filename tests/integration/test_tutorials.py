@@ -47,6 +47,7 @@ def test_the_first_run(capsys):
     assert all(f"| {row} " in table for row in rows)
 
 
+@pytest.mark.slow
 def test_your_agent(monkeypatch, capsys):
     scale = Scale(max_rounds=300, steps=3, num_test_users=50, num_validation_users=20)
     monkeypatch.setattr(suites, "run", partial(suites.run, scale=scale))

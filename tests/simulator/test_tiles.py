@@ -136,9 +136,9 @@ def test_no_bias_is_too_strong(world, tastes):
 def test_a_narrow_bias_needs_no_search_for_the_largest_weight(world, tastes, temperature):
     generator = torch.Generator().manual_seed(0)
     bias = (tiles.NARROW - 1.0) * torch.rand(NUM_ITEMS, generator=generator)
-    narrow = tiles.Softmax.biased(temperature, bias)
+    narrow = tiles.Softmax.biased(temperature, bias, world.device)
     assert narrow.is_narrow
-    assert not tiles.Softmax.biased(temperature, 2.0 * bias).is_narrow
+    assert not tiles.Softmax.biased(temperature, 2.0 * bias, world.device).is_narrow
     searched = narrow._replace(is_narrow=False)
     one, other = (world.scan(tastes[:100], (softmax,)) for softmax in (narrow, searched))
     torch.testing.assert_close(one.shares[0], other.shares[0], rtol=1e-4, atol=1e-9)

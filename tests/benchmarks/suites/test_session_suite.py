@@ -128,6 +128,7 @@ def test_an_agent_that_is_a_reference_is_level_with_it(suite, tmp_path):
         verify(suite, replace(found, records=better), tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_log_of_sessions_is_made_and_verified(suite, minari_root):
     log = ReferenceLog(suite, 2, 1)
     log.make(card=False, progress=False)

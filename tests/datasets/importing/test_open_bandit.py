@@ -139,6 +139,7 @@ def test_the_study_of_real_logs_runs():
     assert "undecidable" in as_markdown(rows)
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_readmes_five_commands_make_the_whole_chain(minari_root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
