@@ -27,14 +27,13 @@ from typing import Annotated
 import torch
 
 from recsim_drpo.agents.algorithms.softmax import SoftmaxConfig, num_negatives, softmax_scores
+from recsim_drpo.agents.algorithms.softmax_pg import PROPENSITY
 from recsim_drpo.agents.algorithms.two_tower import REWARD_RANGE, cross_entropy
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters, network, policy_moments
 from recsim_drpo.core.config import NonNegative, Searched
 from recsim_drpo.core.negatives import NEGATIVES
 from recsim_drpo.core.transitions import Batch
-
-PROPENSITY = "propensity"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 from .engine import (
     Engine as Engine,
-    init_parameters as init_parameters,
     numeric_fields as numeric_fields,
 )
+from .initial import init_parameters as init_parameters
 from .options import EXECUTIONS as EXECUTIONS, EngineOptions as EngineOptions

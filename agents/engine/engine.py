@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.compiling import CompiledUpdate, Update, make_update
 from recsim_drpo.agents.engine.cuda_graph import CudaGraphStep, overwrite
-from recsim_drpo.agents.engine.initial import check_size, init_parameters as init_parameters
+from recsim_drpo.agents.engine.initial import check_size, init_parameters
 from recsim_drpo.agents.engine.networks import Parameters, policy_moments
 from recsim_drpo.agents.engine.options import COMPILED_FROM, EngineOptions
 from recsim_drpo.agents.engine.programs import available

@@ -18,7 +18,7 @@ from recsim_drpo.agents.algorithms.bc import BCConfig
 from recsim_drpo.agents.algorithms.drpo import DRPOConfig
 from recsim_drpo.agents.algorithms.filtering import STD_EPSILON
 from recsim_drpo.agents.algorithms.iql import IQLConfig
-from recsim_drpo.agents.engine.engine import init_parameters
+from recsim_drpo.agents.engine.initial import init_parameters
 from recsim_drpo.agents.engine.networks import LOG_STD_RANGE
 from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.core.transitions import Batch

@@ -258,7 +258,7 @@ class World:
         if self.num_items <= tiles.LARGE:
             return self._in_parts(lambda part: row_max(self.cosines(part))[1], tastes)
         if self.device.type == "cpu":
-            return self._in_parts(lambda part: self._best_by_bounds(part), tastes, _BOUNDED_USERS)
+            return self._in_parts(self._best_by_bounds, tastes, _BOUNDED_USERS)
         size = tiles.users_at_a_time(self.device)
         return self._in_parts(lambda part: self.scan(part).best_items, tastes, size)
 
