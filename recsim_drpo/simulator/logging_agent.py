@@ -213,9 +213,9 @@ class LoggingAgent(RandomPolicy):
         column = columns.unsqueeze(1)
         for (_, weight, _), shares, in_tile in zip(components, scan.shares, weights, strict=True):
             of_tile = shares.gather(1, tile.unsqueeze(1))
-            within = in_tile.gather(1, column) / in_tile.sum(
-                dim=1, keepdim=True, dtype=torch.float64
-            )
+            # Summed in float32: to float64 the many weights below its range would come slowly.
+            total = in_tile.sum(dim=1, keepdim=True).to(torch.float64)
+            within = in_tile.gather(1, column).to(torch.float64) / total
             propensities += weight * (of_tile * within).squeeze(1)
         return LoggedChoices(items, policies, propensities, scan.best_items)
 

@@ -19,11 +19,13 @@ from recsim_drpo.simulator.decoder import row_max
 LARGE = 2**15
 """Items above which tiles are used; below, whole rows, whose rounding stored datasets rest on."""
 
-_CPU_TILE = (128, 2048)
+_CPU_TILE = (512, 1024)
 _GPU_TILE = (1024, 2**15)
 _LOG2_E = math.log2(math.e)
 NARROW = 40.0
 """Nats between biases by which none vanishes in float32 beside the largest."""
+_LARGEST_EXPONENT = 110.0
+"""Of a power of two whose sum over a tile is within float32, with some to spare."""
 COLDEST = 1e-30
 """The least temperature: a smaller one would be zero in float32, and 0 / 0 no number."""
 
@@ -59,55 +61,60 @@ class Softmax(NamedTuple):
 
     Attributes:
         temperature: τ > 0.
-        bias: float32 (N,), or ``None`` for none.
-        is_narrow: no bias is :data:`NARROW` below the largest: weights may be relative to that of
-            the largest bias in place of the largest weight, and none that counts vanishes.
+        bias: float32 (N,), ≤ 0, in bits (multiples of log 2), or ``None`` for none.
+        is_narrow: no bias is :data:`NARROW` below the largest: weights need not be relative to the
+            largest of a tile, since none that counts vanishes.
     """
 
     temperature: float
     bias: Tensor | None = None
-    is_narrow: bool = False
+    is_narrow: bool = True
 
     @classmethod
     def biased(cls, temperature: float, bias: Tensor, device: torch.device) -> Softmax:
-        """One on a device with a bias (N,) of the CPU, looked at for whether it is narrow."""
-        is_narrow = bool(bias.amax() - bias.amin() < NARROW)
-        return cls(temperature, bias.to(device, torch.float32), is_narrow)
+        """One on a device with a bias (N,) in nats of the CPU, of which differences alone count."""
+        below = bias - bias.amax()
+        is_narrow = bool(below.amin() > -NARROW)
+        return cls(temperature, (below * _LOG2_E).to(device, torch.float32), is_narrow)
 
     @property
     def scale(self) -> float:
         """log2(e) / τ, by which a cosine becomes the exponent of a power of two."""
         return _LOG2_E / max(self.temperature, COLDEST)
 
+    @property
+    def takes_cosines(self) -> bool:
+        """Whether weights of cosines as they are, in [-1, 1], are within float32."""
+        span = 0.0 if self.bias is None else NARROW * _LOG2_E
+        return self.is_narrow and self.scale + span < _LARGEST_EXPONENT
+
     def logs(self, matches: Tensor, columns: slice) -> Tensor:
         """log2 of the weights exp(match / τ + bias) of some items, float32 (B, n)."""
         logs = matches * self.scale
-        return logs if self.bias is None else logs + self.bias[columns] * _LOG2_E
+        return logs if self.bias is None else logs + self.bias[columns]
 
     def weights_(self, matches: Tensor, first: int | Tensor, out: Tensor) -> Tensor:
         """Write weights relative to one of each row to ``out``, and return log2 of that.
 
-        It is the row's largest, or, of a narrow bias, one that is no smaller and that takes no
-        search: the largest bias with the largest cosine.
+        It is the row's largest where the bias is not narrow, and else 1, which takes no search.
 
         Args:
-            matches: float32 (B, n), cosines less the largest of the row.
+            matches: float32 (B, n), cosines less the largest of the row, or cosines where
+                :attr:`takes_cosines`.
             first: the item of the first column; int64 (B,) where each row has its own.
-            out: float32 (B, n), the weights in [0, 1]; powers of two, which cost a third of powers
-                of e.
+            out: float32 (B, n), the weights; powers of two, which cost a third of powers of e.
 
         Returns:
-            float32 (B, 1) or (1,), 0 without a bias.
+            float32 (B, 1).
         """
         if self.bias is None:
             torch.mul(matches, self.scale, out=out).exp2_()
             return torch.zeros_like(matches[:, :1])
-        bias = self.bias.unfold(0, matches.shape[1], 1)[first] * _LOG2_E
-        if self.is_narrow:
-            bound = bias.amax(dim=-1, keepdim=True)
-            torch.add(bias.sub_(bound), matches, alpha=self.scale, out=out).exp2_()
-            return bound
+        bias = self.bias.unfold(0, matches.shape[1], 1)[first]
         torch.add(bias, matches, alpha=self.scale, out=out)
+        if self.is_narrow:
+            out.exp2_()
+            return torch.zeros_like(matches[:, :1])
         peak = out.amax(dim=1, keepdim=True)
         out.sub_(peak).exp2_()
         return peak
@@ -159,8 +166,8 @@ def cosine_tiles(tastes: Tensor, topic_cosines: Tensor) -> Iterator[tuple[slice,
 def scan(tastes: Tensor, topic_cosines: Tensor, softmaxes: tuple[Softmax, ...]) -> Scan:
     """One pass over the catalogue: each user's best item, and where the softmaxes' weight lies.
 
-    Every tile has its own maximum, so that no temperature and no bias over- or underflows; tiles
-    are brought together in float64.
+    Where weights of cosines might be beyond float32, each tile's are relative to its maximum, so
+    that no temperature and no bias over- or underflows; tiles are brought together in float64.
 
     Args:
         tastes: float32 (B, K), of :func:`users_at_a_time` users at most.
@@ -168,51 +175,37 @@ def scan(tastes: Tensor, topic_cosines: Tensor, softmaxes: tuple[Softmax, ...]) 
         softmaxes: whose weights are summed.
     """
     bests = []
-    items = torch.zeros(len(tastes), dtype=torch.int64, device=tastes.device)
-    largest = torch.full_like(tastes[:, 0], -torch.inf)
     sums: list[list[Tensor]] = [[] for _ in softmaxes]
     peaks: list[list[Tensor]] = [[] for _ in softmaxes]
     memory: Tensor | None = None
+    as_they_are = all(softmax.takes_cosines for softmax in softmaxes)
     for columns, cosines in cosine_tiles(tastes, topic_cosines):
         best = cosines.amax(dim=1)
-        _follow_best(items, best > largest, cosines, columns.start)
-        largest = torch.maximum(largest, best)
         bests.append(best)
         if not softmaxes:
             continue
-        cosines.sub_(best.unsqueeze(1))
+        if not as_they_are:
+            cosines.sub_(best.unsqueeze(1))
         if memory is None or memory.shape != cosines.shape:
             memory = torch.empty_like(cosines)
         for softmax, tile_sums, tile_peaks in zip(softmaxes, sums, peaks, strict=True):
             tile_peaks.append(softmax.weights_(cosines, columns.start, memory).squeeze(-1))
             tile_sums.append(memory.sum(dim=1))
     tile_best = torch.stack(bests, dim=1)
-    best = largest.unsqueeze(1)
+    best, tile_of_best = row_max(tile_best)
+    near = tile_of_each(tastes, topic_cosines, tile_of_best)
+    items = near.starts + row_max(near.matches)[1]
+    best = best.unsqueeze(1)
+    below = (0.0 if as_they_are else tile_best) - best  # what matches of a tile are relative to
     shares, log_totals = [], []
     for softmax, tile_sums, tile_peaks in zip(softmaxes, sums, peaks, strict=True):
-        logs = (tile_best - best).to(torch.float64) * softmax.scale + torch.stack(
-            tile_peaks, dim=-1
-        )
+        logs = below.to(torch.float64) * softmax.scale + torch.stack(tile_peaks, dim=-1)
         peak = logs.amax(dim=1, keepdim=True)
         weights = torch.stack(tile_sums, dim=1) * torch.exp2(logs - peak)
         total = weights.sum(dim=1, keepdim=True)
         shares.append(weights / total)
         log_totals.append(peak + total.log2())
     return Scan(best, items, shares, log_totals)
-
-
-def _follow_best(items: Tensor, risen: Tensor, cosines: Tensor, first: int) -> None:
-    """Write the best item of a tile to ``items`` (B,) for rows whose best has risen, bool (B,).
-
-    A CPU searches those rows alone: of T tiles a user's best rises in some log T. Others would have
-    to wait for which ones they are.
-    """
-    if cosines.device.type != "cpu":
-        torch.where(risen, row_max(cosines)[1] + first, items, out=items)
-        return
-    rows = risen.nonzero().squeeze(1)
-    if len(rows):
-        items[rows] = row_max(cosines[rows])[1] + first
 
 
 def draw_tile(weights: Tensor, quantiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -280,8 +273,12 @@ def _of_each(tastes: Tensor, topic_cosines: Tensor, starts: Tensor, width: int) 
     """
     if tastes.device.type != "cpu":
         return torch.einsum("bk,kbn->bn", tastes, topic_cosines.unfold(1, width, 1)[:, starts])
-    cosines = tastes.new_empty(len(tastes), width)
-    for start in set(starts.tolist()):
-        rows = (starts == start).nonzero().squeeze(1)
-        cosines[rows] = tastes[rows] @ topic_cosines[:, start : start + width]
-    return cosines
+    order = starts.argsort()
+    grouped, cosines = tastes[order], tastes.new_empty(len(tastes), width)
+    values, counts = starts[order].unique_consecutive(return_counts=True)
+    first = 0
+    for start, count in zip(values.tolist(), counts.tolist(), strict=True):
+        rows = slice(first, first + count)
+        torch.mm(grouped[rows], topic_cosines[:, start : start + width], out=cosines[rows])
+        first += count
+    return cosines[order.argsort()]

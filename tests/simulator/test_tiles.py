@@ -27,7 +27,15 @@ CONFIGS = [
     LoggingConfig(popularity_bias=0.0, random_exponent=0.0),
 ]
 NUM_ITEMS = tiles.LARGE + 1_001  # the last tile is not full
-USERS = 300  # nor is the last block of users
+USERS = 200  # nor is the last block of users
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tiles():
+    """Two blocks of users, for which 512 at a time would need thousands of rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "_CPU_TILE", (128, 1_024))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +145,15 @@ def test_a_narrow_bias_needs_no_search_for_the_largest_weight(world, tastes, tem
     generator = torch.Generator().manual_seed(0)
     bias = (tiles.NARROW - 1.0) * torch.rand(NUM_ITEMS, generator=generator)
     narrow = tiles.Softmax.biased(temperature, bias, world.device)
-    assert narrow.is_narrow
+    assert narrow.takes_cosines
     assert not tiles.Softmax.biased(temperature, 2.0 * bias, world.device).is_narrow
     searched = narrow._replace(is_narrow=False)
     one, other = (world.scan(tastes[:100], (softmax,)) for softmax in (narrow, searched))
     torch.testing.assert_close(one.shares[0], other.shares[0], rtol=1e-4, atol=1e-9)
     torch.testing.assert_close(one.log_totals[0], other.log_totals[0], rtol=1e-5, atol=1e-5)
     cosines = world.cosines(tastes[:100]).to(torch.float64)
-    exact = torch.logsumexp((cosines - one.best) / temperature + bias, dim=1) / np.log(2.0)
+    below = bias - bias.amax()
+    exact = torch.logsumexp((cosines - one.best) / temperature + below, dim=1) / np.log(2.0)
     torch.testing.assert_close(one.log_totals[0].squeeze(1), exact, rtol=1e-5, atol=1e-5)
     near = world.tile_of_each(tastes[:100], torch.arange(100) % one.shares[0].shape[1])
     one, other = (near.weights(softmax) for softmax in (narrow, searched))
@@ -154,6 +163,18 @@ def test_a_narrow_bias_needs_no_search_for_the_largest_weight(world, tastes, tem
         rtol=1e-4,
         atol=0,
     )
+
+
+def test_weights_of_cosines_are_taken_where_all_are_within_float32(world, tastes):
+    assert tiles.Softmax(0.0169).takes_cosines  # 2^±85 at the logging agent's own temperature
+    assert not tiles.Softmax(0.01).takes_cosines  # 2^±144
+    cosines = world.cosines(tastes[:100]).to(torch.float64)
+    for temperature in (0.0135, 0.0129):  # on both sides of where weights become relative
+        softmax = tiles.Softmax(temperature)
+        assert softmax.takes_cosines == (temperature == 0.0135)
+        scan = world.scan(tastes[:100], (softmax,))
+        exact = torch.logsumexp((cosines - scan.best) / temperature, dim=1) / np.log(2.0)
+        torch.testing.assert_close(scan.log_totals[0].squeeze(1), exact, rtol=1e-5, atol=1e-5)
 
 
 def test_of_equal_items_in_several_tiles_the_first_is_the_best():
