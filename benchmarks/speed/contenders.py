@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.learner import Learner
 from recsim_drpo.agents.fleet import Fleet
-from recsim_drpo.agents.registry import ALGORITHMS, make_agent
+from recsim_drpo.agents.registry import ALGORITHMS, make_agent, needs_of
 from recsim_drpo.benchmarks.speed.measuring import (
     BATCH_SIZE,
     DIM,
@@ -21,6 +21,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
     random_transitions,
     seconds_per_call,
 )
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training.loop import drawn_ahead
 
 
@@ -118,7 +119,7 @@ def own_fleet(
     precision: str = "float32",
 ) -> Contender:
     """A fleet of this package, at about ``updates`` learner-updates a call."""
-    transitions = random_transitions(setting.sizes.transitions, setting.device)
+    transitions = _log_for(agent, setting)
     fleet = Fleet(
         agent,
         observation_dim=OBSERVATION_DIM,
@@ -135,7 +136,7 @@ def own_fleet(
 
 def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> Contender:
     """A single learner of this package, at ``updates`` updates a call."""
-    transitions = random_transitions(setting.sizes.transitions, setting.device)
+    transitions = _log_for(agent, setting)
     learner = make_agent(
         agent,
         observation_dim=OBSERVATION_DIM,
@@ -148,6 +149,12 @@ def own_learner(setting: Setting, agent: str, execution: str, updates: int) -> C
     seed = torch.tensor([0], device=setting.device)
     run = _training(lambda indices: step(indices[0]), seed, len(transitions), updates)
     return Contender(run, updates, setting.device)
+
+
+def _log_for(agent: str, setting: Setting) -> Transitions:
+    """A synthetic log with the columns that an agent reads, and no other that it would gather."""
+    infos = needs_of(agent).infos
+    return random_transitions(setting.sizes.transitions, setting.device, infos)
 
 
 def _training(

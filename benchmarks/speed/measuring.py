@@ -180,8 +180,8 @@ def unit_rows(count: int, dim: int, generator: torch.Generator) -> torch.Tensor:
     return rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
 
 
-def random_transitions(count: int, device: torch.device) -> Transitions:
-    """A synthetic log, every transition terminal."""
+def random_transitions(count: int, device: torch.device, infos: Sequence[str] = ()) -> Transitions:
+    """A synthetic log, every transition terminal, with info columns in [0.05, 1) of these names."""
     generator = torch.Generator(device).manual_seed(0)
     return Transitions(
         2.0 * torch.rand(count + 1, OBSERVATION_DIM, generator=generator, device=device) - 1.0,
@@ -189,7 +189,10 @@ def random_transitions(count: int, device: torch.device) -> Transitions:
         unit_rows(count, DIM, generator),
         torch.rand(count, generator=generator, device=device),
         torch.ones(count, dtype=torch.bool, device=device),
-        {},
+        {
+            name: 0.05 + 0.95 * torch.rand(count, generator=generator, device=device)
+            for name in infos
+        },
     )
 
 

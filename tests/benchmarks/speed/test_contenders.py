@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from recsim_drpo.agents.registry import ALGORITHMS
 from recsim_drpo.benchmarks.speed.contenders import (
     QUICK,
     Contender,
@@ -37,3 +41,9 @@ def test_a_call_of_our_contenders_is_as_many_updates_as_it_says():
     contender = own_learner(setting, "bc", "eager", 3)
     assert contender.updates == 3
     assert contender.milliseconds() > 0.0
+
+
+@pytest.mark.parametrize("agent", ALGORITHMS)
+def test_every_agent_trains_on_the_log_that_it_is_timed_with(agent):
+    setting = Setting(replace(QUICK, transitions=400), CPU)
+    own_fleet(setting, agent, 2, "eager", 2).run()
