@@ -8,6 +8,7 @@ cache, and what is kept of it are its maximum and its sums.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -275,9 +276,8 @@ def _of_each(tastes: Tensor, topic_cosines: Tensor, starts: Tensor, width: int) 
         return torch.einsum("bk,kbn->bn", tastes, topic_cosines.unfold(1, width, 1)[:, starts])
     order = starts.argsort()
     grouped, cosines = tastes[order], tastes.new_empty(len(tastes), width)
-    values, counts = starts[order].unique_consecutive(return_counts=True)
     first = 0
-    for start, count in zip(values.tolist(), counts.tolist(), strict=True):
+    for start, count in sorted(Counter(starts.tolist()).items()):
         rows = slice(first, first + count)
         torch.mm(grouped[rows], topic_cosines[:, start : start + width], out=cosines[rows])
         first += count
