@@ -29,14 +29,13 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
+from recsim_drpo.agents.algorithms.softmax_pg import PROPENSITY
 from recsim_drpo.agents.algorithms.towers import TowerConfig, scores_of, tower_critics
 from recsim_drpo.agents.algorithms.two_tower import REWARD_RANGE, cross_entropy
 from recsim_drpo.agents.engine.algorithm import Algorithm, LossOutput, Noise, State
 from recsim_drpo.agents.engine.networks import Parameters
 from recsim_drpo.core.config import Searched
 from recsim_drpo.core.transitions import Batch
-
-PROPENSITY = "propensity"
 
 
 @dataclass(frozen=True)

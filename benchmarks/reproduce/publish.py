@@ -1,7 +1,7 @@
 """Put full results where they are committed: ``python -m …reproduce.publish FOLDER``.
 
 Numbers go into ``benchmarks/results/reproduce/NAME.json``, without learning curves; pictures into
-``docs/images/reproduce``. ``docs/claims.md``, the link to it in ``docs/reproduction.md``, the rules
+``docs/images/reproduce``. ``docs/claims.md``, Table 1 in ``docs/reproduction.md``, the rules
 in ``docs/when_to_filter.md`` and the README's headline are written anew from all results that are
 there then, so that experiments can be published one at a time.
 """
@@ -23,8 +23,8 @@ from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,
-    with_link,
     with_rules,
+    with_table,
 )
 from recsim_drpo.benchmarks.reproduce.runner import (
     EXPERIMENTS,
@@ -157,7 +157,7 @@ def pages(root: Path, results: Sequence[Mapping[str, Any]]) -> dict[Path, str]:
     )
     return {
         root / README: with_headline(readme, results),
-        root / GUIDE: with_link(guide),
+        root / GUIDE: with_table(guide, results),
         root / RULES: with_rules(rules, results),
         root / CLAIMS: claims_page(results),
     }

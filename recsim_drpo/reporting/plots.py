@@ -191,6 +191,42 @@ def interval_bars(
     return figure
 
 
+def standings(
+    path: Path, names: Sequence[str], panels: Mapping[str, tuple[str, ArrayLike]]
+) -> Figure:
+    """A bar from 0 with its interval and its value, one row a name, one panel a comparison.
+
+    The largest value of a panel, and those whose interval reaches it, have another colour.
+
+    Args:
+        path: PNG or SVG to write, or both where it has no suffix.
+        names: of the rows, top to bottom (agents).
+        panels: by title, what is drawn, with its unit, and (len(names), 3): value, low, high, above
+            0; a row of NaN is left empty.
+    """
+    figure, (row,) = new_panels(1, len(panels), 9.6, 0.25 * len(names) + 1.1, share="y")
+    for axes, (title, (label, estimates)) in zip(row, panels.items(), strict=True):
+        value, low, high = np.asarray(estimates, dtype=np.float64).T
+        there = np.flatnonzero(np.isfinite(value))
+        ends = np.fmax(value, high)
+        colours = [COLOURS[1 if ends[place] >= np.nanmax(value) else 0] for place in there]
+        axes.barh(there, value[there], height=0.62, color=colours, alpha=0.3)
+        for place, colour in zip(there, colours, strict=True):
+            spread = np.nan_to_num([[value[place] - low[place]], [high[place] - value[place]]])
+            axes.errorbar(value[place], place, xerr=spread, fmt="o", ms=4, color=colour, capsize=2)
+            text, offset = f"{value[place]:.2f}", (4, 0)
+            where = (ends[place], place)
+            axes.annotate(text, where, offset, textcoords="offset points", va="center", fontsize=9)
+        axes.set_title(title, fontsize=10)
+        axes.set(xlabel=label, xlim=(0, 1.2 * np.nanmax(ends)))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+    row[0].set_yticks(range(len(names)), names)
+    row[0].set_ylim(len(names) - 0.4, -0.6)
+    save(figure, path)
+    return figure
+
+
 def profiles(
     path: Path, thresholds: ArrayLike, curves: Mapping[str, ArrayLike], xlabel: str
 ) -> Figure:

@@ -41,7 +41,6 @@ SMALLER = {
     "seeds=[0, 1],\n    training": "seeds=[0, 1], num_test_users=200, num_validation_users=99,\n"
     "    training",
     "steps=300": "steps=3",
-    "steps=500": "steps=3",
     "steps=100": "steps=3",
     "num_users=2_000": "num_users=200",
     "num_users=1_000": "num_users=100",

@@ -251,7 +251,7 @@ def test_a_reader_sorts_the_leaderboard_and_finds_an_agent(flags, site, tmp_path
     assert out["filtered"] == [name for name in out["names"] if "drpo" in name]
     assert out["offline"] == ["", "strict", "users chose"]
     strict, count, kept = out["strict"]
-    assert strict == ["zipf-map-1", "zipf-robust-1", "zipf-sessions-1"]
+    assert strict == ["zipf-1", "zipf-map-1", "zipf-robust-1", "zipf-sessions-1"]
     assert count == f"{kept} entries"
     assert out["chosen"] == ["zipf-1"]
     assert out["one"] == [["zipf-sessions-1"], ["bc", "drpo", "drpo-q", "iql"]]

@@ -2,6 +2,7 @@
 
 from xml.etree import ElementTree
 
+import matplotlib.colors
 import matplotlib.image
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from recsim_drpo.reporting.plots import (
     interval_bars,
     learning_curves,
     profiles,
+    standings,
     sweep,
 )
 from recsim_drpo.reporting.statistics import Estimate
@@ -52,8 +54,14 @@ def draw_heatmap(path, values=((-0.1, 0.0, 0.2), (np.nan, 0.1, 0.3))):
     )
 
 
+def draw_standings(path):
+    absent = [Estimate(*[np.nan] * 3), *ROWS[1:]]
+    standings(path, AGENTS, {"one": ("eCPM", ROWS), "two": ("return", absent)})
+
+
 FIGURES = {
     draw_bars: {*AGENTS, "medium", "extreme", "eCPM (2 seeds)"},
+    draw_standings: {*AGENTS, "one", "two", "eCPM", "return", "0.30", "0.50", "0.10"},
     draw_profiles: {*AGENTS, "τ, share of the best value", "share of runs with more than τ"},
     draw_sweep: {*AGENTS, "random logs (%)", "eCPM on test users", "40"},
     draw_heatmap: {
@@ -88,7 +96,7 @@ def test_a_path_without_suffix_gives_png_and_svg(tmp_path, draw):
     assert {path.name for path in tmp_path.iterdir()} == {"figure.png", "figure.svg"}
     assert FIGURES[draw] <= set(svg_texts(tmp_path / "figure.svg"))
     image = pixels(tmp_path / "figure.png")
-    assert image.shape[1] == 720
+    assert image.shape[1] == (1152 if draw is draw_standings else 720)
     # Nothing that is drawn is cut off by the border.
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
     assert (border == 1.0).all()
@@ -144,6 +152,17 @@ def test_bars_have_the_width_of_their_intervals(tmp_path):
     widths = counts[counts > 0]
     first, last = np.median(widths[: len(widths) // 3]), np.median(widths[-len(widths) // 3 :])
     assert last / first == pytest.approx(6, rel=0.15)
+
+
+def test_the_best_and_what_is_not_told_from_it_have_a_colour_of_their_own(tmp_path):
+    rows = [Estimate(0.8, 0.7, 0.9), Estimate(0.75, 0.7, 0.8), Estimate(0.5, 0.3, 0.7)]
+    figure = standings(tmp_path / "one.svg", AGENTS, {"one": ("eCPM", rows)})
+    bars = figure.axes[0].patches
+    assert [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in bars] == [
+        *[COLOURS[1]] * 2,
+        COLOURS[0],
+    ]
+    assert [bar.get_width() for bar in bars] == [0.8, 0.75, 0.5]
 
 
 def test_the_map_is_white_at_zero_and_grey_where_nothing_was_measured(tmp_path):

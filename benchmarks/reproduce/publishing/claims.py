@@ -18,7 +18,7 @@ from recsim_drpo.core.validation import unknown_name
 from recsim_drpo.reporting.tables import markdown_table
 
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
-"""What stands between them in a page is written by :func:`with_headline`, :func:`with_link` or
+"""What stands between them in a page is written by :func:`with_headline`, :func:`with_table` or
 :func:`with_rules`."""
 
 PLACES = {
@@ -37,14 +37,7 @@ PLACES = {
 }
 """What of the paper an experiment is about, in the paper's order."""
 
-PICTURES = "docs/images/reproduce"
-_HEADLINE_PICTURES = {
-    "table1": ("table1.png", "eCPM of all agents in both scenarios, with 95 % intervals"),
-    "phase-map": (
-        "phase-map-soft-noise-share-reward-noise.png",
-        "DRPO minus the best soft method, over the share of random rounds and reward noise",
-    ),
-}
+_TABLE1_PICTURE = ("table1.png", "eCPM of all agents in both scenarios, with 95 % intervals")
 _MAPS = {
     "phase-map-soft-noise-share-reward-noise.png": (
         "DRPO minus the best soft method, over the share of random rounds and reward noise"
@@ -184,23 +177,22 @@ def with_headline(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
         f"{len(verdicts)} claims were tested. Verdicts: {shown}. [docs/claims.md](docs/claims.md) "
         "has each claim, with the paper's number, ours and the command."
     ]
-    by_name = {result["experiment"]: result for result in ordered}
-    if "table1" in by_name:
-        parts.append(_headline(by_name["table1"]))
-    for name, (picture, text) in _HEADLINE_PICTURES.items():
-        there = by_name[name]["pictures"] if name in by_name else []
-        if picture in there:
-            parts.append(_picture(picture, text, there, PICTURES))
+    parts += [_winners(table1) for table1 in ordered if table1["experiment"] == "table1"]
     return _between(readme, "\n\n".join(parts))
 
 
-def with_link(guide: str) -> str:
-    """``docs/reproduction.md`` with a link to the claims, which are there from the first result on.
+def with_table(guide: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """``docs/reproduction.md`` with Table 1, and a link to the claims.
 
     Raises:
         ValueError: it has no markers.
     """
-    return _between(guide, "[claims.md](claims.md) has every claim and what became of it.")
+    parts = ["[claims.md](claims.md) has every claim and what became of it."]
+    for table1 in (result for result in results if result["experiment"] == "table1"):
+        parts.append(_table1(table1))
+        if _TABLE1_PICTURE[0] in table1["pictures"]:
+            parts.append(_picture(*_TABLE1_PICTURE, table1["pictures"], "images/reproduce"))
+    return _between(guide, "\n\n".join(parts))
 
 
 def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
@@ -239,7 +231,7 @@ def _between(page: str, text: str) -> str:
     return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
-def _headline(table1: Mapping[str, Any]) -> str:
+def _table1(table1: Mapping[str, Any]) -> str:
     """A Markdown table of every agent's eCPM in both scenarios, beside the paper's."""
     shown = ("eCPM, tuned online", "paper's eCPM")
     tables = {table["title"]: table for table in table1["tables"]}
@@ -255,29 +247,27 @@ def _headline(table1: Mapping[str, Any]) -> str:
         for row in table["rows"]:
             cells = rows.setdefault(row[0], [row[0], *blank])
             cells[1 + 2 * place : 3 + 2 * place] = [row[column] for column in columns]
-    note = (
-        "On test users, tuned on validation users by true reward; [95 % intervals] over seeds. "
-        f"{'; '.join(map(_scale, table1['plans']))}; revision `{table1['revision']}`."
-    )
-    won = [f"in {log} {best}" for log, best in _winners(tables)]
+    return f"{markdown_table(header, list(rows.values()))}\n\n{_winners(table1)}"
+
+
+def _winners(table1: Mapping[str, Any]) -> str:
+    """What wins on each log by the table of the best of each kind, and how Table 1 was made."""
+    tables = {table["title"]: table for table in table1["tables"]}
+    won = []
+    if BEST in tables:
+        column = tables[BEST]["header"].index(BEST_OF_ALL)
+        for log, *cells in tables[BEST]["rows"]:
+            agent, _, value = cells[column - 1].partition(": ")
+            won.append(f"in {log} {agent}, {value}{_behind(tables.get(PAIRED), agent, log)}")
     said = (
         f"Best of those compared, chosen for each seed by the other seeds: {'; '.join(won)}. "
         if won
         else ""
     )
-    return f"{markdown_table(header, list(rows.values()))}\n\n{said}{note}"
-
-
-def _winners(tables: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """What wins on each log by the table of the best of each kind, and how far from DRPO."""
-    if BEST not in tables:
-        return []
-    column = tables[BEST]["header"].index(BEST_OF_ALL)
-    won = []
-    for log, *cells in tables[BEST]["rows"]:
-        agent, _, value = cells[column - 1].partition(": ")
-        won.append((log, f"{agent}, {value}{_behind(tables.get(PAIRED), agent, log)}"))
-    return won
+    return (
+        f"{said}On test users, tuned on validation users by true reward; [95 % intervals] over "
+        f"seeds. {'; '.join(map(_scale, table1['plans']))}; revision `{table1['revision']}`."
+    )
 
 
 def _behind(paired: Mapping[str, Any] | None, agent: str, log: str) -> str:

@@ -20,6 +20,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     claims_page,
     with_headline,
     with_rules,
+    with_table,
 )
 from recsim_drpo.benchmarks.reproduce.results import read_result
 from recsim_drpo.benchmarks.reproduce.runner import PANELS, load_results
@@ -115,6 +116,7 @@ def use(folder: Path) -> None:
         assert all(table.markdown() for table in tables)
     with_rules(README, loaded)
     with_headline(README, loaded)
+    with_table(README, loaded)
     claims_page(loaded)
 
 

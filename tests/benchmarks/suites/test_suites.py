@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
 
+import matplotlib.image
 import numpy as np
 import pytest
 
+from recsim_drpo import make_agent
 from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.reproduce.publishing import report
+from recsim_drpo.benchmarks.reproduce.results import read_result
 from recsim_drpo.benchmarks.suites import (
     leaderboard,
     page,
@@ -18,7 +24,7 @@ from recsim_drpo.benchmarks.suites import (
     suite as suites,
     tables,
 )
-from recsim_drpo.benchmarks.suites.make import MAP_LOGS, make
+from recsim_drpo.benchmarks.suites.make import MAP_LOGS, PUBLISHED, make
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
 from recsim_drpo.benchmarks.suites.suite import facts_of, first_facts, load_suite, names
@@ -380,6 +386,74 @@ def test_the_published_page_is_what_the_files_make():
     """Whoever adds a file, or a suite, makes the page as well."""
     made = leaderboard.page(leaderboard.load(leaderboard.FOLDER))
     assert leaderboard.PAGE.read_text(encoding="utf-8") == made
+
+
+def test_the_published_picture_is_what_the_files_make(tmp_path):
+    """The README begins with it."""
+    results = leaderboard.load(leaderboard.FOLDER)
+    figure = leaderboard.draw(results, tmp_path / "board.svg")
+    published = leaderboard.PICTURE.with_suffix(".svg")
+    texts = [
+        [text.text for text in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+        for path in (tmp_path / "board.svg", published)
+    ]
+    assert texts[0] == texts[1]
+    made = matplotlib.image.imread(published.with_suffix(".png"))
+    assert made.shape[1] == figure.get_figwidth() * 120
+    # What is drawn are the page's numbers, suite by suite.
+    sections = leaderboard.PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+    for axes, section in zip(figure.axes, sections, strict=True):
+        assert axes.get_title().startswith(section.split("\n")[0])
+        values = re.findall(r"^\| [\w-]+ +\| ([\d.]+) \[", section, re.MULTILINE)
+        assert sorted(values) == sorted(f"{bar.get_width():.2f}" for bar in axes.patches)
+        assert sorted(values) == sorted(text.get_text() for text in axes.texts)
+
+
+def test_of_entries_with_one_label_the_best_is_drawn(suite, result, tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "names", lambda: ["small-1"])
+    monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
+    worse = replace(
+        result,
+        records=[{**r, "test": {**r["test"], "ecpm": 0.01}} for r in result.records],
+    )
+    figures = [
+        leaderboard.draw(entries, tmp_path / "board.svg")
+        for entries in ([result], [worse, result], [result, worse])
+    ]
+    drawn = [[bar.get_width() for bar in figure.axes[0].patches] for figure in figures]
+    assert len(drawn[0]) == 3
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+def test_the_entry_of_two_towers_is_table_1s_default():
+    """Table 1 ran them on these logs at these seeds, so that nothing had to be trained again."""
+    table = read_result(PUBLISHED / "table1.json")
+    entry = read(leaderboard.FOLDER / "two-tower-zipf-1.json")
+    assert (entry.hyperparameters, entry.revision) == ({}, table["revision"])
+    penalty = make_agent("two-tower", observation_dim=2, action_dim=2, seed=0).config.penalty
+    runs = {
+        (r["condition"], r["seed"]): r["test"]["ecpm"]
+        for r in table["records"]
+        if (r["agent"], r["overrides"]) == ("two-tower", {"penalty": penalty})
+    }
+    assert {(r["condition"], r["seed"]): r["test"]["ecpm"] for r in entry.records} == runs
+    assert len(runs) == 40
+
+
+def test_what_to_take_says_what_two_towers_earn_on_the_map():
+    result = read(leaderboard.FOLDER / "two-tower-zipf-map-1.json")
+    scores = tables.scores_of(load_suite(result.suite), result)
+    means = {name: earned.mean(axis=0) for name, earned in scores.earned.items()}
+    own, others = means.pop("two-tower"), means
+    best = np.max([*others.values()], axis=0)
+    worst = int(np.argmin(own / best))
+    (agent,) = (name for name, values in others.items() if values[worst] == best[worst])
+    assert (agent, int((own > best).sum())) == ("iql", 3)
+    assert "reward_noise 0.8" in scores.labels[worst]
+    text = " ".join(Path("docs/when_to_filter.md").read_text(encoding="utf-8").split())
+    earned = f"earns {own.mean():.2f} where DRPO earns {others['drpo'].mean():.2f}"
+    assert f"{earned}, and is ahead on three" in text
+    assert f"({own[worst]:.2f} where IQL has {best[worst]:.2f})" in text
 
 
 def test_a_suite_is_made_of_a_published_result(tmp_path, references, monkeypatch):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from recsim_drpo.datasets.importing.descriptions import NumberDescription
 from recsim_drpo.datasets.importing.transforms import (
     QUANTILES,
     TRANSFORMS,
@@ -104,3 +107,9 @@ def test_numbers_come_back_from_what_they_became(transform):
     coding = measures.coding(0, single=False)
     back = coding.invert(coding.apply(values))
     np.testing.assert_allclose(back, values, rtol=1e-9)
+
+
+def test_what_json_says_of_a_column_is_what_codes_it():
+    """The schema has the fields and defaults of the coding, of which a file may leave out any."""
+    described = {name: field.default for name, field in NumberDescription.model_fields.items()}
+    assert described == asdict(NumberCoding())

@@ -9,8 +9,8 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     PLACES,
     claims_page,
     with_headline,
-    with_link,
     with_rules,
+    with_table,
 )
 from recsim_drpo.benchmarks.reproduce.runner import EXPERIMENTS
 from tests.benchmarks.reproduce.published import README, ROOT, result
@@ -40,9 +40,22 @@ def test_headline_needs_its_place():
     with pytest.raises(ValueError, match="no <!-- headline:begin -->"):
         with_headline("# A project\n", [table1])
     written = with_headline(README, [table1])
-    assert "| bc    | 1.5 [1.4, 1.6] medium | " in written
+    assert "5 claims were tested" in written
+    assert "5,000 steps; revision `abc1234`." in written
     assert with_headline(written, [table1]) == written
     assert with_headline(README, []) == README
+
+
+def test_the_guide_has_table_1():
+    table1 = result("table1") | {"pictures": ["table1.png", "table1.svg"]}
+    written = with_table(README, [result("theory"), table1])
+    assert "| bc    | 1.5 [1.4, 1.6] medium | " in written
+    assert (
+        "[![eCPM of all agents in both scenarios, with 95 % intervals]"
+        "(images/reproduce/table1.png)](images/reproduce/table1.svg)"
+    ) in written
+    assert with_table(written, [table1]) == written
+    assert "| agent" not in with_table(README, [result("theory")])
 
 
 def test_every_experiment_has_its_place_in_the_paper():
@@ -51,8 +64,10 @@ def test_every_experiment_has_its_place_in_the_paper():
 
 def test_pages_have_a_place_for_what_is_published():
     table1 = result("table1") | {"pictures": []}
-    assert "1.5 [1.4, 1.6]" in with_headline((ROOT / "README.md").read_text(), [table1])
-    assert "(claims.md)" in with_link((ROOT / "docs/reproduction.md").read_text())
+    assert "claims were tested" in with_headline((ROOT / "README.md").read_text(), [table1])
+    guide = with_table((ROOT / "docs/reproduction.md").read_text(), [table1])
+    assert "(claims.md)" in guide
+    assert "1.5 [1.4, 1.6]" in guide
     page = (ROOT / "docs/when_to_filter.md").read_text()
     assert with_rules(page, [table1]) == page
 
