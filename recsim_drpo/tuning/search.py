@@ -8,8 +8,10 @@ was stopped goes on, and several machines can work on one.
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +26,7 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.tuning.candidates import Candidates, alike
 from recsim_drpo.tuning.criteria import Criterion, Problem
 from recsim_drpo.tuning.names import PRUNERS, SAMPLERS
+from recsim_drpo.tuning.sharing import Watch, counting
 from recsim_drpo.tuning.space import Choices, Range
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 
 _STUDY = "recsim-drpo"
 _PLAN, _UPDATES, _AGAIN = "plan", "updates", "again"
-_HEARTBEAT = 60  # seconds; of databases, by which a machine that is gone is told
+_PAUSE = 5.0  # seconds; between two looks at what other machines are at
 
 
 @dataclass(frozen=True)
@@ -120,17 +123,13 @@ def opened_storage(place: str | Path) -> BaseStorage:
         ValueError: the database cannot be had.
     """
     check_optuna()
-    from optuna.storages import JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
     if "://" not in str(place):
         return JournalStorage(JournalFileBackend(str(place)))
     try:
-        return RDBStorage(
-            str(place),
-            heartbeat_interval=_HEARTBEAT,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-        )
+        return RDBStorage(str(place))
     except Exception as error:  # SQLAlchemy's and its drivers' are many
         raise ValueError(
             f"The storage {shown(str(place))} cannot be had ({one_line(error)}); give a file, or "
@@ -150,6 +149,7 @@ class Search:
     Attributes:
         study: Optuna's. Trials have the attribute ``updates``, the learner-updates made for them,
             and the value by every criterion of the problem under its name.
+        shared: whether it is in a database, where other machines may work on it.
 
     Raises:
         ValueError: the storage holds another search; the message says what differs.
@@ -158,11 +158,13 @@ class Search:
     task: Task
     config: SearchConfig
     study: Study
+    shared: bool
 
     @classmethod
     def opened(cls, task: Task, config: SearchConfig, storage: BaseStorage) -> Search:
         """The search that a storage holds, or a new one in it."""
         import optuna
+        from optuna.storages import RDBStorage
 
         study = optuna.create_study(
             storage=storage,
@@ -181,17 +183,17 @@ class Search:
                 f"The storage holds another search: {name} was {shown(kept.get(name))} and is now "
                 f"{shown(plan[name])}. Choose another --out or --storage."
             )
-        return cls(task, config, study)
+        return cls(task, config, study, isinstance(storage, RDBStorage))
 
     def recover(self) -> None:
-        """Have the trials of those who are gone tried again; of a file's, nobody may be at work."""
-        import optuna
-        from optuna.storages import RDBStorage
+        """Have trials tried again that a stop left in a file, at which nobody may be at work.
 
-        if isinstance(self.study._storage, RDBStorage):  # heartbeats tell who is gone
-            optuna.storages.fail_stale_trials(self.study)
-            return
-        left = self._trials("RUNNING")
+        Of a search that is shared, :meth:`try_some` tells whose machines are gone.
+        """
+        if not self.shared:
+            self._give_back(self._trials("RUNNING"))
+
+    def _give_back(self, left: Sequence[FrozenTrial]) -> None:
         _Running(self.study, {trial.number: trial for trial in left}).give_back()
 
     def left(self) -> int:
@@ -204,21 +206,35 @@ class Search:
     def try_some(self, count: int) -> Iterator[int]:
         """Try as many trials, fleet by fleet; yields how many are done as they are.
 
-        Stops before where the budget is spent.
+        Of a search that is shared, try whatever of it is left, be it because a machine is gone, and
+        wait for what others are at. Stops before where the budget is spent.
         """
-        task, config = self.task, self.config
+        watch = Watch()
+        while not self.is_spent():
+            if self.shared:
+                self._give_back(watch.gone(self._trials("RUNNING")))
+            together = min(self.config.together, self.left() if self.shared else count)
+            if together:
+                count -= together
+                yield from self._try(together)
+            elif self.shared and self._trials("RUNNING"):
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def _try(self, together: int) -> Iterator[int]:
+        """Try some trials at once; yields how many are done as they are."""
+        task = self.task
         distributions = {name: values.distribution() for name, values in task.space.items()}
-        while count > 0 and not self.is_spent():
-            together = min(config.together, count)
-            count -= together
-            trials = [self.study.ask(distributions) for _ in range(together)]
-            running = _Running(self.study, {trial.number: trial for trial in trials})
-            try:
+        trials = [self.study.ask(distributions) for _ in range(together)]
+        running = _Running(self.study, {trial.number: trial for trial in trials})
+        try:
+            with counting(running.asked) if self.shared else nullcontext():
                 for group in _groups(task.agent, trials, task.fixed):
-                    _train(task, config, running, group)
+                    _train(task, self.config, running, group)
                     yield len(group)
-            finally:
-                running.give_back()
+        finally:
+            running.give_back()
 
     def updates(self) -> int:
         """The learner-updates that were made for all trials."""
@@ -255,30 +271,43 @@ class Search:
 
 
 class _Running:
-    """Trials that are not told yet: those that a stop leaves are tried again later."""
+    """Trials that are not told yet: those that a stop leaves are tried again later.
+
+    What another machine took for gone meanwhile is that machine's to try again.
+    """
 
     def __init__(self, study: Study, trials: Mapping[int, Trial | FrozenTrial]) -> None:
         self.study = study
         self._trials = dict(trials)
+
+    def asked(self) -> list[Trial]:
+        """Those of them that were asked for here."""
+        from optuna import Trial
+
+        return [trial for trial in self._trials.copy().values() if isinstance(trial, Trial)]
 
     def told(self, trial: Trial, value: float, *, pruned: bool = False) -> None:
         """Tell what became of a trial; one whose value is no number has failed."""
         from optuna.trial import TrialState
 
         if math.isnan(value):
-            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         elif pruned:
-            self.study.tell(trial, state=TrialState.PRUNED)
+            self.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
         else:
-            self.study.tell(trial, value)
+            self.study.tell(trial, value, skip_if_finished=True)
         del self._trials[trial.number]
 
     def give_back(self) -> None:
         """Have the values of those that are left tried by trials to come."""
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         for number, trial in self._trials.items():
-            self.study.tell(number, state=TrialState.FAIL)
+            try:
+                self.study.tell(number, state=TrialState.FAIL)
+            except (ValueError, UpdateFinishedTrialError):  # is told already
+                continue
             self.study.enqueue_trial(trial.params, user_attrs={_AGAIN: number})
         self._trials = {}
 
