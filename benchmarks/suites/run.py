@@ -85,15 +85,17 @@ def run(
 
     Raises:
         ValueError: an unknown agent or hyper-parameter, or an agent that learns online; a log is
-            not the suite's; the folder holds another run's pieces.
+            not the suite's; the folder holds another run's pieces; the engine cannot be had.
     """
     agents: dict[str, list[dict[str, Any]]] = {entry.agent: [dict(entry.hyperparameters)]}
     if quick:
         agents |= {name: [{}] for name in QUICK_AGENTS if name != entry.agent}
     reads = _check_entry(suite, entry)
-    exact = _check_logs(suite, quick, progress)
-    study = _study(suite, agents, quick, scale, execution, device)
-    records = study.run(folder, engine=engine, progress=progress)
+    engine = engine or Engine()
+    with engine.opened():  # before logs are drawn, and a folder is made
+        exact = _check_logs(suite, quick, progress)
+        study = _study(suite, agents, quick, scale, execution, device)
+        records = study.run(folder, engine=engine, progress=progress)
     return Result(
         suite.name,
         suite.sha256,

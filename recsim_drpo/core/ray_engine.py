@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -44,6 +45,13 @@ except BaseException as error:
 
 _START = "start one there (ray start --head), see docs/scale.md"
 
+_LOCAL = (
+    "try again when the machine is less busy, or take --engine local; Ray's logs are in "
+    "/tmp/ray/session_latest/logs"
+)
+
+_AGAIN = "start the same again, it goes on from what was finished"
+
 
 def results(
     shared: Any,
@@ -55,7 +63,7 @@ def results(
     in_order: bool = False,
 ) -> Iterator[Any]:
     """The values of all tasks, see :meth:`recsim_drpo.core.executor.Engine.results`."""
-    with connected(processes, address) as ray:
+    with connected(processes, address) as ray, _own_failures_told(ray):
         _check_gpus(ray, gpus_per_task)
         work = ray.remote(_entry()).options(
             num_cpus=1,
@@ -82,15 +90,16 @@ def results(
                 else:
                     yield _value(ray, value)
         finally:
-            for stream in streams:
-                ray.cancel(stream, force=True)
+            with contextlib.suppress(Exception):  # of a Ray that is lost; its first error is told
+                for stream in streams:
+                    ray.cancel(stream, force=True)
 
 
 def imported() -> Any:
     """The module ``ray``, which leaves this program's way to end on a signal as it is.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: it is not installed, or cannot be imported.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers of each start
     try:
@@ -99,6 +108,11 @@ def imported() -> Any:
     except ImportError as error:
         raise ValueError(
             f"The engine ray is not installed ({one_line(error)}): pip install 'recsim-drpo[ray]'."
+        ) from error
+    except Exception as error:  # whatever it makes of libraries of other versions
+        raise ValueError(
+            f"The engine ray cannot be imported ({one_line(error)}): install it anew, with the "
+            "versions that it asks for: pip install --force-reinstall 'recsim-drpo[ray]'."
         ) from error
     return ray
 
@@ -169,12 +183,23 @@ def _value(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        raise (cause if isinstance(cause, Exception) else RuntimeError(one_line(error))) from None
+        if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
+            raise cause from None
+        raise RuntimeError(f"A task of Ray failed ({one_line(error)}); {_AGAIN}.") from None
     except ray.exceptions.RayError as error:
         raise RuntimeError(
-            f"Ray lost a task {_RETRIES + 1} times ({one_line(error)}); start the same again, it "
-            "goes on from what was finished, on nodes with more memory."
+            f"Ray lost a task {_RETRIES + 1} times ({one_line(error)}); {_AGAIN}, on nodes with "
+            "more memory."
         ) from error
+
+
+@contextmanager
+def _own_failures_told(ray: Any) -> Iterator[None]:
+    """Raise what Ray itself fails with in the block, whoever asked it, as ``RuntimeError``."""
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise RuntimeError(f"Ray failed ({one_line(error)}); {_AGAIN}.") from error
 
 
 @contextmanager
@@ -204,12 +229,35 @@ def connected(processes: int, address: str | None) -> Iterator[Any]:
                 logging_level="ERROR",
                 **(own if address is None else {}),
             )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = "Ray does not start here" if address is None else f"No Ray answers at {address}"
-        raise ValueError(f"{where} ({one_line(error)}): {_START}.") from error
+    except BaseException as error:
+        _end_half_started(ray, error)
+        if not isinstance(error, Exception):  # an interrupt
+            raise
+        # Ray's start raises errors of all kinds, plain exceptions among them.
+        if address is None:
+            text = f"Ray does not start here ({one_line(error)}): {_LOCAL}."
+        else:
+            text = f"No Ray answers at {shown(address)} ({one_line(error)}): {_START}."
+        raise ValueError(text) from error
     try:
         yield ray
     finally:
+        with contextlib.suppress(Exception):  # of a Ray that is lost
+            ray.shutdown()
+
+
+def _end_half_started(ray: Any, error: BaseException) -> None:
+    """End the processes of a Ray whose start has failed.
+
+    Its own shutdown does not know of a node that was not made whole, which the error comes from.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        end = getattr(frame.f_locals.get("self"), "kill_all_processes", None)
+        if end is not None:
+            with contextlib.suppress(Exception):
+                end(check_alive=False, allow_graceful=False)
+            break
+    with contextlib.suppress(Exception):
         ray.shutdown()
 
 

@@ -299,12 +299,24 @@ def fill(index: Any, vectors: Vectors) -> None:
         with bar:
             index.train(np.ascontiguousarray(vectors[rows], dtype=np.float32))
             bar.update(size)
+            _reserve(index, len(vectors))
             for start in range(0, len(vectors), _ROWS):
                 block = np.ascontiguousarray(vectors[start : start + _ROWS], dtype=np.float32)
                 index.add(block)
                 bar.update(len(block))
     except RuntimeError as error:
         raise ValueError(f"faiss cannot index these vectors: {reason(error)}.") from error
+
+
+def _reserve(index: Any, num_items: int) -> None:
+    """Have an index hold room for all items: one that grows holds all it has twice at times."""
+    faiss = require_faiss()
+    for part in list(_parts(faiss, index)):
+        for held in (part, getattr(part, "refine_index", None), getattr(part, "storage", None)):
+            held = None if held is None else faiss.downcast_index(held)
+            if isinstance(held, faiss.IndexFlatCodes):
+                held.codes.resize(num_items * int(held.code_size))
+                held.codes.resize(0)  # which keeps the room
 
 
 def tune(index: Any, num_items: int, recall: Callable[[], float], wanted: float) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def words_of_import(tmp_path):
     return ["import", "own/log-v0", *logs, "--numbers", "x", "--items", tmp_path / "items.npy"]
 
 
-@pytest.fixture(params=["train", "generate", "import"])
+@pytest.fixture(params=["train", "generate", "import", "benchmark", "reproduce"])
 def words(request, dataset, words_of_import, tmp_path):
     """A command that takes an engine."""
     train = [
@@ -51,19 +51,24 @@ def words(request, dataset, words_of_import, tmp_path):
         "train": train,
         "generate": ["generate", "own/log-v0", "--rounds", 20_000, "--shards", 2, *WORLD],
         "import": words_of_import,
+        "benchmark": ["benchmark", "zipf-1", "--agent", "bc", "--out", tmp_path / "out"],
+        "reproduce": ["reproduce", "table2", "--out", tmp_path / "out"],
     }[request.param]
 
 
 @pytest.fixture
 def refused(run, words, tmp_path, minari_root, capsys):
-    """The error of the command with further words, which leaves nothing behind."""
+    """The error, one line, of the command with further words, which leaves nothing behind."""
 
     def refuse(*more):
         before = sorted(minari_root.rglob("*"))
         assert run(*words, *more) == 2
         assert not (tmp_path / "out").exists()
         assert sorted(minari_root.rglob("*")) == before
-        return capsys.readouterr().err
+        text = capsys.readouterr().err
+        assert text.startswith("recsim-drpo: error: ")
+        assert text.count("\n") == 1
+        return text
 
     return refuse
 
@@ -92,6 +97,20 @@ def test_an_engine_that_is_not_installed(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert "The engine ray is not installed" in (text := refused("--engine", "ray"))
     assert "pip install 'recsim-drpo[ray]'" in text
+
+
+@pytest.mark.usefixtures("fake_ray")
+def test_a_ray_that_does_not_start(refused, monkeypatch):
+    def init(**_):
+        raise Exception("The current node timed out during startup.\nThe GCS is overloaded.")
+
+    ray, ended = sys.modules["ray"], []
+    monkeypatch.setattr(ray, "init", init, raising=False)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(1), raising=False)
+    text = refused("--engine", "ray")
+    assert "Ray does not start here (The current node timed out during startup. The GCS" in text
+    assert "or take --engine local" in text
+    assert ended == [1]
 
 
 @pytest.mark.usefixtures("fake_ray")

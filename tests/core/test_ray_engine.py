@@ -216,6 +216,26 @@ def test_without_an_address_ray_is_started_here_for_as_long_as_it_is_needed(tmp_
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("no folder for its files", "Not a directory"), ("no raylet", "timed out during startup")],
+)
+def test_a_ray_that_does_not_start_here_is_refused_and_leaves_no_process(
+    tmp_path, monkeypatch, fault, told
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if fault == "no raylet":  # half of it starts, and a plain exception says so after 30 seconds
+        monkeypatch.setattr("ray._private.services.RAYLET_EXECUTABLE", "/bin/false")
+    else:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "file"))
+    before = _children()
+    with pytest.raises(ValueError, match=rf"^Ray does not start here \(.*{told}"):
+        list(Engine("ray").results(None, [partial(_numbers, 1)]))
+    wait_until(lambda: _children() <= before)
+    assert not ray.is_initialized()
+
+
 def test_an_address_at_which_something_else_answers_is_refused(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -223,6 +243,12 @@ def test_an_address_at_which_something_else_answers_is_refused(monkeypatch):
         with pytest.raises(ValueError, match=f"No Ray answers at '{address}'"):
             list(Engine("ray", address=address).results(None, [_numbers]))
         assert time.monotonic() - started < 60
+
+
+def _children() -> set[str]:
+    """Processes that this one has started and that have not ended."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return {pid for path in lists for pid in path.read_text().split()}
 
 
 def _numbers(count: int, first: int | None):

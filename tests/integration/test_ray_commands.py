@@ -61,6 +61,13 @@ class Watched:
         self.mean, self.steps = state["mean"], state["steps"]
 
 
+class Failing(Watched):
+    """An agent from outside that cannot learn."""
+
+    def update(self, batch):
+        raise ValueError("no such thing.")
+
+
 @pytest.fixture
 def nodes(cluster):
     """Two nodes of one CPU each."""
@@ -126,6 +133,23 @@ def test_a_training_whose_driver_is_killed_goes_on_from_its_checkpoints(
     (tmp_path / "go").touch()
     assert run("train", "--resume", out, *where) == 0
     assert files_of(out) == files_of(tmp_path / "local")
+
+
+def test_a_training_whose_task_fails_says_so_in_one_line(cluster, nodes, log, tmp_path, capfd):
+    words = [
+        "train",
+        "--dataset",
+        log,
+        "--steps",
+        20,
+        "--agent",
+        AGENT.replace("Watched", "Failing"),
+    ]
+    where = ["--engine", "ray", "--address", cluster.address, "--out", tmp_path / "out"]
+    capfd.readouterr()
+    assert run(*words, *where) == 2
+    assert capfd.readouterr().err == "recsim-drpo: error: no such thing.\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_fleets_of_seeds_are_those_trained_here(cluster, nodes, log, tmp_path):

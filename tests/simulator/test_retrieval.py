@@ -296,6 +296,31 @@ def test_what_an_index_takes_is_known_before(factory):
     assert faiss.serialize_index(index).nbytes == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.parametrize(
+    ("factory", "where"),
+    [
+        ("Flat", lambda index: index),
+        ("IVF8,PQ16x4fs,RFlat", lambda index: index.refine_index),
+        ("HNSW16", lambda index: index.storage),
+        ("PQ8x4", lambda index: index),
+    ],
+)
+def test_an_index_that_is_filled_never_holds_its_items_twice(monkeypatch, factory, where):
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    monkeypatch.setattr(faiss_engine, "_ROWS", 500)  # added at a time
+    index = faiss_engine.empty_index(DecoderName("faiss", factory), 4_000, DIM)
+    add, places = index.add, set()
+
+    def note(block):
+        add(block)
+        places.add(int(faiss.downcast_index(where(index)).codes.data()))
+
+    monkeypatch.setattr(index, "add", note)
+    faiss_engine.fill(index, unit(4_000).numpy())
+    assert index.ntotal == 4_000
+    assert len(places) == 1  # what grows moves, and the old and the new are there at once
+
+
 def test_an_index_too_large_for_memory_is_refused_before_anything_is_built(indexes, monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
     for name in ("faiss:Flat", "faiss:HNSW32", "faiss:IVF16,Flat", "auto"):
