@@ -30,7 +30,7 @@ demo: $(VENV)/installed
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 test: $(VENV)/installed-dev
-	$(PYTEST) -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) -m "not slow and not faults" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/installed-dev
 	$(PYTEST) -m "slow and not faults" -n 2 --dist loadfile $(ARGS)

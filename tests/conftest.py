@@ -48,6 +48,25 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+# Folders whose tests share what takes seconds to make: libraries, and the theorems' quick run.
+TOGETHER = ("tests/adapters/", "tests/benchmarks/reproduce/theory/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Of ``--dist loadfile``: files each to one process, and these folders as if they were one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFolderOrFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if path.startswith(folder)), path)
+
+    return ByFolderOrFile(config, log)
+
+
 @pytest.fixture
 def import_peer(request: pytest.FixtureRequest) -> Callable[[str], ModuleType]:
     """What imports another implementation, and skips the test where it is not installed."""

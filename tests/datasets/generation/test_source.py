@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_what_is_of_a_sample_says_so(
     generate, arrays, small_kwargs, monkeypatch, usual_reference_users, env
 ):
     monkeypatch.setattr(sessions, "_REFERENCE_USERS", usual_reference_users)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # cards without their pictures
     kwargs = {**small_kwargs, **({"max_steps": 5} if env == "RecSimZipfSession-v0" else {})}
     whole = generate("whole-v0", kwargs, env=env, card=True)
     usual = whole.storage.metadata
