@@ -25,12 +25,15 @@ endef
 demo: $(VENV)/installed
 	$(BIN)/recsim-drpo demo $(if $(EMBEDDINGS),--embeddings $(EMBEDDINGS)) $(ARGS)
 
-# One thread in each of two processes: more would wait for one another.
+# One thread in each of two processes: more would wait for one another. What Python compiles is kept,
+# whatever the shell says: each process would compile all tests anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
 test: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not faults" -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) -m "not slow and not faults" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(VENV)/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not faults" -n 2 --dist loadfile $(ARGS)
+	$(PYTEST) -m "slow and not faults" -n 2 --dist loadfile $(ARGS)
 
 # Kills, malformed input, full disks; a share of them by RECSIM_DRPO_FAULTS=0.1.
 test-faults: $(VENV)/installed-dev

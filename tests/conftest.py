@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -31,6 +32,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="fail where another implementation is not installed, in place of skipping",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have the garbage collector pass over what collecting leaves, which stays to the end.
+
+    These are a million objects, of modules and of tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+# Folders whose tests share what takes seconds to make: libraries, and the theorems' quick run.
+TOGETHER = ("tests/adapters/", "tests/benchmarks/reproduce/theory/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Of ``--dist loadfile``: files each to one process, and these folders as if they were one."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFolderOrFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if path.startswith(folder)), path)
+
+    return ByFolderOrFile(config, log)
 
 
 @pytest.fixture

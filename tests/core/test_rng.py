@@ -83,12 +83,11 @@ def test_words_equal_the_reference(seed, stream, counter, num_words):
 
 
 @pytest.mark.parametrize("seed", [0, 0xFFFFFFFF, 2**32, 0x299F31D0A4093822, 2**63 - 1])
-@pytest.mark.parametrize("counter", [0, 0xFFFFFFFF, 2**32, 2**63 - 1])
-@pytest.mark.parametrize("stream", [0, 1, 0x13198A2E, 0xFFFFFFFF])
-def test_words_equal_the_reference_where_bits_fill_up(seed, counter, stream):
-    assert words_of(seed, stream, [counter], 9)[0].tolist() == reference_words(
-        seed, stream, counter, 9
-    )
+def test_words_equal_the_reference_where_bits_fill_up(seed):
+    for counter in (0, 0xFFFFFFFF, 2**32, 2**63 - 1):
+        for stream in (0, 1, 0x13198A2E, 0xFFFFFFFF):
+            words = words_of(seed, stream, [counter], 9)[0].tolist()
+            assert words == reference_words(seed, stream, counter, 9), (counter, stream)
 
 
 def test_words_beyond_the_first_four_come_from_numbered_blocks():

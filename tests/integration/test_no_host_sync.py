@@ -30,6 +30,7 @@ from recsim_drpo.simulator.decoder import ExactDecoder, decode
 from recsim_drpo.simulator.logging_agent import LoggingAgent
 from recsim_drpo.simulator.world import World
 from recsim_drpo.training.order import draw_indices
+from tests.agents.conftest import every_number_varied
 
 OBSERVATION, ACTION, ROUNDS, BATCH = 4, 6, 50, 8
 
@@ -161,8 +162,7 @@ def test_a_fleet_learns_without_waiting(place, agent, compact):
     if needs_of(agent).items and not compact and place.device.type != "cpu":
         pytest.skip("the items of a log without a catalogue are found once, before anything learns")
     options = {"observation_dim": OBSERVATION, "action_dim": ACTION}
-    rates = [{"learning_rate": rate} for rate in (1e-3, 1e-4)]
-    fleet = Fleet(agent, seeds=[0, 1], overrides=rates, **options)
+    fleet = Fleet(agent, seeds=[0, 1], overrides=every_number_varied(agent), **options)
     for group in fleet._groups:
         move(group, place)
     fleet.device = place.device

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from recsim_drpo import make_agent
 from recsim_drpo.agents import Batch, Fleet
@@ -20,33 +19,6 @@ from tests.agents.conftest import (
     transitions_of,
     with_infos,
 )
-
-WAITS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero"}
-
-
-def operations(call):
-    """The names of torch's operations in a call."""
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        call()
-    return {event.key for event in profiled.key_averages()}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_updates_never_wait_for_the_device(name):
-    """Nothing is brought to the host: neither a number nor the truth of a condition."""
-    fleet = fleet_of(name, overrides=every_number_varied(name))
-    batches = random_batches(len(fleet))
-    fleet.update(next(batches))
-    batch = next(batches)
-    names = operations(lambda: fleet.update(batch))
-    assert "aten::add" in names or "aten::mul" in names
-    assert names & WAITS == set()
-
-
-def test_what_waits_for_the_device_is_seen():
-    fleet = fleet_of("bc")
-    batch = next(random_batches(len(fleet)))
-    assert operations(lambda: float(fleet.update(batch)["loss"][0])) & WAITS
 
 
 @pytest.mark.parametrize("name", ["bc", "drpo", "iql"])

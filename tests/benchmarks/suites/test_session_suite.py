@@ -39,8 +39,9 @@ def references(tmp_path_factory):
     return study.run(tmp_path_factory.mktemp("references"), progress=False)
 
 
-@pytest.fixture
-def file(references, tmp_path):
+@pytest.fixture(scope="module")
+def content(references):
+    """A suite's file, as text."""
     content = {
         "name": "small-sessions-1",
         "title": "Two small logs of sessions.",
@@ -62,8 +63,13 @@ def file(references, tmp_path):
         },
         "references": compacted(references),
     }
+    return json.dumps(content)
+
+
+@pytest.fixture
+def file(content, tmp_path):
     path = tmp_path / "small-sessions-1.json"
-    path.write_text(json.dumps(content))
+    path.write_text(content)
     return path
 
 

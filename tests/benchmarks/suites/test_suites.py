@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -57,8 +58,9 @@ def references(tmp_path_factory):
     return study.run(tmp_path_factory.mktemp("references"), progress=False)
 
 
-@pytest.fixture
-def file(references, tmp_path):
+@pytest.fixture(scope="module")
+def content(references):
+    """A suite's file, as text."""
     content = {
         "name": "small-1",
         "title": "Two small logs.",
@@ -73,8 +75,13 @@ def file(references, tmp_path):
         },
         "references": compacted(references),
     }
+    return json.dumps(content)
+
+
+@pytest.fixture
+def file(content, tmp_path):
     path = tmp_path / "small-1.json"
-    path.write_text(json.dumps(content))
+    path.write_text(content)
     return path
 
 
@@ -83,13 +90,23 @@ def suite(file):
     return load_suite(str(file))
 
 
-@pytest.fixture
-def result(suite, tmp_path):
+@pytest.fixture(scope="module")
+def written(content, tmp_path_factory):
+    """The file that a run of the suite leaves."""
+    folder = tmp_path_factory.mktemp("result")
+    (folder / "small-1.json").write_text(content)
+    suite = load_suite(str(folder / "small-1.json"))
     entry = Entry("drpo", {"initial_kappa": 0.4}, "mine", "logs")
-    run(suite, entry, tmp_path / "pieces", command="recsim-drpo benchmark", progress=False).write(
-        tmp_path / "results.json"
+    run(suite, entry, folder / "pieces", command="recsim-drpo benchmark", progress=False).write(
+        folder / "results.json"
     )
-    return read(tmp_path / "results.json")
+    return folder / "results.json"
+
+
+@pytest.fixture
+def result(written, tmp_path):
+    """What was written, read from a copy of the test's own."""
+    return read(shutil.copy(written, tmp_path / "results.json"))
 
 
 def test_the_first_rounds_of_a_log_are_those_of_a_longer_one():
