@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.programs import Program
+from recsim_drpo.agents.engine.sources import described
 from recsim_drpo.agents.engine.step import (
     AdamCoefficients,
     LearnerState,
@@ -84,26 +86,27 @@ class CompiledUpdate:
     def __init__(self, algorithm: Algorithm, config: PolicyConfig, *, batched: bool) -> None:
         self._step = make_step(algorithm, config, batched=batched, functional=True)
         self._name, self._rate = algorithm.name, config.learning_rate
-        self._programs: dict[Any, tuple[Program, list[str]]] = {}
+        self._description = partial(described, algorithm, config, batched)
+        self._programs: dict[Any, Program] = {}
 
     def __call__(
         self, learner: LearnerState, varied: Varied, batch: Batch
     ) -> tuple[LearnerState, Metrics]:
         """The state, which is overwritten by that after one update, and the update's metrics."""
-        program, names, tensors = self.prepare(learner, varied, batch)
-        return learner, dict(zip(names, program(tensors), strict=True))
+        program, tensors = self.prepare(learner, varied, batch)
+        return learner, program(tensors)
 
     def prepare(
         self, learner: LearnerState, varied: Varied, batch: Batch
-    ) -> tuple[Program, list[str], list[Tensor]]:
-        """The program for such a batch, compiled if need be; its metrics' names and its inputs."""
+    ) -> tuple[Program, list[Tensor]]:
+        """The program for such a batch, compiled if need be, and its inputs."""
         columns = [column.contiguous() for column in (*batch[:5], *batch.infos.values())]
         tensors = [*_tensors(learner), *varied.values(), *columns]
         forms = ((column.shape, column.dtype) for column in columns)
         form = (torch.get_num_threads(), *batch.infos, *forms)
         if form not in self._programs:
             self._programs[form] = self._compile(learner, varied, batch, tensors)
-        return *self._programs[form], tensors
+        return self._programs[form], tensors
 
     def works(self, learner: LearnerState, varied: Varied, batch: Batch) -> bool:
         """Whether such a batch's program can be compiled here; where not, a warning says why."""
@@ -120,10 +123,8 @@ class CompiledUpdate:
 
     def _compile(
         self, learner: LearnerState, varied: Varied, batch: Batch, example: list[Tensor]
-    ) -> tuple[Program, list[str]]:
-        names: list[str] = []
-
-        def update(*tensors: Tensor) -> list[Tensor]:
+    ) -> Program:
+        def update(*tensors: Tensor) -> Metrics:
             given = iter(tensors)
             before = _like(learner, given)
             values = {name: next(given) for name in varied}
@@ -133,14 +134,15 @@ class CompiledUpdate:
             coefficients = adam_coefficients(before, values.get("learning_rate", self._rate))
             apart = AdamCoefficients(*map(_apart, coefficients))
             after, metrics = self._step(before, values, drawn, apart)
-            names[:] = metrics
-            results = [metric.clone() for metric in metrics.values()]  # may be of the state before
+            # Metrics may be of the state before.
+            results = {name: metric.clone() for name, metric in metrics.items()}
             for old, new in zip(_tensors(before), _tensors(after), strict=True):
                 if new is not old:
                     old.copy_(new)
             return results
 
-        return Program(update, example), names
+        columns = [*batch.infos]
+        return Program(update, example, self._description([*varied], columns))
 
 
 def _apart(numbers: Tensor) -> Tensor:
