@@ -98,6 +98,7 @@ def _traced(
         return list(results.values())
 
     traced = make_fx(listed, tracing_mode="fake", _allow_non_fake_inputs=True)(*example)
+    _fill_where_all_is_masked(traced.graph)
     traced.graph.eliminate_dead_code()
     inputs = [node for node in traced.graph.nodes if node.op == "placeholder"]
     reads = [bool(node.users) for node in inputs]
@@ -106,6 +107,19 @@ def _traced(
             traced.graph.erase_node(node)
     traced.recompile()
     return traced, reads, names
+
+
+def _fill_where_all_is_masked(graph: torch.fx.Graph) -> None:
+    """Let what a mask of ones covers be filled without being computed: the compiler computes it."""
+    ops = torch.ops.aten
+    for node in graph.find_nodes(op="call_function", target=ops.masked_fill.Scalar):
+        _, mask, value = node.args
+        if mask.target is ops.ones_like.default:
+            form = {name: getattr(node.meta["val"], name) for name in ("dtype", "device")}
+            with graph.inserting_before(node):
+                full = graph.call_function(ops.full.default, (node.meta["val"].shape, value), form)
+            full.meta = node.meta
+            node.replace_all_uses_with(full)
 
 
 def _compiled(

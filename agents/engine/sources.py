@@ -24,6 +24,7 @@ def described(
     batched: bool,
     varied: Sequence[str],
     columns: Sequence[str],
+    terminal: bool = False,
 ) -> str | None:
     """A text that tells an update of learners from all that compute another, but for shapes.
 
@@ -33,6 +34,7 @@ def described(
         batched: whether there is a leading axis of learners.
         varied: names of hyper-parameters that take several values.
         columns: names of the batch's info columns.
+        terminal: whether every transition is known to end its episode.
 
     Returns:
         the text, or ``None``: the algorithm is of code that is not in this package, or that was
@@ -46,7 +48,15 @@ def described(
         for field in fields(config)
         if field.name not in varied
     }
-    facts = algorithm.name, type(config).__qualname__, values, batched, [*varied], [*columns]
+    facts = (
+        algorithm.name,
+        type(config).__qualname__,
+        values,
+        batched,
+        terminal,
+        [*varied],
+        [*columns],
+    )
     return f"{code} {facts!r}"
 
 

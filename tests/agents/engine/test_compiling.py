@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from recsim_drpo import make_agent
 from recsim_drpo.agents import Batch
 from recsim_drpo.agents.engine import compiling, options, programs, sources
 from recsim_drpo.agents.engine.learner import Learner
+from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training import TrainingConfig, train_fleet
 from tests.agents.conftest import (
     DIMS,
@@ -150,16 +152,75 @@ def test_descriptions_that_tell_functions_apart_are_looked_up_under_different_na
     assert len({plain, *others}) == 5
 
 
-def log_and_steps(steps):
-    rows = of_learner(next(random_batches(1, 64)), 0)
+def log_and_steps(steps, **options):
+    rows = of_learner(next(random_batches(1, 64, **options)), 0)
     config = TrainingConfig(steps=steps, batch_size=8, log_every=1, evaluate_every=1)
-    return transitions_of(Batch(*rows)), config
+    return transitions_of(Batch._make(rows)), config
 
 
 def trained(fleet, steps):
     log, config = log_and_steps(steps)
     train_fleet(fleet, log, config, progress=False)
     return fleet.state_dict()
+
+
+@pytest.fixture
+def gathered(monkeypatch):
+    """Names of the columns that are left out of each batch that is gathered."""
+    left_out = []
+    take = Transitions.take
+
+    def noted(log, indices, unread=MappingProxyType({})):
+        left_out.append(sorted(unread))
+        return take(log, indices, unread)
+
+    monkeypatch.setattr(Transitions, "take", noted)
+    return left_out
+
+
+UNREAD = {
+    "bc": ["infos.propensity", "next_observations", "rewards", "terminations"],
+    "drpo": ["infos.propensity", "next_observations", "terminations"],
+    "iql": ["infos.propensity"],
+}
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", UNREAD)
+@pytest.mark.parametrize("ends", ["all", "some", "unknown"])
+def test_what_is_not_read_is_not_gathered_and_changes_nothing(gathered, name, ends):
+    log, config = log_and_steps(4, episodes=ends == "some", dtype=torch.float64)
+    if ends == "unknown":
+        log = log.with_room(len(log), log.device)
+    fleets = [fleet_of(name, execution=how, dtype=torch.float64) for how in ("eager", "compile")]
+    for fleet in fleets:
+        train_fleet(fleet, log, config, progress=False)
+    assert_close(*(fleet.state_dict() for fleet in fleets))
+    known = ["next_observations", "terminations"] if name == "iql" and ends == "all" else []
+    assert gathered[-1] == sorted([*UNREAD[name], *known])
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_an_update_between_those_of_a_log_that_terminates_always_looks_at_terminations():
+    log, _ = log_and_steps(4, dtype=torch.float64)
+    fleets = [fleet_of("iql", execution=how, dtype=torch.float64) for how in ("eager", "compile")]
+    batch = next(random_batches(2, dtype=torch.float64, episodes=True))
+    assert not batch.terminations.all()
+    for fleet in fleets:
+        step = fleet.make_train_step(log, 8)
+        for start in (0, 8):
+            step(torch.arange(start, start + 8).expand(len(fleet), -1))
+            fleet.update(batch)
+    assert_close(*(fleet.state_dict() for fleet in fleets))
+
+
+def test_what_a_mask_of_ones_covers_is_not_computed():
+    def function(a, b):
+        return {"x": a + b.exp().masked_fill(torch.ones_like(a, dtype=torch.bool), 3.0)}
+
+    graph, reads, _ = programs._traced(function, [torch.ones(2), torch.ones(2)])
+    assert reads == [True, False]
+    assert graph(torch.tensor([1.0, 2.0]))[0].tolist() == [4.0, 5.0]
 
 
 @pytest.mark.parametrize("execution", ["auto", "eager"])

@@ -35,6 +35,7 @@ def test_whatever_changes_the_computation_changes_the_description():
         of_bc(varied=["learning_rate"]),
         of_bc(columns=["propensity"]),
         described(IQL, IQLConfig(), True, [], []),
+        described(IQL, IQLConfig(), True, [], [], terminal=True),
     ]
     assert None not in texts
     assert len({*texts}) == len(texts)
