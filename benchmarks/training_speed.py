@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -50,6 +51,7 @@ from recsim_drpo.benchmarks.speed.measuring import (
     where,
 )
 from recsim_drpo.benchmarks.speed.roofline import Roofline, counted_flops, measure_roofline
+from recsim_drpo.benchmarks.speed.starting import seconds_to_first_update
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions
 from recsim_drpo.training.config import TrainingConfig
@@ -220,6 +222,28 @@ def _alone(setting: Setting) -> list[Line]:
     return lines
 
 
+def starts(setting: Setting) -> list[Line]:
+    """Until the first compiled update of a process that finds what an earlier one compiled."""
+    return [_start(setting, agent) for agent in setting.sizes.alone]
+
+
+def _start(setting: Setting, agent: str) -> Line:
+    sizes = setting.sizes
+    with tempfile.TemporaryDirectory() as folder, environment(TORCHINDUCTOR_CACHE_DIR=folder):
+
+        def start(execution: str) -> float:
+            return on_one_core(seconds_to_first_update, agent, sizes.fleet, execution)
+
+        first = start("compile")
+        turns = take_turns(
+            {how: partial(start, how) for how in ("compile", "eager")}, sizes.repetitions
+        )
+    what = f"{agent}, fleet of {sizes.fleet}: first update of a later process"
+    peer = f"the first process {first:.1f} s, eager"
+    goal = Goal(high=2.0, unit="s", of_ratio=False)
+    return Line(what, "s", turns["compile"], peer, tuple(turns["eager"]), goal)
+
+
 def share(setting: Setting) -> list[Line]:
     """How near a large fleet of DRPO comes to what the device can do, and what its time goes to."""
     lines = [_share(setting, precision) for precision in ("float32", "tf32")]
@@ -323,7 +347,7 @@ def graph(setting: Setting) -> list[Line]:
 
 
 SECTIONS: dict[str, dict[str, Callable[[Setting], list[Line]]]] = {
-    "cpu": {"peers": peers, "agents": agents, "alone": alone},
+    "cpu": {"peers": peers, "agents": agents, "alone": alone, "starts": starts},
     "cuda": {"share": share, "many_runs": many_runs, "graph": graph},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from recsim_drpo.agents.engine.algorithm import Algorithm, PolicyConfig
 from recsim_drpo.agents.engine.programs import Program
+from recsim_drpo.agents.engine.sources import described
 from recsim_drpo.agents.engine.step import (
     AdamCoefficients,
     LearnerState,
@@ -84,31 +86,53 @@ class CompiledUpdate:
     def __init__(self, algorithm: Algorithm, config: PolicyConfig, *, batched: bool) -> None:
         self._step = make_step(algorithm, config, batched=batched, functional=True)
         self._name, self._rate = algorithm.name, config.learning_rate
-        self._programs: dict[Any, tuple[Program, list[str]]] = {}
+        self._described = partial(described, algorithm, config, batched)
+        self._programs: dict[Any, Program] = {}
+        self._state: tuple[LearnerState, list[Tensor]] | None = None
 
     def __call__(
-        self, learner: LearnerState, varied: Varied, batch: Batch
+        self, learner: LearnerState, varied: Varied, batch: Batch, terminal: bool = False
     ) -> tuple[LearnerState, Metrics]:
-        """The state, which is overwritten by that after one update, and the update's metrics."""
-        program, names, tensors = self.prepare(learner, varied, batch)
-        return learner, dict(zip(names, program(tensors), strict=True))
+        """The state, which is overwritten by that after one update, and the update's metrics.
+
+        ``terminal`` says that every transition of the batch ends its episode.
+        """
+        program, tensors = self.prepare(learner, varied, batch, terminal)
+        return learner, program(tensors)
 
     def prepare(
-        self, learner: LearnerState, varied: Varied, batch: Batch
-    ) -> tuple[Program, list[str], list[Tensor]]:
-        """The program for such a batch, compiled if need be; its metrics' names and its inputs."""
+        self, learner: LearnerState, varied: Varied, batch: Batch, terminal: bool = False
+    ) -> tuple[Program, list[Tensor]]:
+        """The program for such a batch, compiled if need be, and its inputs."""
         columns = [column.contiguous() for column in (*batch[:5], *batch.infos.values())]
-        tensors = [*_tensors(learner), *varied.values(), *columns]
+        if self._state is None or self._state[0] is not learner:
+            self._state = learner, _tensors(learner)
+        tensors = [*self._state[1], *varied.values(), *columns]
         forms = ((column.shape, column.dtype) for column in columns)
-        form = (torch.get_num_threads(), *batch.infos, *forms)
+        form = (terminal, torch.get_num_threads(), *batch.infos, *forms)
         if form not in self._programs:
-            self._programs[form] = self._compile(learner, varied, batch, tensors)
-        return *self._programs[form], tensors
+            self._programs[form] = self._compile(learner, varied, batch, tensors, terminal)
+        return self._programs[form], tensors
 
-    def works(self, learner: LearnerState, varied: Varied, batch: Batch) -> bool:
+    def unread(
+        self, learner: LearnerState, varied: Varied, batch: Batch, terminal: bool = False
+    ) -> dict[str, Tensor]:
+        """Those of such a batch's columns that the update does not depend on.
+
+        By name, as of :meth:`.core.transitions.Transitions.take`.
+        """
+        program, _ = self.prepare(learner, varied, batch, terminal)
+        columns = dict(zip(batch._fields[:5], batch[:5], strict=True))
+        columns |= {f"infos.{name}": column for name, column in batch.infos.items()}
+        reads = program.reads[-len(columns) :]
+        return {name: columns[name] for name, read in zip(columns, reads, strict=True) if not read}
+
+    def works(
+        self, learner: LearnerState, varied: Varied, batch: Batch, terminal: bool = False
+    ) -> bool:
         """Whether such a batch's program can be compiled here; where not, a warning says why."""
         try:
-            self.prepare(learner, varied, batch)
+            self.prepare(learner, varied, batch, terminal)
         except Exception as error:  # whatever a compiler that is not there, or broken, ends in
             warnings.warn(
                 f"{self._name!r} trains without torch's compiler, at about half the speed: it "
@@ -119,28 +143,34 @@ class CompiledUpdate:
         return True
 
     def _compile(
-        self, learner: LearnerState, varied: Varied, batch: Batch, example: list[Tensor]
-    ) -> tuple[Program, list[str]]:
-        names: list[str] = []
-
-        def update(*tensors: Tensor) -> list[Tensor]:
+        self,
+        learner: LearnerState,
+        varied: Varied,
+        batch: Batch,
+        example: list[Tensor],
+        terminal: bool,
+    ) -> Program:
+        def update(*tensors: Tensor) -> Metrics:
             given = iter(tensors)
             before = _like(learner, given)
             values = {name: next(given) for name in varied}
             drawn = Batch._make(
                 [*itertools.islice(given, 5), dict(zip(batch.infos, given, strict=True))]
             )
+            if terminal:
+                drawn = drawn._replace(terminations=torch.ones_like(drawn.terminations))
             coefficients = adam_coefficients(before, values.get("learning_rate", self._rate))
             apart = AdamCoefficients(*map(_apart, coefficients))
             after, metrics = self._step(before, values, drawn, apart)
-            names[:] = metrics
-            results = [metric.clone() for metric in metrics.values()]  # may be of the state before
+            # Metrics may be of the state before.
+            results = {name: metric.clone() for name, metric in metrics.items()}
             for old, new in zip(_tensors(before), _tensors(after), strict=True):
                 if new is not old:
                     old.copy_(new)
             return results
 
-        return Program(update, example), names
+        columns = [*batch.infos]
+        return Program(update, example, self._described([*varied], columns, terminal))
 
 
 def _apart(numbers: Tensor) -> Tensor:

@@ -200,21 +200,26 @@ class Engine:
         )
         log = transitions if sampler is None else sampler.transitions
 
+        unread: dict[str, Tensor] = {}
+
         def take(learner: LearnerState, indices: Tensor) -> Batch:
-            batch = log.take(indices)
+            batch = log.take(indices, unread)
             if sampler is not None:
                 batch = sampler.add_to(batch, indices, learner.seed, learner.step)
             return batch
 
-        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
-            return self._advance(learner, self._varied, take(learner, indices))
-
         example = torch.zeros(*self.axes, batch_size, dtype=torch.int64, device=self.device)
-        if self._has_programs and self.execution == "auto" and updates >= COMPILED_FROM:
-            with matrix_precision(self.precision, self.device):
-                update = self._compiled_update()
-                if update.works(self.learner, self._varied, take(self.learner, example)):
-                    self._overwrite_by(update)
+        by = self._compiled_for(updates)
+        terminal = by is not None and log.always_terminates
+        if by is not None and not self._prepare(by, take(self.learner, example), terminal, unread):
+            by = None
+
+        def advance(learner: LearnerState, indices: Tensor) -> tuple[LearnerState, Metrics]:
+            batch = take(learner, indices)
+            if by is None:
+                return self._advance(learner, self._varied, batch)
+            return by(learner, self._varied, batch, terminal)
+
         if self._captures:
             self._graph_owns_state = True
             with matrix_precision(self.precision, self.device):
@@ -229,6 +234,26 @@ class Engine:
         return train_step
 
     bind = make_train_step  # its former name
+
+    def _compiled_for(self, updates: int) -> CompiledUpdate | None:
+        """What compiles so many updates, if they are to be compiled."""
+        if isinstance(self._advance, CompiledUpdate):
+            return self._advance
+        is_long = self.execution == "auto" and updates >= COMPILED_FROM
+        return self._compiled_update() if is_long and self._has_programs else None
+
+    def _prepare(
+        self, update: CompiledUpdate, batch: Batch, terminal: bool, unread: dict[str, Tensor]
+    ) -> bool:
+        """Have such batches' update compiled, note what of them is not read; whether that works."""
+        given = self.learner, self._varied, batch, terminal
+        with matrix_precision(self.precision, self.device):
+            if self.execution == "auto" and not update.works(*given):
+                return False
+            unread |= update.unread(*given)
+        if update is not self._advance:
+            self._overwrite_by(update)
+        return True
 
     def _compiled_update(self) -> CompiledUpdate:
         return CompiledUpdate(self.algorithm, self.config, batched=self._batched)

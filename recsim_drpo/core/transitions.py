@@ -49,8 +49,8 @@ class ItemActions(NamedTuple):
         """Those of some transitions; the table is shared."""
         return self._replace(ids=self.ids[indices])
 
-    def select(self, indices: Tensor) -> Tensor:
-        """Vectors (m, a) of the transitions with these indices, int64 (m,)."""
+    def index_select(self, dim: int, indices: Tensor) -> Tensor:
+        """Vectors (m, a) of the transitions with these indices, int64 (m,); ``dim`` is 0."""
         return self.table.index_select(0, self.ids.index_select(0, indices))
 
     def vectors(self) -> Tensor:
@@ -238,11 +238,17 @@ class Transitions:
         """All N transitions in the dataset's order, copied."""
         return self.take(torch.arange(len(self), device=self.device))
 
-    def take(self, indices: Tensor) -> Batch:
+    @property
+    def always_terminates(self) -> bool:
+        """Whether every transition ends its episode, and none that comes in its place may not."""
+        return not self._in_parts and bool(self._terminations.all())
+
+    def take(self, indices: Tensor, unread: Mapping[str, Tensor] = MappingProxyType({})) -> Batch:
         """The transitions with these indices, copied.
 
         Args:
             indices: int64 of any shape, (B,) for a batch, in [0, N).
+            unread: what stands in for columns that nobody reads, by field or ``"infos.name"``.
 
         Returns:
             columns whose leading axes are those of ``indices``.
@@ -251,21 +257,22 @@ class Transitions:
         flat = indices.reshape(-1)
         rows = self._rows.index_select(0, flat)
 
-        def select(column: Tensor, at: Tensor) -> Tensor:
-            return column.index_select(0, at).reshape(indices.shape + column.shape[1:])
+        def select(name: str, column: Tensor | ItemActions, at: Tensor) -> Tensor:
+            if name in unread:
+                return unread[name]
+            taken = column.index_select(0, at)
+            return taken.reshape(indices.shape + taken.shape[1:])
 
-        held = self._actions
-        actions = held.select(flat) if isinstance(held, ItemActions) else held.index_select(0, flat)
         return Batch(
-            select(self._observations, rows),
-            actions.reshape(indices.shape + actions.shape[1:]),
-            select(self._rewards, flat),
-            select(self._observations, rows + 1),
-            select(self._terminations, flat),
-            {name: select(column, flat) for name, column in self._infos.items()},
+            select("observations", self._observations, rows),
+            select("actions", self._actions, flat),
+            select("rewards", self._rewards, flat),
+            select("next_observations", self._observations, rows + 1),
+            select("terminations", self._terminations, flat),
+            {name: select(f"infos.{name}", column, flat) for name, column in self._infos.items()},
         )
 
-    def part(self, indices: Tensor, infos: Sequence[str]) -> Transitions:
+    def part(self, indices: Tensor | slice, infos: Sequence[str]) -> Transitions:
         """The transitions with these indices, int64 (m,), and info columns; observations shared."""
         return Transitions(
             self._observations,
@@ -278,14 +285,7 @@ class Transitions:
 
     def first(self, count: int, infos: Sequence[str]) -> Transitions:
         """The first ``count`` transitions with these info columns; observations are shared."""
-        return Transitions(
-            self._observations,
-            self._rows[:count],
-            _some(self._actions, slice(count)),
-            self._rewards[:count],
-            self._terminations[:count],
-            {name: self._infos[name][:count] for name in infos},
-        )
+        return self.part(slice(count), infos)
 
     def with_room(self, count: int, device: torch.device) -> Transitions:
         """A copy on a device with room for other transitions of the same log.

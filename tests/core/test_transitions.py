@@ -186,3 +186,21 @@ def test_transitions_with_room_take_others_in_place(compact):
     assert not held.refill(logs[2])
     assert held.take(torch.tensor([0])).actions.tolist() == [[1, 2]]
     assert not held.refill(two_episodes() if compact else of_items([0], table))
+
+
+def test_columns_that_nobody_reads_are_what_stands_in_for_them():
+    log, stand_in = two_episodes(), torch.tensor([7.0])
+    names = ["observations", "next_observations", "rewards", "infos.item_id"]
+    taken = log.take(torch.tensor([3, 1]), dict.fromkeys(names, stand_in))
+    assert taken.actions.tolist() == [[6, 7], [2, 3]]
+    assert taken.terminations.tolist() == [False, True]
+    others = taken.observations, taken.next_observations, taken.rewards, taken.infos["item_id"]
+    assert all(other is stand_in for other in others)
+
+
+def test_only_a_log_at_hand_is_known_to_terminate_always():
+    log = two_episodes()
+    ends = log.part(torch.tensor([1, 4]), ["item_id"])
+    assert not log.always_terminates
+    assert ends.always_terminates
+    assert not ends.with_room(3, torch.device("cpu")).always_terminates
