@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -126,8 +127,14 @@ def load(folder: Path) -> list[Result]:
     """The results in a folder, by the names of their files.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: a file is no whole result of the suite that it names.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {shown_path(folder)} here; the page is written from the root of a "
+            "checkout."
+        )
     results = []
     for path in sorted(folder.glob("*.json")):
         result = read(path)
@@ -140,8 +147,12 @@ def load(folder: Path) -> list[Result]:
 
 
 def main() -> None:
-    """Write the page."""
-    write_atomically(PAGE, page(load(FOLDER)))
+    """Write the page, or say in one line why it cannot be."""
+    try:
+        results = load(FOLDER)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"leaderboard: error: {error}")
+    write_atomically(PAGE, page(results))
     print(f"{PAGE}")
 
 

@@ -367,6 +367,21 @@ def test_what_a_result_reads_of_a_log_is_checked(suite, result, tmp_path):
         verify(suite, replace(result, reads=["propensity"]), tmp_path)
 
 
+def test_a_page_is_written_from_a_folder_that_is_there_and_sound_or_not_at_all(
+    tmp_path, monkeypatch
+):
+    """Elsewhere it would be a page without entries, in a folder that nobody asked for."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"no folder 'benchmarks/leaderboard' here.*checkout"):
+        leaderboard.main()
+    assert not list(tmp_path.iterdir())
+    leaderboard.FOLDER.mkdir(parents=True)
+    (leaderboard.FOLDER / "mine.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"mine\.json' is no result of a benchmark"):
+        leaderboard.main()
+    assert not leaderboard.PAGE.exists()
+
+
 def test_an_entry_that_is_not_whole_is_refused_by_its_name(suite, result, tmp_path, monkeypatch):
     monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
     folder = tmp_path / "board"
