@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,8 +186,14 @@ def load(folder: Path) -> list[Result]:
     """The results in a folder, by the names of their files.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: a file is no whole result of the suite that it names.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {shown_path(folder)} here; the page is written from the root of a "
+            "checkout."
+        )
     results = []
     for path in sorted(folder.glob("*.json")):
         result = read(path)
@@ -199,8 +206,11 @@ def load(folder: Path) -> list[Result]:
 
 
 def main() -> None:
-    """Write the page and its picture."""
-    results = load(FOLDER)
+    """Write the page and its picture, or say in one line why they cannot be."""
+    try:
+        results = load(FOLDER)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"leaderboard: error: {error}")
     draw(results, PICTURE)
     write_atomically(PAGE, page(results))
     print(f"{PAGE}, {PICTURE}.png, {PICTURE}.svg")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Suite
 from recsim_drpo.core.executor import Engine
+from recsim_drpo.core.json_text import json_value
 from recsim_drpo.core.provenance import revision, versions
 from recsim_drpo.training.online import learns_online
 
@@ -54,6 +57,47 @@ class Entry:
     label: str = ""
     tuned_by: str = "nothing"
     source: str = ""
+
+    def command(
+        self, suite: str, *, quick: bool = False, execution: str = "auto", device: str = "cpu"
+    ) -> str:
+        """The shortest command line that gives this entry's numbers on a suite.
+
+        It is what a result publishes, so how many processes computed, on what cluster and in which
+        folder the files were left is not in it: no number depends on that, and a reader has
+        another machine.
+
+        Args:
+            suite: its name.
+            quick: as of :func:`run`.
+            execution: as there.
+            device: as there.
+        """
+        words = ["recsim-drpo", "benchmark", suite, "--agent", self.agent]
+        if self.hyperparameters:
+            pairs = self.hyperparameters.items()
+            words += ["--set", *(f"{name}={_assigned(value)}" for name, value in pairs)]
+        options = [
+            ("--label", self.label, self.agent),
+            ("--tuned-by", self.tuned_by, "nothing"),
+            ("--source", self.source, ""),
+            ("--execution", execution, "auto"),
+            ("--device", device, "cpu"),
+        ]
+        for option, value, default in options:
+            if value and value != default:
+                words += [option, value]
+        return shlex.join([*words, *(["--quick"] if quick else [])])
+
+
+def _assigned(value: Any) -> str:
+    """What ``--set NAME=`` reads as a value: JSON, or a text that is none as it is."""
+    if isinstance(value, str):
+        try:
+            json_value(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
 
 
 def run(

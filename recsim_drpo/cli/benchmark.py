@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,7 +145,8 @@ def _run(suite: Suite, entry: Entry, folder: Path, how: dict[str, Any]) -> None:
     from recsim_drpo.core.files import write_atomically
     from recsim_drpo.reporting.plots import PlotsMissingError
 
-    command = shlex.join(["recsim-drpo", *sys.argv[1:]])
+    told = {name: how[name] for name in ("quick", "execution", "device")}
+    command = entry.command(suite.name, **told)
     result = running.run(suite, entry, folder / "pieces", command=command, **how)
     result.write(folder / "results.json")
     text = tables.as_text(suite, result)

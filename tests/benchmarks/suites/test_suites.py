@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import matplotlib.image
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from recsim_drpo import make_agent
 from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
@@ -29,7 +31,7 @@ from recsim_drpo.benchmarks.suites.make import MAP_LOGS, PUBLISHED, make
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
 from recsim_drpo.benchmarks.suites.suite import facts_of, first_facts, load_suite, names
-from recsim_drpo.cli import main
+from recsim_drpo.cli import benchmark as cli, main
 from recsim_drpo.training.config import TrainingConfig
 from tests.benchmarks.reproduce.publishing.example import HOSTILE
 from tests.benchmarks.reproduce.publishing.test_report import Reader
@@ -388,6 +390,21 @@ def test_what_a_result_reads_of_a_log_is_checked(suite, result, tmp_path):
         verify(suite, replace(result, reads=["propensity"]), tmp_path)
 
 
+def test_a_page_is_written_from_a_folder_that_is_there_and_sound_or_not_at_all(
+    tmp_path, monkeypatch
+):
+    """Elsewhere it would be a page without entries, in a folder that nobody asked for."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"no folder 'benchmarks/leaderboard' here.*checkout"):
+        leaderboard.main()
+    assert not list(tmp_path.iterdir())
+    leaderboard.FOLDER.mkdir(parents=True)
+    (leaderboard.FOLDER / "mine.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"mine\.json' is no result of a benchmark"):
+        leaderboard.main()
+    assert not leaderboard.PAGE.exists()
+
+
 def test_an_entry_that_is_not_whole_is_refused_by_its_name(suite, result, tmp_path, monkeypatch):
     monkeypatch.setattr(leaderboard, "load_suite", lambda name: suite)
     folder = tmp_path / "board"
@@ -501,6 +518,51 @@ def test_bad_input_is_one_line(words, says, capsys, tmp_path, monkeypatch):
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert not list(tmp_path.iterdir())
+
+
+VALUES = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    st.sampled_from(["true", "1", "null", '"quoted"', "[1]", "NaN", "a b", "x=y", ""]),
+    st.integers(-(10**9), 10**9),
+    st.floats(allow_nan=False),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(0, 9), max_size=3),
+)
+
+
+@given(
+    hyperparameters=st.dictionaries(st.sampled_from(["alpha", "sigma"]), VALUES),
+    label=st.sampled_from(["", "mine:Agent", "My agent's", "$HOME"]),
+    tuned_by=st.sampled_from(["nothing", "logs", "true-reward"]),
+    source=st.sampled_from(["", "https://a.org/b?c=d&e"]),
+    quick=st.booleans(),
+    execution=st.sampled_from(["auto", "compile"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_command_of_an_entry_gives_that_entry(
+    hyperparameters, label, tuned_by, source, quick, execution
+):
+    entry = Entry("mine:Agent", hyperparameters, label, tuned_by, source)
+    told = {"quick": quick, "execution": execution, "device": "cpu"}
+    program, *words = shlex.split(entry.command("zipf-1", **told))
+    with pytest.MonkeyPatch.context() as patch:
+        read = []
+        patch.setattr(cli, "_run", lambda *found: read.append(found))
+        assert main(words) == 0
+    ((suite, again, _, how),) = read
+    assert (program, suite.name) == ("recsim-drpo", "zipf-1")
+    assert again == replace(entry, label=label or "mine:Agent")
+    assert {name: how[name] for name in told} == told
+
+
+def test_what_no_number_depends_on_is_not_published(suite, tmp_path, monkeypatch):
+    """A folder of one's machine, or the address of one's cluster, is of no use to a reader."""
+    monkeypatch.setattr("recsim_drpo.benchmarks.suites.suite.load_suite", lambda name: suite)
+    out = tmp_path / "out"
+    words = ["benchmark", "small-1", "--agent", "bc", "--set", "hidden_dim=8", "--label", "small"]
+    assert main([*words, "--processes", "1", "--out", str(out)]) == 0
+    assert read(out / "results.json").command == shlex.join(["recsim-drpo", *words])
 
 
 def test_the_suites_are_listed(capsys):
