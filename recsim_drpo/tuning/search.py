@@ -129,7 +129,13 @@ def opened_storage(place: str | Path) -> BaseStorage:
     if "://" not in str(place):
         return JournalStorage(JournalFileBackend(str(place)))
     try:
-        return RDBStorage(str(place))
+        from sqlalchemy.exc import DBAPIError
+
+        try:
+            return RDBStorage(str(place))
+        except DBAPIError:  # of two that begin at one moment one alone makes the tables
+            time.sleep(1.0)
+            return RDBStorage(str(place))
     except Exception as error:  # SQLAlchemy's and its drivers' are many
         raise ValueError(
             f"The storage {shown(str(place))} cannot be had ({one_line(error)}); give a file, or "

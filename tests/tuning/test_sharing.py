@@ -42,6 +42,28 @@ def opened(task, tmp_path, monkeypatch):
     return opened
 
 
+def test_machines_may_begin_at_one_moment(opened, monkeypatch):
+    """One of them makes the tables then, and the other is told that they are there."""
+    from optuna import storages
+    from sqlalchemy.exc import IntegrityError
+
+    tried = []
+    whole = storages.RDBStorage
+
+    class Late(whole):
+        def __init__(self, *arguments):
+            tried.append(arguments)
+            if len(tried) == 1:
+                raise IntegrityError("UNIQUE constraint failed", None, Exception())
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(storages, "RDBStorage", Late)
+    monkeypatch.setattr(search_module.time, "sleep", tried.append)
+    assert opened().left() == 6
+    assert tried[1] == 1.0
+    assert len(tried) == 3
+
+
 def test_who_joins_leaves_alone_what_others_are_at(opened):
     first = opened()
     trial = first.study.ask(DISTRIBUTIONS)
