@@ -10,7 +10,7 @@ import torch
 
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
 from recsim_drpo.core import memory
-from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
+from recsim_drpo.simulator import faiss_decoder, faiss_engine, faiss_tuning, retrieval
 from recsim_drpo.simulator.catalogue import checksum_of
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
@@ -148,7 +148,7 @@ def test_settings_are_searched_by_doubling_then_halving():
         tried.append(int(index.nprobe))
         return float(tried[-1] >= 37)
 
-    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0}
+    assert faiss_tuning.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0}
     assert tried == [1, 2, 4, 8, 16, 32, 64, 45, 38]
     assert index.nprobe == 38
 
@@ -238,7 +238,7 @@ def test_candidates_are_halved_as_long_as_the_recall_is_reached():
         tried.append((int(lists.nprobe), int(index.k_factor)))
         return float(lists.nprobe >= 37 and index.k_factor >= 6)
 
-    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
+    assert faiss_tuning.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
     assert tried[:7] == [(1, 4), (2, 4), (4, 8), (8, 8), (16, 16), (32, 16), (64, 32)]
     assert tried[7:] == [(45, 23), (38, 19), (38, 9), (38, 4)]
     assert (lists.nprobe, index.k_factor) == (38, 9)
@@ -294,6 +294,31 @@ def test_what_an_index_takes_is_known_before(factory):
     expected = 4_000 * faiss_engine.bytes_of_item(index)
     faiss_engine.fill(index, unit(4_000).numpy())
     assert faiss.serialize_index(index).nbytes == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("factory", "where"),
+    [
+        ("Flat", lambda index: index),
+        ("IVF8,PQ16x4fs,RFlat", lambda index: index.refine_index),
+        ("HNSW16", lambda index: index.storage),
+        ("PQ8x4", lambda index: index),
+    ],
+)
+def test_an_index_that_is_filled_never_holds_its_items_twice(monkeypatch, factory, where):
+    faiss = pytest.importorskip("faiss", exc_type=ImportError)
+    monkeypatch.setattr(faiss_engine, "_ROWS", 500)  # added at a time
+    index = faiss_engine.empty_index(DecoderName("faiss", factory), 4_000, DIM)
+    add, places = index.add, set()
+
+    def note(block):
+        add(block)
+        places.add(int(faiss.downcast_index(where(index)).codes.data()))
+
+    monkeypatch.setattr(index, "add", note)
+    faiss_engine.fill(index, unit(4_000).numpy())
+    assert index.ntotal == 4_000
+    assert len(places) == 1  # what grows moves, and the old and the new are there at once
 
 
 def test_an_index_too_large_for_memory_is_refused_before_anything_is_built(indexes, monkeypatch):
