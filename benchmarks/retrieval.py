@@ -31,7 +31,8 @@ from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, mean_interval
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.decoder import Decoder, ExactDecoder, are_best, directions
-from recsim_drpo.simulator.faiss_engine import lists_for, require_faiss
+from recsim_drpo.simulator.decoder_names import parse_decoder
+from recsim_drpo.simulator.faiss_engine import lists_for, require_faiss, set_parameters
 from recsim_drpo.simulator.index_files import INDEX
 from recsim_drpo.simulator.retrieval import make_decoder
 from recsim_drpo.simulator.world import World, make_world
@@ -44,7 +45,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {"clustered": {}, "isotropic": {"topic
 FAMILIES = ("exact", "IVF", "IVF-PQ, re-ranked", "HNSW")
 """The kinds of decoders, in the order of tables and colours."""
 
-_EFFORTS = (1, 4, 16, 64, 256, 512)
+_EFFORTS = (1, 4, 16, 64, 256, 512, 1_024, 2_048)  # of lists; above 512 at most an eighth of them
 _CANDIDATES = 8  # times 16, of which codes propose as many
 _HEADER = ("decoder", "recall@1", "lost reward", "queries/s", "build", "index")
 
@@ -58,7 +59,7 @@ def decoders(family: str, num_items: int, dim: int) -> list[str]:
         dim: d; codes have four bits for each, as those of ``auto``.
     """
     lists = lists_for(num_items)
-    probes = [n for n in _EFFORTS if n < lists]
+    probes = [n for n in _EFFORTS if n < lists and n <= max(512, lists // 8)]
     if family == "IVF":
         return [f"faiss:IVF{lists},Flat?nprobe={n}" for n in probes]
     if family == "HNSW":
@@ -104,14 +105,11 @@ def measure(
             for family in families
             for name in decoders(family, num_items, simulated.dim)
         ]
-        built: dict[str, tuple[float, int]] = {}
+        made = _Made(simulated, Path(folder))
         for family, name in tqdm(names, f"{num_items:,} {shape}", unit="decoder", disable=None):
-            decoder, seconds, size = _made(name, simulated, Path(folder))
-            built.setdefault(name.partition("?")[0], (seconds, size))  # of those after it, read
-            items, speed = _searched(decoder, queries, repetitions)
+            items, speed = _searched(made.decoder(name), queries, repetitions)
             earned = simulated.reward_of_items(items, users.interests)
             hits = are_best(items, simulated.embeddings, queries, best[0])
-            seconds, size = built[name.partition("?")[0]]
             rows.append(
                 {
                     "family": family,
@@ -119,8 +117,8 @@ def measure(
                     "recall": mean_interval(hits.numpy())._asdict(),
                     "lost_reward": mean_interval((paid - earned).numpy())._asdict(),
                     "queries_per_second": speed,
-                    "build_seconds": seconds,
-                    "index_bytes": size,
+                    "build_seconds": made.seconds,
+                    "index_bytes": made.index_bytes,
                 }
             )
     return {
@@ -135,15 +133,41 @@ def measure(
     }
 
 
-def _made(name: str, world: World, folder: Path) -> tuple[Decoder, float, int]:
-    """A decoder, the seconds that it took, and the bytes of all files of indexes since."""
-    before, started = _bytes(folder), time.process_time()
-    decoder = make_decoder(name, world.embeddings)
-    return decoder, time.process_time() - started, _bytes(folder) - before
+class _Made:
+    """Decoders in turn, in the memory of one: those of one index are set anew, not read again.
 
+    Args:
+        world: whose items they search.
+        folder: where indexes are kept.
 
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob(INDEX))
+    Attributes:
+        seconds: that the index took to build.
+        index_bytes: of its file; 0 where there is none.
+    """
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.seconds, self.index_bytes = 0.0, 0
+        self._embeddings, self._folder = world.embeddings, folder
+        self._words = ""
+        self._decoder: Any = None
+
+    def decoder(self, name: str) -> Decoder:
+        """The decoder of a name, which the one before is not to be used beside."""
+        words = name.partition("?")[0]
+        if words == self._words:
+            set_parameters(self._decoder.index, parse_decoder(name).parameters)
+        else:
+            self._decoder = None  # before the next takes as much
+            before, started = self._bytes(), time.process_time()
+            self._decoder = make_decoder(name, self._embeddings)
+            self.seconds = time.process_time() - started
+            self.index_bytes = self._bytes() - before
+            self._words = words
+        decoder: Decoder = self._decoder
+        return decoder
+
+    def _bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.rglob(INDEX))
 
 
 def _searched(decoder: Decoder, queries: Tensor, repetitions: int) -> tuple[Tensor, float]:

@@ -29,6 +29,14 @@ def test_every_decoder_fits(indexes, num_items):
             assert check_decoder(name, num_items, 128) == parse_decoder(name)
 
 
+@pytest.mark.parametrize(
+    ("num_items", "most"), [(2_000, 64), (100_000, 512), (1_000_000, 512), (10_000_000, 2_048)]
+)
+def test_the_most_lists_that_are_looked_into(num_items, most):
+    for family in ("IVF", "IVF-PQ, re-ranked"):
+        assert f"nprobe={most}" in decoders(family, num_items, 128)[-1]
+
+
 @pytest.mark.parametrize("shape", ["clustered", "isotropic"])
 def test_what_is_measured_adds_up(indexes, shape):
     section = measure(2_000, shape, families=("exact", "IVF", "HNSW"), embedding_dim=16, **SMALL)
