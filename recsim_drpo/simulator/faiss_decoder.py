@@ -27,8 +27,8 @@ from recsim_drpo.simulator.faiss_engine import (
     empty_index,
     fill,
     set_parameters,
-    tune,
 )
+from recsim_drpo.simulator.faiss_tuning import tune
 from recsim_drpo.simulator.index_files import kept_index, kept_settings, read_index
 
 CANDIDATES = 16

@@ -1,4 +1,4 @@
-"""What faiss is asked: to make an index by its words, checked before work, to train and to tune it.
+"""What faiss is asked: to make an index by its words, checked before work, and to fill it.
 
 faiss is imported where it is used, and only there.
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ _CONDITION = re.compile(r"^Error: '.*?' failed: ", re.DOTALL)
 _ROWS = 65_536  # added at a time
 _POINTS_A_LIST, _POINTS_AT_LEAST = 64, 65_536  # to train on
 _SEED = 1234  # faiss's own
-_BISECTIONS = 2
 _CODED_FROM = 32  # dimensions, below which reading vectors takes little longer than their codes
 _KNOWN = (
     "Flat",
@@ -317,53 +316,6 @@ def _reserve(index: Any, num_items: int) -> None:
             if isinstance(held, faiss.IndexFlatCodes):
                 held.codes.resize(num_items * int(held.code_size))
                 held.codes.resize(0)  # which keeps the room
-
-
-def tune(index: Any, num_items: int, recall: Callable[[], float], wanted: float) -> dict[str, Any]:
-    """Choose the quickest settings of an index that reach a recall, and leave them set.
-
-    Args:
-        index: filled.
-        num_items: N.
-        recall: measures the recall of the index as it is set.
-        wanted: in (0, 1].
-
-    Returns:
-        the settings: each that is tried is twice as thorough as the one before, until one reaches
-        the recall, or is the last; then twice the middle between it and what does not reach it;
-        then half of each but the first as often as that reaches it as well.
-    """
-    short: dict[str, float] = {}
-    chosen: dict[str, float] = {}
-    for settings in Structure(index, num_items).ladder():
-        set_parameters(index, settings)
-        chosen = settings
-        if recall() >= wanted:
-            break
-        short = settings
-    for _ in range(_BISECTIONS if short not in ({}, chosen) else 0):
-        middle = {name: float(round((short[name] * chosen[name]) ** 0.5)) for name in chosen}
-        set_parameters(index, middle)
-        if recall() >= wanted:
-            chosen = middle
-        else:
-            short = middle
-    return _thrifty(index, chosen, recall, wanted)
-
-
-def _thrifty(
-    index: Any, settings: dict[str, float], recall: Callable[[], float], wanted: float
-) -> dict[str, float]:
-    """Settings of which none but the thoroughness of the search itself is more than is needed."""
-    for name in settings if len(settings) > 1 else ():
-        while name not in ("nprobe", "efSearch") and settings[name] > 1.0:
-            less = settings | {name: float(settings[name] // 2)}
-            set_parameters(index, less)
-            if recall() < wanted:
-                break
-            settings = less
-    set_parameters(index, settings)
-    return settings
 
 
 def _nearest(factory: str, num_items: int, dim: int) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from recsim_drpo import World, WorldConfig, make_sessions, make_world
 from recsim_drpo.core import memory
-from recsim_drpo.simulator import faiss_decoder, faiss_engine, retrieval
+from recsim_drpo.simulator import faiss_decoder, faiss_engine, faiss_tuning, retrieval
 from recsim_drpo.simulator.catalogue import checksum_of
 from recsim_drpo.simulator.decoder import NO_ITEM, Decoder, ExactDecoder, directions
 from recsim_drpo.simulator.decoder_names import DecoderName
@@ -148,7 +148,7 @@ def test_settings_are_searched_by_doubling_then_halving():
         tried.append(int(index.nprobe))
         return float(tried[-1] >= 37)
 
-    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0}
+    assert faiss_tuning.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0}
     assert tried == [1, 2, 4, 8, 16, 32, 64, 45, 38]
     assert index.nprobe == 38
 
@@ -238,7 +238,7 @@ def test_candidates_are_halved_as_long_as_the_recall_is_reached():
         tried.append((int(lists.nprobe), int(index.k_factor)))
         return float(lists.nprobe >= 37 and index.k_factor >= 6)
 
-    assert faiss_engine.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
+    assert faiss_tuning.tune(index, 400, recall_of_it, 1.0) == {"nprobe": 38.0, "k_factor_rf": 9.0}
     assert tried[:7] == [(1, 4), (2, 4), (4, 8), (8, 8), (16, 16), (32, 16), (64, 32)]
     assert tried[7:] == [(45, 23), (38, 19), (38, 9), (38, 4)]
     assert (lists.nprobe, index.k_factor) == (38, 9)
