@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Suite
 from recsim_drpo.core.executor import Engine
-from recsim_drpo.core.json_text import json_value
+from recsim_drpo.core.json_text import assigned
 from recsim_drpo.core.provenance import revision, versions
 from recsim_drpo.training.online import learns_online
 
@@ -75,8 +74,7 @@ class Entry:
         """
         words = ["recsim-drpo", "benchmark", suite, "--agent", self.agent]
         if self.hyperparameters:
-            pairs = self.hyperparameters.items()
-            words += ["--set", *(f"{name}={_assigned(value)}" for name, value in pairs)]
+            words += ["--set", *assigned(self.hyperparameters)]
         options = [
             ("--label", self.label, self.agent),
             ("--tuned-by", self.tuned_by, "nothing"),
@@ -88,16 +86,6 @@ class Entry:
             if value and value != default:
                 words += [option, value]
         return shlex.join([*words, *(["--quick"] if quick else [])])
-
-
-def _assigned(value: Any) -> str:
-    """What ``--set NAME=`` reads as a value: JSON, or a text that is none as it is."""
-    if isinstance(value, str):
-        try:
-            json_value(value)
-        except ValueError:
-            return value
-    return json.dumps(value)
 
 
 def run(

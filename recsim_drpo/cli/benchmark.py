@@ -112,22 +112,33 @@ def benchmark(
 ) -> None:
     """Run an agent on a suite of logs, beside the stored references."""
     from recsim_drpo.benchmarks.suites.run import Entry
-    from recsim_drpo.benchmarks.suites.suite import load_suite
+    from recsim_drpo.benchmarks.suites.suite import load_suite, names
     from recsim_drpo.core.validation import unknown_name
 
+    trained: dict[str, Any] = {
+        "--agent": agent, "--set": hyperparameters, "--label": label, "--source": source,
+        "--tuned-by": tuned_by != "nothing", "--out": out, "--quick": quick,
+        "--processes": processes, "--execution": execution != "auto", "--device": device != "cpu",
+        "--engine": engine != "local", "--address": address, "--gpus-per-task": gpus_per_task,
+    }  # fmt: skip
     match words or []:
         case []:
+            _refuse(trained, f"a suite, which is to be named: {', '.join(names())}")
             _list()
             return
-        case ["verify", file]:
-            _verify(Path(file), again, draw)
+        case ["verify", *files]:
+            _refuse(trained, "a suite; verify takes a file, --again and --draw")
+            _verify(_one(files), again, draw)
             return
         case [name]:
+            _refuse({"--again": again != 1, "--draw": draw}, "verify")
             suite = load_suite(name)
         case other:
             raise ValueError(f"{other!r} is neither a suite nor verify and a file.")
     if agent is None:
-        raise typer.TyperException("--agent is needed.")
+        raise ValueError(
+            "--agent is needed: a name that `recsim-drpo agents` lists, or module:Class."
+        )
     if tuned_by not in _TUNED:
         raise unknown_name("--tuned-by", tuned_by, _TUNED)
     entry = Entry(agent, assignments(hyperparameters), label or agent, tuned_by, source)
@@ -136,6 +147,24 @@ def benchmark(
     where = engine_of(engine, processes, address, gpus_per_task, device)
     how = {"quick": quick, "execution": execution, "device": device, "engine": where}
     _run(suite, entry, folder, how)
+
+
+def _refuse(options: dict[str, Any], whose: str) -> None:
+    """Raise if one of some options was given, which are of something else."""
+    for name, value in options.items():
+        if not (value is None or value is False or value in ("", [])):  # 0 is given
+            raise ValueError(f"{name} is of {whose}.")
+
+
+def _one(files: list[str]) -> Path:
+    """The file of results that is meant, by itself or by the folder that it was left in."""
+    match files:
+        case [file]:
+            path = Path(file)
+            return path / "results.json" if path.is_dir() else path
+    raise ValueError(
+        f"verify takes one file, such as benchmark-zipf-1-mine/results.json, not {len(files)}."
+    )
 
 
 def _run(suite: Suite, entry: Entry, folder: Path, how: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from recsim_drpo.core.files import write_atomically
+from recsim_drpo.core.json_text import assigned
 from recsim_drpo.core.provenance import revision, versions
 from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import Estimate, seed_interval
@@ -82,6 +84,14 @@ class Outcome:
     def difference(self) -> Estimate:
         """The winner's value minus the defaults', paired by seed, by Student's t."""
         return seed_interval(np.subtract(self.values["winner"], self.values["defaults"]))
+
+    @property
+    def options(self) -> str:
+        """The winner as options of ``recsim-drpo train``, to the last digit."""
+        values = dict(self.winner)
+        size = values.pop("batch_size", None)
+        words = ["--set", *assigned(values)] if values else []
+        return shlex.join([*words, *([] if size is None else ["--batch-size", str(size)])])
 
 
 def confirmed(
@@ -156,7 +166,7 @@ def as_text(outcome: Outcome) -> str:
         f"{search.updates():,} learner-updates; trials: {counts}. Searched: "
         + "; ".join(f"{name} in {values}" for name, values in search.task.space.items())
         + ".",
-        "The winner: " + " ".join(f"{k}={_shown(v)}" for k, v in outcome.winner.items()) + ".",
+        f"The winner, as `train` takes it: `{outcome.options}`",
         f"Retrained on {fresh}, value by {problem.final_name}, mean with 95 % interval over seeds:",
         markdown_table(["", "value", "by seed"], told),
         f"The best trials by {problem.chosen_by}, which they were chosen by; their values flatter:",

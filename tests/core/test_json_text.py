@@ -5,7 +5,8 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from recsim_drpo.core.json_text import json_value
+from recsim_drpo.cli.arguments import assignments
+from recsim_drpo.core.json_text import assigned, json_value
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -17,6 +18,17 @@ VALUES = st.recursive(
 def test_a_value_is_what_was_written(value: object) -> None:
     assert json_value(json.dumps(value)) == value
     assert json_value(json.dumps(value).encode()) == value
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]+", fullmatch=True), VALUES))
+def test_words_of_values_are_read_as_these_values(values: dict[str, object]) -> None:
+    assert assignments(assigned(values)) == values
+
+
+def test_a_text_is_in_quotes_only_where_it_would_be_something_else() -> None:
+    values = {"rate": 0.1, "sigma": "state", "name": "1", "flag": True, "kind": "true"}
+    words = ["rate=0.1", "sigma=state", 'name="1"', "flag=true", 'kind="true"']
+    assert assigned(values) == words
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[" * 9_999 + "]" * 9_999])

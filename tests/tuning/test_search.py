@@ -13,7 +13,7 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
 from recsim_drpo.tuning.candidates import Candidates
 from recsim_drpo.tuning.criteria import Problem
-from recsim_drpo.tuning.outcome import FIRST_FRESH, as_text, confirmed
+from recsim_drpo.tuning.outcome import FIRST_FRESH, Outcome, as_text, confirmed
 from recsim_drpo.tuning.search import Search, SearchConfig, Task, opened_storage
 from recsim_drpo.tuning.space import Choices, Range
 
@@ -219,3 +219,11 @@ def test_the_winner_is_told_on_fresh_seeds_and_the_gap_of_the_criteria(log, tmp_
     text = as_text(outcome)
     assert str(outcome.difference) in text
     assert f"a gap of {max(values) - min(values):.3f}" in text
+    assert f"`--set hidden_dim=8 learning_rate={best.params['learning_rate']!r}`" in text
+
+
+def test_the_winner_is_told_as_options_that_give_its_very_values():
+    winner = {"sigma": "state", "flag": True, "rate": 1 / 3, "batch_size": 64}
+    outcome = Outcome(None, winner, (), {}, None)
+    assert outcome.options == "--set sigma=state flag=true rate=0.3333333333333333 --batch-size 64"
+    assert replace(outcome, winner={"batch_size": 64}).options == "--batch-size 64"

@@ -510,6 +510,15 @@ def test_a_suite_is_made_of_a_published_result(tmp_path, references, monkeypatch
         (["zipf-map-1", "--agent", "bc", "--tuned-by", "luck"], "Unknown --tuned-by 'luck'"),
         (["zipf-map-1", "verify", "it"], "neither a suite"),
         (["verify", "nothing.json"], "nothing.json"),
+        (["verify"], "verify takes one file"),
+        (["verify", "a.json", "b.json"], "verify takes one file"),
+        (["verify", "a.json", "--quick"], "--quick is of a suite; verify takes"),
+        (["verify", "a.json", "--device", "cuda"], "--device is of a suite; verify takes"),
+        (["verify", "a.json", "--set", "x=1"], "--set is of a suite; verify takes"),
+        (["--agent", "bc"], "which is to be named: zipf-1, zipf-map-1, "),
+        (["zipf-1"], "--agent is needed: a name that `recsim-drpo agents` lists"),
+        (["zipf-1", "--agent", "bc", "--draw", "0"], "--draw is of verify"),
+        (["zipf-1", "--agent", "bc", "--again", "0"], "--again is of verify"),
     ],
 )
 def test_bad_input_is_one_line(words, says, capsys, tmp_path, monkeypatch):
@@ -563,6 +572,15 @@ def test_what_no_number_depends_on_is_not_published(suite, tmp_path, monkeypatch
     words = ["benchmark", "small-1", "--agent", "bc", "--set", "hidden_dim=8", "--label", "small"]
     assert main([*words, "--processes", "1", "--out", str(out)]) == 0
     assert read(out / "results.json").command == shlex.join(["recsim-drpo", *words])
+
+
+def test_a_result_is_verified_by_the_folder_that_it_was_left_in(
+    suite, result, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("recsim_drpo.benchmarks.suites.suite.load_suite", lambda name: suite)
+    result.write(tmp_path / "results.json")
+    assert main(["benchmark", "verify", str(tmp_path), "--again", "0"]) == 0
+    assert "results.json is a sound result of small-1" in capsys.readouterr().out
 
 
 def test_the_suites_are_listed(capsys):
