@@ -108,7 +108,7 @@ def alone(tmp_path_factory):
     train = ["train", "--dataset", "adapters/left-v0", "--batch-size", "32", "--steps", "3"]
     ppo = ["--agent", "sb3:PPO", "--set", "num_envs=4", "n_steps=9", "n_epochs=1"]  # 36
     commands = [
-        ["generate", "adapters/left-v0", "--rounds", "300", *WORLD],
+        ["generate", "adapters/left-v0", "--rounds", "300", "--no-card", *WORLD],
         [*train, "--agent", "d3rlpy:IQL", "--out", "iql"],
         [*train, *ppo, "--out", "ppo"],
         ["evaluate", "iql", "ppo", "--num-users", "50"],

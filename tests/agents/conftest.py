@@ -199,6 +199,29 @@ def alone(member, name, **options):
     )
 
 
+def eager_and(execution, name, **options):
+    """Two fleets that differ by how they are executed alone, the first eagerly, in float64."""
+    overrides = every_number_varied(name)
+    return [
+        fleet_of(name, overrides=overrides, execution=how, dtype=torch.float64, **options)
+        for how in ("eager", execution)
+    ]
+
+
+def assert_close(one, other, rtol=0.0):
+    """Metrics, or a state, under the same names."""
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, other[key], rtol=rtol, atol=1e-9)
+
+
+def assert_same_updates(one, other, batches, rtol=0.0):
+    """Two agents, or fleets, say the same of each batch and end in the same state."""
+    for batch in batches:
+        assert_close(one.update(batch), other.update(batch), rtol)
+    assert_close(one.state_dict(), other.state_dict())
+
+
 # Short enough that as many updates meet every phase.
 SCHEDULES = {
     20: {"bppo": {"bc_steps": 8, "replace_every": 4}, "crr": {"target_every": 6}},

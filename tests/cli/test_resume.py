@@ -74,13 +74,9 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("agent", "fleet"),
-    [
-        ("drpo", []),
-        pytest.param("drpo", ["--fleet-size", 2], marks=pytest.mark.slow),
-        pytest.param("iql", ["--fleet-size", 1], marks=pytest.mark.slow),
-    ],
+    ("agent", "fleet"), [("drpo", []), ("drpo", ["--fleet-size", 2]), ("iql", ["--fleet-size", 1])]
 )
 def test_a_training_that_was_killed_goes_on_to_the_same_files(
     run, dataset, tmp_path, one_thread, agent, fleet

@@ -290,8 +290,8 @@ def test_a_column_of_large_numbers_costs_nothing(minari_root, tmp_path, monkeypa
         command = ["import", f"own/{name}-v0", "log.csv", "--items", "items.npy", *numbers]
         assert run(*command, "--categories", "segment") == 0
         train = ["train", "--dataset", f"own/{name}-v0", "--agent", "awr", "--steps", 100]
-        train += ["--log-every", 100, "--set", "hidden_dim=32", "learning_rate=3e-3"]
-        assert run(*train, "--out", name) == 0
+        train += ["--log-every", 100, "--held-out", 0, "--set", "hidden_dim=32"]
+        assert run(*train, "learning_rate=3e-3", "--out", name) == 0
         observations = load_transitions(f"own/{name}-v0").observations()
         _, rows = load_recommender(f"{name}/seed-0").top(observations, 1)
         values[name] = TRUTH[segment, rows[:, 0].numpy()].mean()

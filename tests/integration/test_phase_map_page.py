@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 
 import numpy as np
 import pytest
@@ -14,7 +13,8 @@ from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS
 from recsim_drpo.benchmarks.reproduce.framework.records import distinct, values
 from recsim_drpo.benchmarks.reproduce.results import read_result
 from recsim_drpo.reporting.statistics import seed_interval
-from tests.integration.test_site import CHROMIUM, ROOT, module_of
+from tests.chromium import needs_chromium, read
+from tests.integration.test_site import ROOT, module_of
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ setTimeout(() => {
   out.bars = rows().map((row) => row.querySelector(".fill").getBoundingClientRect().width);
   out.summary = document.querySelector("#map-view .summary").textContent;
   const pre = document.createElement("pre");
-  pre.id = "read";
+  pre.id = "outcome";
   pre.textContent = JSON.stringify(out);
   document.body.append(pre);
 }, 1000);
@@ -138,7 +138,7 @@ PAGE = """<!doctype html><meta charset="utf-8">
 <article>{shown}</article><script src="phase_map.js"></script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [1300, 500])
 def test_a_reader_chooses_a_log(width, phase_map, published, tmp_path):
     logs = phase_map.logs_of(published)
@@ -147,24 +147,9 @@ def test_a_reader_chooses_a_log(width, phase_map, published, tmp_path):
     page = tmp_path / "page.html"
     shown = "\n".join(phase_map.shown(logs))
     page.write_text(PAGE.format(shown=shown) + READER, encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-    flags += [f"--window-size={width},900", "--virtual-time-budget=5000"]
     first = "#noise_share=0.95&rounds=320000&popularity_bias=7"  # of the last there is none
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            *flags,
-            f"--user-data-dir={tmp_path}/profile",
-            "--dump-dom",
-            page.as_uri() + first,
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "CONSOLE" not in done.stderr
-    out = json.loads(re.search(r'<pre id="read">(.*?)</pre>', done.stdout)[1].replace("&amp;", "&"))
+    out, console = read(page, tmp_path / "profile", f"--window-size={width},900", fragment=first)
+    assert console == ""
 
     def agents_at(*at):
         (log,) = (log for log in logs if log["at"] == list(at))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import recsim_drpo
+from tests.chromium import needs_chromium, read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -158,7 +159,6 @@ def test_the_notebooks_are_on_the_site(site):
         assert f'href="{path.name}"' in page
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 READER = """
 <script>
 setTimeout(() => {
@@ -215,7 +215,7 @@ setTimeout(() => {
   setTimeout(() => {
     out.search = document.querySelector(".md-search-result__meta").textContent;
     const pre = document.createElement("pre");
-    pre.id = "read";
+    pre.id = "outcome";
     pre.textContent = JSON.stringify(out);
     document.body.append(pre);
   }, 10000);
@@ -224,7 +224,7 @@ setTimeout(() => {
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 @pytest.mark.parametrize(
     "flags", [["--window-size=1300,900"], ["--window-size=500,900", "--force-dark-mode"]]
 )
@@ -233,17 +233,9 @@ def test_a_reader_sorts_the_leaderboard_and_finds_an_agent(flags, site, tmp_path
     shutil.copytree(site, copy)
     page = copy / "leaderboard.html"
     page.write_text(page.read_text(encoding="utf-8") + READER, encoding="utf-8")
-    flags += ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     flags += ["--allow-file-access-from-files", "--virtual-time-budget=20000"]
-    done = subprocess.run(
-        [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "CONSOLE" not in done.stderr
-    out = json.loads(re.search(r'<pre id="read">(.*?)</pre>', done.stdout)[1])
+    out, console = read(page, tmp_path / "profile", *flags)
+    assert console == ""
     assert not out["wide"], "the page is wider than the screen"
     assert len(out["first"]) >= 5
     assert out["ascending"][0] == out["first"][-1]

@@ -15,7 +15,7 @@ from recsim_drpo.cli import main
 from tests.integration.test_docs import ROOT, command_lines, python_blocks
 
 LESS = {
-    "generate": ["--rounds", "2000"],
+    "generate": ["--rounds", "2000", "--no-card"],
     "train": ["--steps", "3"],
     "evaluate": ["--num-users", "100"],
 }

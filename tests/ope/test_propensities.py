@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -39,6 +40,13 @@ def logged(taste=0.5, num_rounds=6_000, seed=0, never=()):
     return log, chances
 
 
+@functools.cache
+def estimated(taste):
+    """Such a log with its true chances, and what is estimated of it; to be read alone."""
+    log, chances = logged(taste)
+    return log, chances, estimate_propensities(log)
+
+
 class ShowsByAnother:
     """Shows item i where the context's column i + 1 is largest, of which rewards know nothing."""
 
@@ -55,8 +63,7 @@ def truth():
 
 @pytest.mark.parametrize("taste", [0.0, 0.5])
 def test_estimates_are_near_the_propensities_that_were_logged(taste):
-    log, chances = logged(taste)
-    found = estimate_propensities(log)
+    log, chances, found = estimated(taste)
     true, ours = log.propensities, found.values
     assert found.apart == pytest.approx(float((ours / true).log().abs().mean()))
     assert found.apart < (0.25 if taste else 0.1)
@@ -77,8 +84,7 @@ def test_estimates_are_near_the_propensities_that_were_logged(taste):
 
 
 def test_they_are_calibrated():
-    log, _ = logged()
-    found = estimate_propensities(log)
+    log, _, found = estimated(0.5)
     assert sum(line.shown for line in found.calibration) == len(log)
     assert sum(line.pairs for line in found.calibration) == len(log) * NUM_ITEMS
     assert sum(line.expected for line in found.calibration) == pytest.approx(len(log), rel=1e-4)
@@ -93,12 +99,12 @@ def test_values_by_them_are_near_those_by_the_true_ones_and_are_marked(tmp_path)
     bare = dataclasses.replace(log, propensities=None)
     true = {one.estimator: one for one in OffPolicyEvaluator(log)(ShowsByAnother()).estimates}
     evaluation = OffPolicyEvaluator(bare, estimate=True)(ShowsByAnother())
-    ours = {one.estimator: one for one in evaluation.estimates}
+    ours, worth = {one.estimator: one for one in evaluation.estimates}, truth()
     for name in ("ips", "snips", "dr"):
         assert ours[name].refusal is None, ours[name].refusal
         by_true = true[name].value
         assert abs(ours[name].value.value - by_true.value) < by_true.high - by_true.value
-        assert ours[name].value.value == pytest.approx(truth(), abs=0.06)
+        assert ours[name].value.value == pytest.approx(worth, abs=0.06)
         assert ours[name].estimated_propensities
         assert not true[name].estimated_propensities
     assert not ours["dm"].estimated_propensities

@@ -46,10 +46,8 @@ def true_value(shop, folder):
 
 
 # As documented, and by the other policy; its scores are within a few hundredths at the top.
-@pytest.mark.parametrize(
-    "explore",
-    ["epsilon=0.2", pytest.param("temperature=0.1 top=10", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("explore", ["epsilon=0.2", "temperature=0.1 top=10"])
 def test_the_documented_loop_closes_and_finds_the_truth(
     minari_root, tmp_path, monkeypatch, explore, capsys
 ):

@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_the_table(service, run, tmp_path):
     """Pieces are let go: the peak of Python's own memory is that of one piece."""
     recommender = load_recommender(run)
     peaks = []
-    for rows in (12_000, 48_000):  # each of many blocks of bytes
+    for rows in (8_000, 32_000):  # each of many blocks of bytes
         path = tmp_path / f"{rows}.csv"
         path.write_text(f"{service.HEADER},note\n" + f"{service.ROW},{'x' * 600}\n" * rows)
         tracemalloc.start()

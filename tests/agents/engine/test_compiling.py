@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 
 import pytest
@@ -19,7 +20,8 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training import TrainingConfig, train_fleet
 from tests.agents.conftest import (
     DIMS,
-    every_number_varied,
+    assert_same_updates,
+    eager_and,
     fleet_of,
     of_learner,
     random_batches,
@@ -44,25 +46,11 @@ def uncompiled(monkeypatch, tmp_path):
     monkeypatch.setattr(programs, "_compiled", interpreted)
 
 
-def assert_close(one, other):
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        torch.testing.assert_close(value, other[key], rtol=0.0, atol=1e-9)
-
-
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", KINDS)
 def test_programs_are_the_eager_update_with_its_metrics(name):
-    overrides = every_number_varied(name)
-    eager, traced = (
-        fleet_of(name, overrides=overrides, execution=how, dtype=torch.float64)
-        for how in ("eager", "compile")
-    )
-    batches = random_batches(len(eager), dtype=torch.float64)
-    for _ in range(3):
-        batch = next(batches)
-        assert_close(eager.update(batch), traced.update(batch))
-    assert_close(eager.state_dict(), traced.state_dict())
+    eager, traced = eager_and("compile", name)
+    assert_same_updates(eager, traced, islice(random_batches(len(eager), dtype=torch.float64), 3))
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -72,11 +60,8 @@ def test_one_learner_whose_targets_begin_as_its_networks_is_overwritten_right():
         make_agent("iql", **DIMS, execution=how, dtype=torch.float64)
         for how in ("eager", "compile")
     )
-    batches = random_batches(1, dtype=torch.float64)
-    for _ in range(3):
-        batch = of_learner(next(batches), 0)
-        assert_close(eager.update(batch), traced.update(batch))
-    assert_close(eager.state_dict(), traced.state_dict())
+    batches = islice(random_batches(1, dtype=torch.float64), 3)
+    assert_same_updates(eager, traced, (of_learner(batch, 0) for batch in batches))
 
 
 @pytest.mark.usefixtures("uncompiled")

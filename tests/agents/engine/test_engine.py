@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import nullcontext
+from itertools import islice
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from tests.agents.conftest import (
     NAMES,
     SCHEDULES,
     alone,
-    every_number_varied,
+    assert_close,
+    assert_same_updates,
+    eager_and,
     fleet_of,
     of_learner,
     random_batches,
@@ -66,30 +69,15 @@ def test_a_log_that_does_not_fit_is_refused_before_training():
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_steps_are_the_eager_ones(name):
-    overrides = every_number_varied(name)
-    eager, compiled = (
-        fleet_of(name, overrides=overrides, execution=how, dtype=torch.float64)
-        for how in ("eager", "compile")
-    )
-    batches = random_batches(len(eager), dtype=torch.float64)
-    for _ in range(20):
-        batch = next(batches)
-        metrics = compiled.update(batch)
-        for key, value in eager.update(batch).items():
-            torch.testing.assert_close(metrics[key], value, rtol=1e-9, atol=1e-9)
-    state = compiled.state_dict()
-    for key, value in eager.state_dict().items():
-        torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)
+    eager, compiled = eager_and("compile", name)
+    batches = islice(random_batches(len(eager), dtype=torch.float64), 20)
+    assert_same_updates(eager, compiled, batches, rtol=1e-9)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", NAMES)
 def test_a_captured_graph_is_the_eager_step(name):
-    overrides = every_number_varied(name)
-    eager, captured = (
-        fleet_of(name, overrides=overrides, execution=how, dtype=torch.float64, device="cuda")
-        for how in ("eager", "graph")
-    )
+    eager, captured = eager_and("graph", name, device="cuda")
     rows = of_learner(next(random_batches(1, 64, dtype=torch.float64)), 0)
     infos = {name: column.cuda() for name, column in rows.infos.items()}
     log = transitions_of(Batch(*(column.cuda() for column in rows[:5]), infos))
@@ -103,22 +91,16 @@ def test_a_captured_graph_is_the_eager_step(name):
                 step(indices)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    state = captured.state_dict()
-    for key, value in eager.state_dict().items():
-        torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)
+    assert_close(eager.state_dict(), captured.state_dict())
     # The graph owns the state: what changes it otherwise has to reach the graph.
-    fresh = fleet_of(
-        name, overrides=overrides, execution="eager", dtype=torch.float64, device="cuda"
-    ).state_dict()
+    fresh = eager_and("graph", name, device="cuda")[0].state_dict()
     for fleet, step in zip((eager, captured), steps, strict=True):
         fleet.load_state_dict(fresh)
         fleet.sample(log.observations())
         step(indices)
         fleet.update(with_infos(log.take(indices), torch.Generator("cuda").manual_seed(0)))
         step(indices)
-    state = captured.state_dict()
-    for key, value in eager.state_dict().items():
-        torch.testing.assert_close(state[key], value, rtol=0.0, atol=1e-9)
+    assert_close(eager.state_dict(), captured.state_dict())
 
 
 def test_a_state_dict_is_contiguous_as_checkpoints_need_it():

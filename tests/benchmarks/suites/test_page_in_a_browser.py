@@ -10,7 +10,7 @@ import pytest
 from recsim_drpo.benchmarks.suites import page
 from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import load_suite
-from tests.benchmarks.reproduce.publishing.test_report_in_a_browser import CHROMIUM, browse
+from tests.chromium import needs_chromium, read
 
 READER = """
 <script>
@@ -62,7 +62,7 @@ def result_of(suite) -> Result:
     )  # fmt: skip
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_the_page_in_a_browser(tmp_path):
     pytest.importorskip("plotly")
     suite = load_suite("zipf-sessions-1")
@@ -71,7 +71,7 @@ def test_the_page_in_a_browser(tmp_path):
     text = path.read_text(encoding="utf-8")
     assert re.search(r"<title>recsim_drpo: Mine &amp; co on zipf-sessions-1</title>", text)
     path.write_text(text.replace("</body>", READER + "</body>"), encoding="utf-8")
-    out, console = browse(path, tmp_path / "profile", "--window-size=500,900")
+    out, console = read(path, tmp_path / "profile", "--window-size=500,900")
     assert console == ""
     assert out["metric"] == "return"
     assert out["test"] == ["Mine &amp; co", "drpo-q", "iql", "drpo", "bc"]

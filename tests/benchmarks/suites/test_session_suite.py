@@ -16,10 +16,11 @@ from recsim_drpo.benchmarks.suites import make, tables
 from recsim_drpo.benchmarks.suites.reference_logs import ReferenceLog
 from recsim_drpo.benchmarks.suites.result import read
 from recsim_drpo.benchmarks.suites.run import Entry, run, verify
-from recsim_drpo.benchmarks.suites.suite import first_facts, load_suite
+from recsim_drpo.benchmarks.suites.suite import load_suite
 from recsim_drpo.envs.registration import SESSION_ENV_ID
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import train_many
+from tests.benchmarks.suites.small import suite_text
 
 WORLD = {"num_items": 200, "embedding_dim": 16, "num_topics": 5, "max_steps": 6}
 MIXED = {"random": 0.5, "popularity": 0.4, "expert": 0.1}
@@ -33,37 +34,19 @@ USERS = {"num_test_users": 200, "num_validation_users": 40}
 FLOOR, CEILING = 0.25, 1.5
 
 
+STUDY = Study("small", CONDITIONS, {"bc": [{}], "drpo-q": [{}]}, SEEDS, TRAINING, **USERS)
+
+
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
-    study = Study("small", CONDITIONS, {"bc": [{}], "drpo-q": [{}]}, SEEDS, TRAINING, **USERS)
-    return study.run(tmp_path_factory.mktemp("references"), progress=False)
+    return STUDY.run(tmp_path_factory.mktemp("references"), progress=False)
 
 
 @pytest.fixture(scope="module")
 def content(references):
-    """A suite's file, as text."""
-    content = {
-        "name": "small-sessions-1",
-        "title": "Two small logs of sessions.",
-        "seeds": SEEDS,
-        "training": {"steps": 20, "batch_size": 32},
-        **USERS,
-        "rules": {"offline": "Logs alone.", "tuning": "None.", "references": "the defaults; here."},
-        "conditions": [condition.as_dict() for condition in CONDITIONS],
-        "metric": {
-            "name": "return",
-            "label": "return",
-            "floor": FLOOR,
-            "ceiling": CEILING,
-            "scale": "0 is nothing",
-        },
-        "logs": {
-            c.label: {str(seed): first_facts(c, seed).model_dump() for seed in SEEDS}
-            for c in CONDITIONS
-        },
-        "references": compacted(references),
-    }
-    return json.dumps(content)
+    metric = {"name": "return", "label": "return", "floor": FLOOR, "ceiling": CEILING}
+    metric["scale"] = "0 is nothing"
+    return suite_text("small-sessions-1", STUDY, references, metric=metric)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from recsim_drpo import make_agent
-from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
@@ -35,6 +34,7 @@ from recsim_drpo.cli import benchmark as cli, main
 from recsim_drpo.training.config import TrainingConfig
 from tests.benchmarks.reproduce.publishing.example import HOSTILE
 from tests.benchmarks.reproduce.publishing.test_report import Reader
+from tests.benchmarks.suites.small import suite_text
 
 WORLD = {"num_items": 200, "embedding_dim": 16, "num_topics": 5}
 MIXED = {"random": 0.5, "popularity": 0.4, "expert": 0.1}
@@ -47,37 +47,24 @@ TRAINING = TrainingConfig(steps=30, batch_size=32)
 USERS = {"num_test_users": 300, "num_validation_users": 50}
 
 
+STUDY = Study(
+    "small",
+    CONDITIONS,
+    {"bc": [{}], "asymre": [{}]},
+    SEEDS,
+    replace(TRAINING, evaluate_every=30),
+    **USERS,
+)
+
+
 @pytest.fixture(scope="module")
 def references(tmp_path_factory):
-    study = Study(
-        "small",
-        CONDITIONS,
-        {"bc": [{}], "asymre": [{}]},
-        SEEDS,
-        replace(TRAINING, evaluate_every=30),
-        **USERS,
-    )
-    return study.run(tmp_path_factory.mktemp("references"), progress=False)
+    return STUDY.run(tmp_path_factory.mktemp("references"), progress=False)
 
 
 @pytest.fixture(scope="module")
 def content(references):
-    """A suite's file, as text."""
-    content = {
-        "name": "small-1",
-        "title": "Two small logs.",
-        "seeds": SEEDS,
-        "training": {"steps": 30, "batch_size": 32},
-        **USERS,
-        "rules": {"offline": "Logs alone.", "tuning": "None.", "references": "the defaults; here."},
-        "conditions": [condition.as_dict() for condition in CONDITIONS],
-        "logs": {
-            c.label: {str(seed): first_facts(c, seed).model_dump() for seed in SEEDS}
-            for c in CONDITIONS
-        },
-        "references": compacted(references),
-    }
-    return json.dumps(content)
+    return suite_text("small-1", STUDY, references)
 
 
 @pytest.fixture

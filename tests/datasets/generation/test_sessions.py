@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -146,6 +147,7 @@ def test_a_longer_log_begins_with_the_shorter_one_whatever_the_threads(monkeypat
 
 def test_environment_card_and_metadata(minari_root, monkeypatch, usual_reference_users):
     monkeypatch.setattr(generation_of_sessions, "_REFERENCE_USERS", usual_reference_users)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # a card without its pictures
     kwargs = {**SMALL, "max_steps": 4, "satiation": 0.9}
     dataset = generate_dataset(
         "card-v0", env=ENV, env_kwargs=kwargs, num_rounds=600, progress=False

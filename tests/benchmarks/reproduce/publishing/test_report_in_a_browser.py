@@ -5,11 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +22,7 @@ from tests.benchmarks.reproduce.publishing.example import (
     result,
     without_records,
 )
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
+from tests.chromium import needs_chromium, opened, read
 
 # What a reader does, done by a script at the end of a copy of the page. Outcomes go into the DOM.
 READER = """
@@ -104,44 +97,7 @@ READER = """
 """
 
 
-def opened(page: Path, profile: Path, *arguments: str) -> tuple[str, str]:
-    """The page as it stands after its scripts, and what the browser's console says."""
-    assert CHROMIUM is not None
-    done = subprocess.run(
-        [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}",
-            "--enable-logging=stderr", "--virtual-time-budget=10000", *arguments, "--dump-dom",
-            page.as_uri(),
-        ],
-        capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout, "\n".join(lines)
-
-
-def browse(page: Path, profile: Path, *arguments: str) -> tuple[dict[str, Any], str]:
-    """What :data:`READER` found, and what the browser's console says."""
-    shown, console = opened(page, profile, *arguments)
-    found = re.search(r'<pre id="outcome">(.*?)</pre>', shown, re.DOTALL)
-    assert found is not None, console
-    reader = HTMLText()
-    reader.feed(found[1])
-    reader.close()
-    return json.loads("".join(reader.parts)), console
-
-
-class HTMLText(HTMLParser):
-    """Text of a piece of HTML."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data)
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_page_in_a_browser(tmp_path):
     pytest.importorskip("plotly")
     given = result("table1", hostile=HOSTILE)
@@ -149,7 +105,7 @@ def test_page_in_a_browser(tmp_path):
     report.write(path, [given, without_records("figure2"), mapped()])
     page = path.read_text(encoding="utf-8")
     path.write_text(page.replace("</body>", READER + "</body>"), encoding="utf-8")
-    out, console = browse(path, tmp_path / "light", "--window-size=500,900")
+    out, console = read(path, tmp_path / "light", "--window-size=500,900")
     assert console == ""
     assert out["title"] != "taken"
     assert not out["wide"], "the page is wider than a narrow screen"
@@ -188,7 +144,7 @@ def test_page_in_a_browser(tmp_path):
     assert out["picture"] == [["toself", [1, 2, 4, 3]], ["", [2, 3]], ["", [2, 3]]]
     assert out["toggled"] == ["bc"]  # from picture to picture
     assert_csv(out["csv"], given)
-    dark, console = browse(path, tmp_path / "dark", "--blink-settings=preferredColorScheme=0")
+    dark, console = read(path, tmp_path / "dark", "--blink-settings=preferredColorScheme=0")
     assert console == ""
     assert dark["theme"][0] != out["theme"][0]
     assert dark["theme"][1] != out["theme"][1]
@@ -217,7 +173,7 @@ def assert_csv(text: str, given: dict[str, Any]) -> None:
         assert found[key][0] == (None if value is None else pytest.approx(value, rel=1e-6))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@needs_chromium
 def test_published_results_in_a_browser(tmp_path):
     """All of them on one page: the map is the one whose conditions lie on axes."""
     pytest.importorskip("plotly")
