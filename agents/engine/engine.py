@@ -23,6 +23,7 @@ from recsim_drpo.agents.engine.step import (
 )
 from recsim_drpo.core import rng
 from recsim_drpo.core.config import field_rules
+from recsim_drpo.core.memory import keep_freed_memory
 from recsim_drpo.core.negatives import NegativeSampler, check_infos
 from recsim_drpo.core.torch_settings import matrix_precision
 from recsim_drpo.core.transitions import Batch, Transitions, check_batch
@@ -201,6 +202,7 @@ class Engine:
         log = transitions if sampler is None else sampler.transitions
 
         unread: dict[str, Tensor] = {}
+        keep_freed_memory()
 
         def take(learner: LearnerState, indices: Tensor) -> Batch:
             batch = log.take(indices, unread)

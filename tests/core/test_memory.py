@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -7,7 +10,7 @@ import sys
 import pytest
 
 from recsim_drpo.core import memory
-from recsim_drpo.core.memory import available_memory, check_memory, in_units
+from recsim_drpo.core.memory import available_memory, check_memory, in_units, keep_freed_memory
 
 
 @pytest.mark.parametrize(
@@ -60,3 +63,41 @@ def test_a_limit_of_address_space_is_kept_to():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "True True\n", done.stderr
+
+
+ROUNDS = """
+import resource, sys
+import numpy as np
+from recsim_drpo.core.memory import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [np.ones(2**18) for _ in range(10)]
+    del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print([faults() for _ in range(4)])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes the request")
+def test_freed_memory_is_not_fetched_anew_page_by_page():
+    def last_rounds(how):
+        command = [sys.executable, "-c", ROUNDS, how]
+        plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=plain)
+        return ast.literal_eval(done.stdout)[1:]
+
+    assert min(last_rounds("not")) > 2_000  # of 5,120 pages
+    assert max(last_rounds("keep")) < 500
+
+
+def test_settings_of_the_environment_are_left_alone(monkeypatch):
+    def fails(*names):
+        raise AssertionError("asked the C library")
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", fails)
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        with monkeypatch.context() as patched:
+            patched.setenv(name, "1")
+            keep_freed_memory.__wrapped__()
