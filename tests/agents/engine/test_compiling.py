@@ -20,6 +20,7 @@ from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.training import TrainingConfig, train_fleet
 from tests.agents.conftest import (
     DIMS,
+    assert_close,
     assert_same_updates,
     eager_and,
     fleet_of,
