@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from recsim_drpo.benchmarks.reproduce.advice.leads import LABELS, PAIRS, PHASE_MAP, WORLDS
+from recsim_drpo.benchmarks.reproduce.advice.leads import CLAIMED, LABELS, PAIRS, PHASE_MAP, WORLDS
 from recsim_drpo.benchmarks.reproduce.advice.locate import SCALED
 from recsim_drpo.benchmarks.reproduce.advice.log_features import FEATURES
 from recsim_drpo.benchmarks.reproduce.framework import compact
@@ -195,7 +195,7 @@ class _Data(_Strict):
         shapes = set()
         for number, point in enumerate(self.points):
             for kind, there, wanted in (
-                ("leads", point.leads, PAIRS),
+                ("leads", point.leads, CLAIMED),
                 ("log", point.log, FEATURES),
             ):
                 if missing := [name for name in wanted if name not in there]:
@@ -203,7 +203,7 @@ class _Data(_Strict):
             if low := [name for name in SCALED if point.log[name] <= 0]:
                 raise ValueError(f"points[{number}].log.{low[0]} is not above 0")
             axes = tuple(axis for axis in LABELS if axis in point.model_fields_set)
-            shapes.add((axes, *(len(point.leads[name]) for name in PAIRS)))
+            shapes.add((axes, *((name, len(point.leads.get(name, ()))) for name in PAIRS)))
         if len(shapes) > 1:
             raise ValueError("points differ in their axes or in the number of their seeds")
         return self

@@ -40,13 +40,20 @@ AGENTS = (
     "asymre-delta",
     "iql",
     "two-tower",
-    "two-tower-gaussian",
 )
+"""Who is compared on all logs: rewards are in [0, 1], where two-tower regression is Bernoulli's."""
+
+CLAIMED = ("soft", "bc", "hard")
+"""Names of the pairs that claims of the paper are about."""
+
+REGRESSION = "regression"
+"""Name of the pair of two-tower regression, which results of before do not have."""
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "soft": ("DRPO", "the best soft method"),
     "bc": ("DRPO", "BC"),
     "hard": ("the better hard filter", "the best soft method"),
+    REGRESSION: ("two-tower regression", "DRPO"),
 }
 """Who is held against whom."""
 
@@ -67,18 +74,22 @@ def compared(
         labels: of the n conditions.
 
     Returns:
-        n names of agents, and leads (n, num_seeds) of test eCPM by :data:`PAIRS`.
+        n names of agents, and leads (n, num_seeds) of test eCPM by :data:`PAIRS`; without
+        two-tower regression among the records those of the others.
     """
     rivals = [cross_fitted(records, label, SOFT) for label in labels]
     filters = [cross_fitted(records, label, HARD).scores for label in labels]
-    drpo, bc = (
-        [values(records, condition=label, agent=name) for label in labels]
-        for name in ("drpo", "bc")
-    )
     soft = [rival.scores for rival in rivals]
+    drpo, bc = _scores(records, labels, "drpo"), _scores(records, labels, "bc")
     against = {"soft": (drpo, soft), "bc": (drpo, bc), "hard": (filters, soft)}
+    if any(record["agent"] == "two-tower" for record in records):
+        against[REGRESSION] = (_scores(records, labels, "two-tower"), drpo)
     leads = {name: np.array(ours) - np.array(theirs) for name, (ours, theirs) in against.items()}
     return [rival.name for rival in rivals], leads
+
+
+def _scores(records: Sequence[Record], labels: Sequence[str], agent: str) -> list[Floats]:
+    return [values(records, condition=label, agent=agent) for label in labels]
 
 
 def places_of(points: Sequence[Mapping[str, Any]]) -> list[str]:

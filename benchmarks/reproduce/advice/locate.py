@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,12 @@ NEAREST = 5
 SCALED = ("rounds", "effective_items")
 """Features that are compared by ratio, and therefore positive."""
 _ROUNDING = 1e-9  # of the map's range
-_METHODS = {"DRPO": "filter (DRPO)", "BC": "clone (BC)", "the best soft method": "weigh softly"}
+_METHODS = {
+    "two-tower regression": "predict rewards (two-tower)",
+    "DRPO": "filter (DRPO)",
+    "BC": "clone (BC)",
+    "the best soft method": "weigh softly",
+}
 
 
 def points_of(results: Sequence[Mapping[str, Any]]) -> tuple[list[Point], list[Point]]:
@@ -72,9 +77,11 @@ def locate(
         the sentence, which says whether the rule of thumb and the nearest logs agree and what the
         rule is known to lose; tables of the log's features, the rules' answers, the nearest logs.
     """
-    judged = {name: best_judged(_judged(points, elsewhere, name)) for name in leads.PAIRS}
+    judged = {
+        name: best_judged(_judged(points, elsewhere, name)) for name in _pairs(points, elsewhere)
+    }
     near = [points[k] for k in _nearest(features, points)]
-    tables = [_facts(features, points), _answers(features, judged), _neighbours(near)]
+    tables = [_facts(features, points), _answers(features, judged), _neighbours(near, judged)]
     return _sentence(features, judged, near, outside(features, points)), tables
 
 
@@ -85,9 +92,7 @@ def _sentence(
     beyond: Sequence[str],
 ) -> str:
     """What to take, whether the rule and the nearest logs agree on it, and what the rule loses."""
-    # Cloning is in question only where the rule or the nearest logs are for it.
-    by_rule, votes = _says("bc", features, judged), _votes("bc", near)
-    name = "soft" if by_rule == "DRPO" and votes[by_rule] * 2 > len(near) else "bc"
+    name = _question(features, judged, near)
     by_rule, votes = _says(name, features, judged), _votes(name, near)
     first, second = leads.PAIRS[name]
     most = max(votes.values())
@@ -103,6 +108,21 @@ def _sentence(
     if beyond:
         answer = f"a guess, outside of the map in {', '.join(beyond)}: {answer}"
     return f"{answer[0].upper()}{answer[1:]}; the rule loses {_uncertainty(judged[name])}."
+
+
+def _question(
+    features: Mapping[str, float], judged: Mapping[str, Judged], near: Sequence[Point]
+) -> str:
+    """The pair that the answer is about: predicting or cloning where the rule or logs are for it.
+
+    Where neither is, whether to filter or to weigh.
+    """
+    for name in (leads.REGRESSION, "bc"):
+        if name in judged:
+            by_rule, votes = _says(name, features, judged), _votes(name, near)
+            if by_rule != "DRPO" or votes[by_rule] * 2 <= len(near):
+                return name
+    return "soft"
 
 
 def _says(name: str, features: Mapping[str, float], judged: Mapping[str, Judged]) -> str:
@@ -135,7 +155,7 @@ def _uncertainty(judged: Judged) -> str:
 def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
     """A table of all rules of thumb with their losses; the best rule of each choice in bold."""
     rows = []
-    for name, (first, second) in leads.PAIRS.items():
+    for name, (first, second) in _pairs(points, elsewhere).items():
         candidates = _judged(points, elsewhere, name)
         for judged in candidates:
             rule = f"{first} {judged.rule.describe(FEATURES)}"
@@ -144,6 +164,16 @@ def rules_table(points: Sequence[Point], elsewhere: Sequence[Point]) -> Table:
             rows.append([f"{first}, or {second}", shown, *_losses(judged), chosen])
     header = ["choose", "rule", *_LOSSES, "elsewhere it chooses the first"]
     return Table("Rules by the log alone", header, rows, _NOTE)
+
+
+def _pairs(points: Sequence[Point], elsewhere: Sequence[Point]) -> dict[str, tuple[str, str]]:
+    """The pairs that all logs have leads of."""
+    there = [*points, *elsewhere]
+    return {
+        name: pair
+        for name, pair in leads.PAIRS.items()
+        if all(name in point["leads"] for point in there)
+    }
 
 
 def _judged(points: Sequence[Point], elsewhere: Sequence[Point], name: str) -> list[Judged]:
@@ -210,8 +240,8 @@ def _short(value: float) -> str:
 
 def _answers(features: Mapping[str, float], judged: Mapping[str, Judged]) -> Table:
     rows = []
-    for name, (first, second) in leads.PAIRS.items():
-        answer, best = _says(name, features, judged), judged[name]
+    for name, best in judged.items():
+        (first, second), answer = leads.PAIRS[name], _says(name, features, judged)
         rule = f"{first} {best.rule.describe(FEATURES)}"
         rows.append([f"{first}, or {second}", answer, rule, *_losses(best)])
     header = ["choose", "here", "by the rule", *_LOSSES]
@@ -227,15 +257,15 @@ def _nearest(features: Mapping[str, float], points: Sequence[Point]) -> list[int
     return order[:NEAREST]
 
 
-def _neighbours(near: Sequence[Point]) -> Table:
+def _neighbours(near: Sequence[Point], pairs: Collection[str]) -> Table:
     rows = [
         [
             *(f"{point[axis]:,g}" for axis in leads.AXES),
             point["best_soft"],
-            *(f"{np.mean(point['leads'][name]):+.3f}" for name in leads.PAIRS),
+            *(f"{np.mean(point['leads'][name]):+.3f}" for name in pairs),
         ]
         for point in near
     ]
-    differences = (" minus ".join(pair) for pair in leads.PAIRS.values())
+    differences = (" minus ".join(leads.PAIRS[name]) for name in pairs)
     header = [*(leads.LABELS[axis] for axis in leads.AXES), "best soft", *differences]
     return Table("The map's logs that are most like it", header, rows, _NEAR_NOTE)

@@ -34,6 +34,7 @@ from recsim_drpo.benchmarks.reproduce.advice import rules
 from recsim_drpo.benchmarks.reproduce.advice.leads import (
     AGENTS,
     AXES,
+    CLAIMED,
     LABELS,
     PAIRS,
     compared,
@@ -78,7 +79,7 @@ QUICK_AXES: Mapping[str, tuple[float, ...]] = {
     "rounds": (5_000, 20_000),
 }
 
-QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc")
+QUICK_AGENTS = ("drpo", "adaptive-bc", "asymre", "bc", "two-tower")
 
 
 _LEVEL = threshold("level")
@@ -287,8 +288,8 @@ def _rules(
 
 def _verdicts(points: Sequence[Point], leads: Mapping[str, Floats]) -> list[Verdict]:
     verdicts = []
-    for name, lead in leads.items():
-        who, rival = PAIRS[name]
+    for name in CLAIMED:
+        lead, (who, rival) = leads[name], PAIRS[name]
         for axis, about in (("noise_share", "random rounds"), ("reward_noise", "reward noise")):
             if axis not in _varied(points):
                 continue

@@ -45,6 +45,9 @@ _MAPS = {
     "phase-map-soft-reward-noise-popularity-bias.png": (
         "DRPO minus the best soft method, over reward noise and the logger's popularity bias"
     ),
+    "phase-map-regression-reward-noise-rounds.png": (
+        "Two-tower regression minus DRPO, over reward noise and the number of rounds"
+    ),
 }
 """Pictures of ``docs/when_to_filter.md``."""
 _MOST_ROWS = 60  # of a table on the page: longer ones are in the results

@@ -95,9 +95,9 @@ def test_of_the_rules_the_one_is_taken_that_holds_elsewhere_too():
     assert stump.on_the_map[0] == pytest.approx(0.075)
     rows = cells(locate.rules_table(POINTS, elsewhere))
     bold = [row["rule"] for row in rows if row["rule"].startswith("**")]
-    assert len(rows) == 3 * len(leads.PAIRS)
+    assert len(rows) == 3 * len(leads.CLAIMED)  # these logs have no lead of two-tower regression
     assert bold[0] == "**DRPO where above_mean ≤ 0.35**"
-    assert len(bold) == len(leads.PAIRS)
+    assert len(bold) == len(leads.CLAIMED)
     assert rows[1]["elsewhere it chooses the first"] == "0 of 2, 0 rightly"
 
 
@@ -115,27 +115,63 @@ def test_a_log_of_another_kind_is_told_to_be_outside():
 
 
 @pytest.mark.parametrize(
-    ("soft", "bc", "begins"),
+    ("soft", "bc", "regression", "begins"),
     [
-        (0.2, 0.5, "Filter (DRPO), as the rule and 5 of the 5 nearest logs of the map agree; "),
+        (
+            0.2,
+            0.5,
+            None,
+            "Filter (DRPO), as the rule and 5 of the 5 nearest logs of the map agree; ",
+        ),
         (
             -0.2,
             0.5,
+            -0.1,
             "Weigh softly (best of the soft methods there: awr on 5), as the rule and 5 of the 5 "
             "nearest logs of the map agree; ",
         ),
-        (-0.2, -0.5, "Clone (BC), as the rule and 5 of the 5 nearest logs of the map agree; "),
+        (
+            -0.2,
+            -0.5,
+            -0.1,
+            "Clone (BC), as the rule and 5 of the 5 nearest logs of the map agree; ",
+        ),
+        (
+            -0.2,
+            0.5,
+            0.1,
+            "Predict rewards (two-tower), as the rule and 5 of the 5 nearest logs of the map "
+            "agree; ",
+        ),
     ],
 )
-def test_the_sentence_says_filter_weigh_or_clone(soft, bc, begins):
+def test_the_sentence_says_predict_filter_weigh_or_clone(soft, bc, regression, begins):
     same = [point(float(k), 0.1 * k, [soft, soft]) for k in range(5)]
     for one in same:
         one["leads"]["bc"] = [bc, bc]
+        if regression is not None:
+            one["leads"]["regression"] = [regression, regression]
     sentence, _ = locate.locate(same[0]["log"], same, same)
     assert sentence == begins + (
         "the rule loses 0.000 [0.000, 0.000] eCPM on places of the map that it was not fitted on, "
         "and 0.000 in other worlds."
     )
+
+
+def test_predicting_is_left_open_where_only_the_nearest_logs_are_for_it():
+    logs = [point(float(k), 0.3 + 0.01 * k, [-0.5, -0.5]) for k in range(5)]
+    logs.append(point(9.0, 0.3, [-0.5, -0.5], rounds=1e9))
+    for one, lead in zip(logs, (0.01, 0.01, 0.01, 0.01, 0.01, -5.0), strict=True):
+        one["leads"]["regression"] = [lead, lead]
+    elsewhere = [point(0.0, 0.3, [-0.5, -0.5])]
+    elsewhere[0]["leads"]["regression"] = [-1.0, -1.0]  # so that "never" is the rule that is taken
+    sentence, (_, answers, neighbours) = locate.locate(logs[2]["log"], logs, elsewhere)
+    assert sentence.startswith(
+        "Undecided between two-tower regression and DRPO, as the rule says filter (DRPO), 5 of the "
+        "5 nearest logs of the map say predict rewards (two-tower); the rule loses "
+    )
+    assert cells(answers)[-1]["by the rule"] == "two-tower regression never"
+    assert cells(neighbours)[0]["two-tower regression minus DRPO"] == "+0.010"
 
 
 def test_the_sentence_says_so_where_rule_and_nearest_logs_disagree():

@@ -51,7 +51,7 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
     for point in points:
         scores = {
             agent: [r["test"]["ecpm"] for r in result["records"] if _at(r, point, agent)]
-            for agent in ("drpo", "adaptive-bc", "asymre", "bc")
+            for agent in phase_map.QUICK_AGENTS
         }
         assert point["best_soft"] == "asymre"
         # Of two seeds, each takes the filter that the other's validation users like best.
@@ -62,7 +62,11 @@ def test_the_phase_map_runs_and_chooses_rivals_on_validation_users(tmp_path):
         there = [agent for agent in told if told[agent]]
         chosen = [max(there, key=lambda agent: told[agent][other]) for other in (1, 0)]
         filters = [scores[agent][seed] for seed, agent in enumerate(chosen)]
-        pairs = (("soft", scores["drpo"], "asymre"), ("bc", scores["drpo"], "bc"))
+        pairs = (
+            ("soft", scores["drpo"], "asymre"),
+            ("bc", scores["drpo"], "bc"),
+            ("regression", scores["two-tower"], "drpo"),
+        )
         for name, ours, rival in (*pairs, ("hard", filters, "asymre")):
             expected = np.subtract(ours, scores[rival])
             assert point["leads"][name] == pytest.approx(expected.tolist())

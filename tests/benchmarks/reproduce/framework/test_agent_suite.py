@@ -93,6 +93,14 @@ def test_the_best_of_all_and_of_each_kind_is_told_from_the_records(first):
     assert f"The best agent of all is, on 2 logs, of the kind: {kind} 2." in table.note
 
 
+def test_regression_is_held_against_drpo_where_it_was_trained():
+    found = records(["two-tower", "awr", "drpo"], ["world 1, extreme"])
+    leads_there = leads.compared(found, ["world 1, extreme"])[1]
+    assert leads_there["regression"].mean() == pytest.approx(0.2)
+    without = [record for record in found if record["agent"] != "two-tower"]
+    assert set(leads.compared(without, ["world 1, extreme"])[1]) == set(leads.CLAIMED)
+
+
 def test_filters_are_the_best_of_those_that_reject():
     for hard in agent_suite.HARD:
         labels = ["world 1, extreme"]
