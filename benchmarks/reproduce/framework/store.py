@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from recsim_drpo.core.files import sweep, write_atomically
 
@@ -75,7 +76,9 @@ class Store:
         return self.get(key)
 
     def _path(self, key: str) -> Path:
-        return self._records / f"{key}.json"
+        # Folders made before have keys as they are; Windows refuses ":", every system "/".
+        former = self._records / f"{key}.json"
+        return former if former.exists() else self._records / f"{quote(key, safe=' ')}.json"
 
 
 def differences(kept: Any, wanted: Any, name: str = "") -> Iterator[str]:
