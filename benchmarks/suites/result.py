@@ -66,7 +66,8 @@ class Result:
         records: of its runs.
         command: that made it.
         source: where the agent's code is, as its author states it; may be empty.
-        revision: of this package then.
+        revision: of this package then; several, separated by commas, where a stopped run was gone
+            on with at another one.
         versions: of libraries then.
         reads: what the agent reads of a log besides contexts, actions, rewards and ends: names of
             info columns, and ``catalogue``; ``None`` where it does not say, or the file is of

@@ -14,13 +14,14 @@ from tqdm import tqdm
 from recsim_drpo.agents import AgentSpec
 from recsim_drpo.agents.engine.algorithm import Algorithm
 from recsim_drpo.agents.registry import find_agent, needs_of
+from recsim_drpo.benchmarks.reproduce.framework.records import revisions_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import QUICK, Scale
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
 from recsim_drpo.benchmarks.suites.result import Result
 from recsim_drpo.benchmarks.suites.suite import Suite
 from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.json_text import assigned
-from recsim_drpo.core.provenance import revision, versions
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.training.online import learns_online
 
 QUICK_AGENTS = ("bc", "drpo")
@@ -142,7 +143,7 @@ def run(
         records,
         command,
         entry.source,
-        revision(),
+        revisions_of(records),
         versions(),
         reads,
     )

@@ -171,7 +171,9 @@ class Suite:
     @property
     def references_command(self) -> str:
         """The command that made the references, and the revision that did, as far as is known."""
-        found = re.search(r"; of (?P<experiment>\S+), revision (\w+)\.$", self.rules["references"])
+        found = re.search(
+            r"; of (?P<experiment>\S+), revision ([\w, ]+)\.$", self.rules["references"]
+        )
         command = self.rules["references_command"]
         if found and not command:
             command = f"recsim-drpo reproduce {found['experiment']}"

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from recsim_drpo.benchmarks.reproduce.framework.records import revisions_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Settings
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
 from recsim_drpo.benchmarks.reproduce.framework.verdicts import Verdict
 from recsim_drpo.benchmarks.speed.measuring import where
-from recsim_drpo.core.provenance import revision, versions
+from recsim_drpo.core.provenance import versions
 from recsim_drpo.reporting.tables import markdown_table
 
 
@@ -84,7 +85,7 @@ def report_of(
         "experiment": name,
         "quick": settings.quick,
         "plans": list(plans),
-        "revision": revision(),
+        "revision": revisions_of(records),
         "versions": versions(),
         "device": where(torch.device(settings.device)),
         "wall_time_s": round(seconds, 1),

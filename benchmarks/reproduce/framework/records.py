@@ -14,6 +14,7 @@ import numpy as np
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import GRIDS
 from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats
 from recsim_drpo.benchmarks.reproduce.framework.study import Record
+from recsim_drpo.core.provenance import revision
 
 
 def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
@@ -24,6 +25,16 @@ def select(records: Sequence[Record], **wanted: Any) -> list[Record]:
 def distinct(records: Sequence[Mapping[str, Any]], key: str) -> list[Any]:
     """The values of a field, each once, in the order in which they first occur."""
     return list(dict.fromkeys(record[key] for record in records))
+
+
+def revisions_of(records: Sequence[Record]) -> str:
+    """The revisions of the code that made records, separated by commas; of none the present one.
+
+    They are several where a stopped study was gone on with after the code had changed. Records of
+    before, and those taken over from published results, do not say.
+    """
+    told = dict.fromkeys(str(record["revision"]) for record in records if "revision" in record)
+    return ", ".join(told) or revision()
 
 
 def agents_of(records: Sequence[Record]) -> list[str]:

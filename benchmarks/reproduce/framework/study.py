@@ -28,6 +28,7 @@ from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.takeover import TakenOver, compare, taken_over
 from recsim_drpo.core.executor import Engine
 from recsim_drpo.core.policy import PolicyEvaluator
+from recsim_drpo.core.provenance import revision
 from recsim_drpo.core.torch_settings import threads
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.simulator.sessions import Sessions
@@ -179,9 +180,9 @@ class Study:
             a record for every condition, agent, variant and seed, in that order: ``condition``,
             ``agent``, ``variant`` (its number), ``overrides``, ``seed``, ``diverged_at``, ``test``
             (of :mod:`.framework.measures`, by name), ``validation`` (eCPM, or of sessions their
-            return), ``offline`` (predicted reward, if asked for) and ``curve`` (pairs of step and
-            that on validation users). Those taken over
-            have ``taken_from``, and of ``test`` and ``curve`` what was kept.
+            return), ``offline`` (predicted reward, if asked for), ``curve`` (pairs of step and
+            that on validation users) and ``revision`` (of the code that made it). Those taken over
+            have ``taken_from`` in its place, and of ``test`` and ``curve`` what was kept.
 
         Raises:
             ValueError: the folder holds pieces of another plan; the engine cannot be had; nothing
@@ -335,7 +336,7 @@ def _together(seeds: Sequence[int]) -> str:
 def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Trains pieces of one condition and some seeds, which share their logs; key and piece each."""
     condition, seeds = study.conditions[job[0].condition], job[0].seeds
-    world = simulated(condition, study.device)
+    world, made = simulated(condition, study.device), revision()
     infos = study.infos()
     with threads(1):
         logs = {seed: condition.log(seed, device=study.device, infos=infos) for seed in seeds}
@@ -350,6 +351,7 @@ def _work(study: Study, job: Sequence[_Piece]) -> Iterator[tuple[str, dict[str, 
             records = [
                 _record(run, piece.variants[index // len(seeds)], condition, world, test, models)
                 | study.details(run, logs[run.run.seed])
+                | {"revision": made}
                 for index, run in enumerate(trained)
             ]
             seconds = time.monotonic() - started

@@ -11,6 +11,7 @@ from recsim_drpo.benchmarks.reproduce.framework.conditions import (
     scenario,
 )
 from recsim_drpo.benchmarks.reproduce.framework.offline import RewardModelConfig
+from recsim_drpo.benchmarks.reproduce.framework.records import revisions_of
 from recsim_drpo.benchmarks.reproduce.framework.settings import Scale, Settings
 from recsim_drpo.benchmarks.reproduce.framework.store import Store
 from recsim_drpo.benchmarks.reproduce.framework.study import Study
@@ -93,8 +94,13 @@ def test_a_stopped_study_goes_on_without_changing_a_number(small_kwargs, tmp_pat
         put(self, key, piece)
 
     monkeypatch.setattr(Store, "put", note)
+    monkeypatch.setattr("recsim_drpo.benchmarks.reproduce.framework.study.revision", lambda: "new")
     kept = {path: path.read_bytes() for path in (tmp_path / "stopped" / "records").iterdir()}
-    assert_alike(study.run(tmp_path / "stopped", progress=False), whole)
+    found = study.run(tmp_path / "stopped", progress=False)
+    assert_alike(found, whole)
+    first, *_ = whole
+    assert revisions_of(whole) == first["revision"] != "new"
+    assert revisions_of(found) == f"{first['revision']}, new"
     assert all(path.read_bytes() == text for path, text in kept.items())
     assert len(kept) == 3
     assert not set(done) & set(repeated)
