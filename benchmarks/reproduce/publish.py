@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from recsim_drpo.benchmarks.reproduce.framework.compact import compacted
+from recsim_drpo.benchmarks.reproduce.framework.compact import compacted, expanded
 from recsim_drpo.benchmarks.reproduce.framework.documents import Findings
 from recsim_drpo.benchmarks.reproduce.framework.estimates import rounded
 from recsim_drpo.benchmarks.reproduce.publishing.claims import (
@@ -79,7 +79,7 @@ def publish(folder: Path, root: Path) -> list[Path]:
         for name, result in by_name.items()
     }
     before = {result["experiment"]: result for result in published(root)}
-    after = before | dict(zip(by_name, map(json.loads, texts.values()), strict=True))
+    after = before | dict(zip(by_name, map(_as_read, texts.values()), strict=True))
     texts |= pages(root, list(after.values()))
 
     (root / RESULTS).mkdir(parents=True, exist_ok=True)
@@ -98,6 +98,11 @@ def publish(folder: Path, root: Path) -> list[Path]:
     for path, text in texts.items():
         write_atomically(path, text)
     return [*copies, *texts]
+
+
+def _as_read(text: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads(text)
+    return result | {"records": expanded(result["records"])}
 
 
 def published(root: Path) -> list[dict[str, Any]]:

@@ -115,12 +115,26 @@ def places(
     ]
 
 
+def means_of(records: Sequence[Record], labels: Sequence[str]) -> tuple[list[str], Floats]:
+    """The agents of :data:`AGENTS` that were trained, and their mean eCPM on each log.
+
+    Args:
+        records: of all conditions.
+        labels: of the conditions.
+
+    Returns:
+        k names, and means over seeds (len(labels), k).
+    """
+    agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
+    by_log = [
+        [values(records, condition=label, agent=a).mean() for a in agents] for label in labels
+    ]
+    return agents, np.array(by_log)
+
+
 def single_methods(records: Sequence[Record], labels: Sequence[str]) -> Table:
     """A table of each method's eCPM, and of what it loses where it is used on all logs untuned."""
-    agents = [name for name in AGENTS if any(record["agent"] == name for record in records)]
-    means = np.array(
-        [[values(records, condition=label, agent=a).mean() for a in agents] for label in labels]
-    )
+    agents, means = means_of(records, labels)
     regret = means.max(axis=1, keepdims=True) - means
     rows = [
         [

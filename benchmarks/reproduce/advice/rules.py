@@ -199,6 +199,7 @@ class Judged:
         elsewhere: :func:`losses` in other worlds; NaN where there are none.
         chosen: on how many logs of other worlds it chooses the first, and on how many rightly.
         by_place: the rule's own loss on the map, with its 95 % interval over the groups.
+        left_out: (n,) answers for conditions of the map, each by a rule fitted on other groups.
     """
 
     rule: Rule
@@ -206,6 +207,7 @@ class Judged:
     elsewhere: Sequence[float]
     chosen: tuple[int, int]
     by_place: Estimate
+    left_out: NDArray[np.bool_]
 
 
 def judge(
@@ -230,7 +232,7 @@ def judge(
             others, chosen = losses(won, says), (int(says.sum()), int((says & (won > 0)).sum()))
         told = leave_out(x, gains, groups, fit)
         by_place = _lost_by_group(gains, told, groups)
-        judged.append(Judged(rule, losses(gains, told), others, chosen, by_place))
+        judged.append(Judged(rule, losses(gains, told), others, chosen, by_place, told))
     return judged
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from recsim_drpo.benchmarks.reproduce.advice import leads
+from recsim_drpo.benchmarks.reproduce.advice.choices import choices_table
 from recsim_drpo.benchmarks.reproduce.advice.locate import points_of, rules_table
 from recsim_drpo.benchmarks.reproduce.experiments.table1 import DIFFERENCE, PAIRED
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
@@ -214,7 +215,9 @@ def with_rules(page: str, results: Sequence[Mapping[str, Any]]) -> str:
         for table in by_name[name]["tables"]
         if table["title"] == leads.SINGLE
     ]
-    parts = [table.markdown() for table in (*singles, rules_table(*points_of(results)))]
+    choices = choices_table(by_name[leads.PHASE_MAP], by_name.get(leads.WORLDS))
+    tables = (*singles, *([choices] if choices else []), rules_table(*points_of(results)))
+    parts = [table.markdown() for table in tables]
     there = by_name[leads.PHASE_MAP]["pictures"]
     parts += [
         _picture(picture, text, there, "images/reproduce")

@@ -17,7 +17,7 @@ from recsim_drpo.benchmarks.reproduce.publishing.claims import (
     END,
 )
 from recsim_drpo.benchmarks.reproduce.runner import load_results
-from tests.benchmarks.reproduce.published import README, ROOT, result
+from tests.benchmarks.reproduce.published import README, ROOT, record, result
 
 GUIDE = f"# How\n\n{BEGIN}\n{END}\n"
 
@@ -178,12 +178,19 @@ def test_the_rules_of_the_map_are_published(tmp_path, checkout):
         | {"label": f"skewness {skewness}", "best_soft": "awr"}
         for lead, skewness in ((0.5, 1.5), (0.25, 1.25), (-0.5, 0.5), (-0.25, 0.75))
     ]
-    folder = left(tmp_path / "one", result("phase-map") | {"data": {"points": points}})
+    records = [
+        record(point["label"], 0) | {"agent": agent}
+        for point in points
+        for agent in ("two-tower", "drpo", "drpo-boltzmann")
+    ]
+    mapped = result("phase-map") | {"data": {"points": points}, "records": records}
+    folder = left(tmp_path / "one", mapped)
     picture = "phase-map-soft-noise-share-reward-noise.png"
     (folder / "phase-map" / picture).write_bytes(b"map")
     publish.publish(folder, checkout)
     page = (checkout / "docs/when_to_filter.md").read_text()
     assert "**DRPO where skewness > 1**" in page
+    assert "**By the log alone: two-tower regression where skewness > 1**" in page
     assert f"(images/reproduce/{picture})" in page
     disagreements(checkout)
     (checkout / "docs/when_to_filter.md").write_text("# No markers\n")
