@@ -26,7 +26,7 @@ Results = Annotated[
 
 
 def locate(datasets: Datasets, results: Results = None) -> None:
-    """Locate a log on the phase map: filter, weigh or clone."""
+    """Locate a log on the phase map: predict, filter, weigh or clone."""
     from recsim_drpo.benchmarks.reproduce import runner
     from recsim_drpo.benchmarks.reproduce.advice import locate as phase_map
     from recsim_drpo.benchmarks.reproduce.advice.log_features import features_of_datasets
