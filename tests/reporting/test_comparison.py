@@ -21,6 +21,7 @@ from recsim_drpo.reporting.comparison import (
     sign_flip_p_value,
     stratified_bootstrap,
 )
+from recsim_drpo.reporting.statistics import seed_interval
 
 STATISTICS = [mean, median, interquartile_mean, optimality_gap]
 
@@ -67,9 +68,10 @@ def test_statistics_are_vectorised_over_leading_axes(statistic):
 
 
 @pytest.mark.parametrize("shared_seeds", [False, True])
-def test_bootstrap_of_two_seeds_has_the_exact_law(shared_seeds):
-    # Both tasks draw nothing but zeros: four draws of a half, or two drawn for both tasks.
-    scores = np.array([[0.0, 0.0], [1.0, 1.0]])
+def test_the_bootstrap_has_the_exact_law(shared_seeds):
+    # Both tasks draw nothing but zeros: twenty draws of nine tenths, or ten for both tasks.
+    scores = np.zeros((10, 2))
+    scores[3] = 1.0
     shares = []
 
     def remember(x):
@@ -78,11 +80,11 @@ def test_bootstrap_of_two_seeds_has_the_exact_law(shared_seeds):
 
     stratified_bootstrap(scores, remember, shared_seeds=shared_seeds)
     share = np.concatenate(shares[1:]).mean()  # the first is the value itself
-    assert share == pytest.approx(1 / 4 if shared_seeds else 1 / 16, abs=0.02)
+    assert share == pytest.approx(0.9**10 if shared_seeds else 0.9**20, abs=0.02)
 
 
 def test_resamples_stay_within_their_task():
-    scores = draw((6, 3))
+    scores = draw((12, 3))
     seen = []
 
     def remember(x):
@@ -91,7 +93,7 @@ def test_resamples_stay_within_their_task():
 
     stratified_bootstrap(scores, remember, num_resamples=50)
     resampled = np.concatenate(seen[1:])
-    assert resampled.shape == (50, 6, 3)
+    assert resampled.shape == (50, 12, 3)
     for task in range(3):
         assert np.isin(resampled[..., task], scores[:, task]).all()
     # Tasks are resampled on their own: rows are mixed.
@@ -166,6 +168,40 @@ def test_seeds_that_tasks_share_have_to_be_resampled_together():
 
     assert 0.90 <= coverage(shared, 0.0, mean, shared_seeds=True) <= 0.98
     assert coverage(shared, 0.0, mean) < 0.70
+
+
+def test_few_shared_seeds_have_students_interval_by_hand():
+    # Of a mean the jackknife is Student's t, here of the means of rows 1, 2 and 6:
+    # 3 ± 4.3027 × √7 / √3.
+    scores = np.array([[0.0, 2.0], [1.0, 3.0], [4.0, 8.0]])
+    estimate = stratified_bootstrap(scores, mean, shared_seeds=True)
+    assert estimate == pytest.approx((3.0, 3.0 - 6.5724, 3.0 + 6.5724), abs=1e-4)
+    assert estimate == pytest.approx(seed_interval(scores.mean(axis=1)), abs=1e-12)
+    # Two seeds of a statistic that is no mean: without either it is 2 or 5, as it would be of one.
+    largest = partial(np.max, axis=(-2, -1))
+    estimate = stratified_bootstrap([[1.0, 2.0], [5.0, 0.0]], largest, shared_seeds=True)
+    half = 12.7062 * math.sqrt(1 / 2 * (1.5**2 + 1.5**2))
+    assert estimate == pytest.approx((5.0, 5.0 - half, 5.0 + half), abs=1e-3)
+
+
+def test_few_seeds_of_two_agents_are_left_out_apart():
+    a, b = np.array([1.0, 3.0]), np.array([2.0, 0.0])
+    # P = 3 / 4. Without a's first 1, without its second 1/2; without b's first 1, its second 1/2.
+    estimate = probability_of_improvement(a, b, shared_seeds=True)
+    assert estimate == (0.75, 0.0, 1.0)  # 12.7 × √(1/16 + 1/16), cut to what is possible
+    many = probability_of_improvement(np.r_[a, a, a], np.r_[b, b, b], shared_seeds=True)
+    # Six seeds each: 5/6 Σ d² of deviations ± 1/20, 2.5706 × √(2 × 5/6 × 6 × (1/20)²).
+    half = 2.5706 * math.sqrt(2 * 5 / 6 * 6 / 400)
+    assert many == pytest.approx((0.75, 0.75 - half, min(1.0, 0.75 + half)), abs=1e-4)
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("statistic", [mean, interquartile_mean])
+def test_few_shared_seeds_are_covered_as_often_as_it_says(statistic, num_seeds):
+    def shared(generator):
+        return generator.normal(size=(num_seeds, 1)) + 0.5 * generator.normal(size=(num_seeds, 6))
+
+    assert 0.90 <= coverage(shared, 0.0, statistic, shared_seeds=True) <= 0.98
 
 
 @pytest.mark.parametrize("shared_seeds", [False, True])

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsim_drpo.reporting import comparison
-from recsim_drpo.reporting.statistics import Estimate, seed_interval
+from recsim_drpo.reporting.statistics import Estimate
 
 Floats = NDArray[np.float64]
-_ENOUGH_SEEDS = 10
 
 
 def interval(scores: Floats) -> Estimate:
@@ -21,15 +20,11 @@ def interval(scores: Floats) -> Estimate:
 
     Of fewer, the bootstrap's intervals are too narrow; Student's t is wide enough.
     """
-    if len(scores) < _ENOUGH_SEEDS:
-        return seed_interval(scores)
-    return comparison.stratified_bootstrap(scores, comparison.mean)
+    return comparison.stratified_bootstrap(scores, comparison.mean, shared_seeds=True)
 
 
 def difference(a: Floats, b: Floats) -> Estimate:
     """Mean of a - b, paired by seed, with an interval as :func:`interval`'s."""
-    if len(a) < _ENOUGH_SEEDS:
-        return seed_interval(a - b)
     return comparison.paired_difference(a, b)
 
 
