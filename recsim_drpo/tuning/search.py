@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +24,7 @@ from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.tuning.candidates import Candidates, alike
 from recsim_drpo.tuning.criteria import Criterion, Problem
 from recsim_drpo.tuning.names import PRUNERS, SAMPLERS
+from recsim_drpo.tuning.samplers import pruner_of, sampler_of
 from recsim_drpo.tuning.sharing import Watch, counting
 from recsim_drpo.tuning.space import Choices, Range
 
@@ -177,8 +176,8 @@ class Search:
             study_name=_STUDY,
             direction="maximize",
             load_if_exists=True,
-            sampler=_sampler(config),
-            pruner=_pruner(config),
+            sampler=sampler_of(config.sampler, config.seed),
+            pruner=pruner_of(config.pruner, config.together),
         )
         plan, kept = task.plan(config), study.user_attrs.get(_PLAN)
         if kept is None:
@@ -326,8 +325,33 @@ def _groups(agent: str, trials: Sequence[Trial], fixed: Mapping[str, Any]) -> li
     return list(groups.values())
 
 
+def _goes_on(
+    problem: Problem,
+    running: _Running,
+    trial: Trial,
+    policies: Sequence[Policy],
+    stop: int,
+    steps: int,
+) -> bool:
+    """Whether a trial is trained beyond this rung; of one that is not, it is told what became."""
+    value = _mean(problem.criterion, policies)
+    if stop < steps:
+        trial.report(value, stop)
+        if not (math.isnan(value) or trial.should_prune()):
+            return True
+        running.told(trial, value, pruned=True)
+        return False
+    for name, criterion in problem.criteria.items():
+        known = value if name == problem.chosen_by else _mean(criterion, policies)
+        trial.set_user_attr(name, known)
+    running.told(trial, value)
+    return False
+
+
 def _train(task: Task, config: SearchConfig, running: _Running, trials: list[Trial]) -> None:
     """Train trials together, measure them at every rung, and tell what became of each."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     values = [{**task.fixed, **trial.params} for trial in trials]
     seeds = range(config.seeds)
     log = task.problem.transitions
@@ -337,20 +361,11 @@ def _train(task: Task, config: SearchConfig, running: _Running, trials: list[Tri
         candidates.advance(start, stop)
         going_on = []
         for number, trial in enumerate(trials):
-            policies = candidates.policies(number)
-            value = _mean(task.problem.criterion, policies)
-            trial.set_user_attr(_UPDATES, stop * config.seeds)
-            if stop < steps:
-                trial.report(value, stop)
-                if not (math.isnan(value) or trial.should_prune()):
+            # Another machine takes a trial for gone, and for its own, while this one sleeps.
+            with suppress(UpdateFinishedTrialError):
+                trial.set_user_attr(_UPDATES, stop * config.seeds)
+                if _goes_on(task.problem, running, trial, candidates.policies(number), stop, steps):
                     going_on.append(number)
-                    continue
-                running.told(trial, value, pruned=True)
-                continue
-            for name, criterion in task.problem.criteria.items():
-                known = value if name == task.problem.chosen_by else _mean(criterion, policies)
-                trial.set_user_attr(name, known)
-            running.told(trial, value)
         trials = [trials[number] for number in going_on]
         if not trials:
             return
@@ -365,34 +380,3 @@ def _rungs(steps: int, count: int) -> list[int]:
 
 def _mean(criterion: Criterion, policies: Sequence[Policy]) -> float:
     return sum(criterion(policy) for policy in policies) / len(policies)
-
-
-def _sampler(config: SearchConfig) -> Any:
-    from optuna import samplers
-    from optuna.exceptions import ExperimentalWarning
-
-    if config.sampler == "cmaes" and find_spec("cmaes") is None:
-        raise ImportError("The sampler cmaes needs a package: pip install cmaes.")
-    kinds = {
-        "tpe": samplers.TPESampler,
-        "random": samplers.RandomSampler,
-        "qmc": samplers.QMCSampler,
-        "gp": samplers.GPSampler,
-        "cmaes": samplers.CmaEsSampler,
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # whoever names one wants it
-        return kinds[config.sampler](seed=config.seed % 2**32)  # NumPy's range
-
-
-def _pruner(config: SearchConfig) -> Any:
-    from optuna import pruners
-
-    match config.pruner:
-        case "median":
-            return pruners.MedianPruner(n_startup_trials=max(5, config.together))
-        case "halving":
-            return pruners.SuccessiveHalvingPruner()
-        case "hyperband":
-            return pruners.HyperbandPruner()
-    return pruners.NopPruner()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,27 @@ def test_who_was_taken_for_gone_tells_nothing_twice(opened):
     other = search_module._Running(first.study, {trial.number: trial})
     other.give_back()
     assert first.counts() == {"FAIL": 1, "WAITING": 1}
+
+
+@pytest.mark.parametrize("pruner", ["none", "median"])
+def test_a_machine_that_slept_goes_on_with_what_is_still_its_own(pruner, task, tmp_path):
+    """While it measures its first trial, the other machine takes that for gone."""
+    storage = opened_storage(f"sqlite:///{tmp_path}/trials.db")
+    config = SearchConfig(trials=6, together=2, pruner=pruner, rungs=2)
+    other = Search.opened(task, config, storage)
+    taken = []
+
+    def criterion(policy):
+        if not taken:
+            taken.extend(other._trials("RUNNING")[:1])
+            other._give_back(taken)
+        return 1.0
+
+    problem = replace(task.problem, criteria={"nothing": criterion})
+    search = Search.opened(replace(task, problem=problem), config, storage)
+    assert sum(search.try_some(search.left())) == 6 + 1
+    assert search.counts() == {"COMPLETE": 6, "FAIL": 1}
+    assert taken[0].params in [trial.params for trial in search.completed()]
 
 
 def test_a_count_that_stands_still_is_of_a_machine_that_is_gone():
