@@ -29,22 +29,29 @@ from recsim_drpo.benchmarks.reproduce.experiments.phase_map import condition_at
 from recsim_drpo.benchmarks.reproduce.framework.agent_suite import SCENARIOS
 from recsim_drpo.benchmarks.reproduce.framework.compact import expanded
 from recsim_drpo.benchmarks.reproduce.framework.conditions import Condition, other_worlds
-from recsim_drpo.benchmarks.reproduce.framework.estimates import signed
+from recsim_drpo.benchmarks.reproduce.framework.estimates import Floats, rounded, signed
 from recsim_drpo.benchmarks.reproduce.framework.measures import UserEvaluator, of_rounds
 from recsim_drpo.benchmarks.reproduce.framework.study import Record, Study
+from recsim_drpo.benchmarks.reproduce.publish import as_text
+from recsim_drpo.core.files import write_atomically
 from recsim_drpo.core.transitions import Transitions
 from recsim_drpo.evaluation.bandit import Evaluator
+from recsim_drpo.reporting import plots
 from recsim_drpo.reporting.statistics import seed_interval
 from recsim_drpo.reporting.tables import markdown_table
 from recsim_drpo.simulator.world import World
 from recsim_drpo.training.config import TrainingConfig
 from recsim_drpo.training.sweep import Trained
 
+NAME = "all-logs"
 AGENT = "stacked"
 PUBLISHED = Path("benchmarks/results/reproduce")
 PARTS = (*MEMBERS, "equal weights", "weighted mean")
 NEAR = 0.03
 """Loss of eCPM that the agent is to stay below on every log."""
+SHOWN = (AGENT, "two-tower", "drpo", "drpo-boltzmann", "asymre", "awr", "iql", "bc")
+"""Policies that are drawn."""
+_DIGITS = 4
 
 
 def conditions() -> list[Condition]:
@@ -149,10 +156,15 @@ def losses(
     return rows
 
 
+def mean_losses(rows: Sequence[Mapping[str, Any]]) -> dict[str, Floats]:
+    """Mean losses over seeds (num_logs,) of every policy that is there on all logs."""
+    names = [name for name in rows[0]["lost"] if all(name in row["lost"] for row in rows)]
+    return {name: np.array([np.mean(row["lost"][name]) for row in rows]) for name in names}
+
+
 def report(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown: losses of the agent, its parts and all others over logs, then every log."""
-    names = [name for name in rows[0]["lost"] if all(name in row["lost"] for row in rows)]
-    means = {name: np.array([np.mean(row["lost"][name]) for row in rows]) for name in names}
+    means = mean_losses(rows)
     table = [
         [
             name,
@@ -177,8 +189,44 @@ def report(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{summary}\n\n{markdown_table(['log', 'best of the others', AGENT, *PARTS], every)}\n"
 
 
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """A picture of the share of logs on which policies lose no more than so much."""
+    levels, means = np.linspace(0.0, 0.5, 51), mean_losses(rows)
+    curves = {
+        name: np.array([(float((means[name] <= x).mean()), np.nan, np.nan) for x in levels])
+        for name in SHOWN
+        if name in means
+    }
+    plots.sweep(
+        path,
+        levels,
+        curves,
+        "eCPM lost to the best of all others",
+        "share of logs that lose no more",
+    )
+
+
+def write(records: Sequence[Record], rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write ``all-logs.json`` and ``.md`` into a folder, and with matplotlib a picture."""
+    runs = [
+        {
+            **{name: record[name] for name in ("condition", "seed", "parts", "shares")},
+            "ecpm": record["test"]["ecpm"],
+        }
+        for record in records
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    text = as_text(rounded({"losses": list(rows), "runs": runs}, _DIGITS))
+    write_atomically(out / f"{NAME}.json", text)
+    write_atomically(out / f"{NAME}.md", report(rows))
+    try:
+        draw(rows, out / NAME)
+    except plots.PlotsMissingError as error:
+        print(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, write ``all-logs.json`` and print the report."""
+    """Train what is missing, write the losses and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--folder", type=Path, default=Path("runs/all-logs"), help="where it resumes"
@@ -189,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--published", type=Path, default=PUBLISHED)
     parser.add_argument(
-        "--out", type=Path, help="where all-logs.json goes; in the folder if not given"
+        "--out", type=Path, help="where the losses are written; in the folder if not given"
     )
     options = parser.parse_args(arguments)
     steps = TrainingConfig.steps
@@ -197,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for condition in conditions()[: options.logs]:
         # A folder for each log: more of them, or seeds, can be asked for later.
         study = PartsStudy(
-            "all-logs",
+            NAME,
             [condition],
             {AGENT: [{}]},
             tuple(range(options.seeds)),
@@ -212,10 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study.worlds.clear()
         print(condition.label, f"{records[-1]['test']['ecpm']:.3f}", flush=True)
     rows = losses(records, rivals(options.published))
-    out = options.out or options.folder
-    out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"losses": rows, "runs": records}, indent=1)
-    (out / "all-logs.json").write_text(text + "\n", encoding="utf-8")
+    write(records, rows, options.out or options.folder)
     print(report(rows))
 
 

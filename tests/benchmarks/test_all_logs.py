@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from recsim_drpo.agents.algorithms.stacked import MEMBERS, outputs_of
 from recsim_drpo.agents.algorithms.stacking import unit
 from recsim_drpo.benchmarks import all_logs
 from recsim_drpo.benchmarks.reproduce.framework.conditions import OtherWorld
+from tests.benchmarks.reproduce.published import ROOT
 
 
 def test_all_88_logs_are_there_once_each(monkeypatch):
@@ -62,6 +65,29 @@ def test_a_part_alone_can_be_the_best():
     assert rows[0]["best"] in all_logs.MEMBERS
     assert rows[0]["lost"]["stacked"] == pytest.approx([0.15])
     assert rows[0]["lost"]["drpo"] == pytest.approx([0.4])
+
+
+def test_losses_are_written_as_numbers_tables_and_a_picture(tmp_path):
+    found = {"a log": {"drpo": {0: 1.0, 1: 1.2}, "two-tower": {0: 1.3, 1: 1.1}}}
+    records = [record(seed, 1.25, 1.0) | {"shares": {"regressed": 1.0}} for seed in (0, 1)]
+    rows = all_logs.losses(records, found)
+    all_logs.write(records, rows, tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "all-logs.json").read_text(encoding="utf-8"))
+    assert kept["losses"][0]["lost"]["stacked"] == [0.05, -0.15]
+    assert [run["ecpm"] for run in kept["runs"]] == [1.25, 1.25]
+    assert (tmp_path / "out" / "all-logs.md").read_text(encoding="utf-8") == all_logs.report(rows)
+    assert (tmp_path / "out" / "all-logs.svg").exists()
+
+
+def test_the_page_shows_what_is_published():
+    kept = json.loads((ROOT / "benchmarks/results/all-logs.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/all_logs.md").read_text(encoding="utf-8")
+    for table in all_logs.report(kept["losses"]).strip().split("\n\n"):
+        assert table in page
+    best = all_logs.mean_losses(kept["losses"])["stacked"]
+    within = f"{(best <= all_logs.NEAR).sum()} of {len(best)}"
+    assert f"within 0.03 on **{within}** logs" in " ".join(page.split())
+    assert f"{-best.mean():.2f} eCPM above" in " ".join(page.split())
 
 
 def test_what_is_published_is_read_by_log_agent_and_seed():
