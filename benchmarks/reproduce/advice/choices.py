@@ -30,13 +30,14 @@ def choices_table(
     """A table of what two-tower regression by the rule, and else one other method, loses.
 
     Args:
-        phase_map: result with records; without leads of two-tower regression there is no table.
+        phase_map: result with records; without two-tower regression or the other methods among
+            them there is no table.
         worlds: result of other worlds, if there is one.
     """
     results = {_MAP: phase_map} | ({_ELSEWHERE: worlds} if worlds else {})
-    points = {where: result["data"]["points"] for where, result in results.items()}
-    if any(REGRESSION not in point["leads"] for there in points.values() for point in there):
+    if not all(map(_tells, results.values())):
         return None
+    points = {where: result["data"]["points"] for where, result in results.items()}
     rule = best_judged(
         judge(points[_MAP], places_of(points[_MAP]), points.get(_ELSEWHERE, []), REGRESSION)
     )
@@ -53,6 +54,16 @@ def choices_table(
         "Losses of eCPM against the best of all methods of the tables above, which no log tells. "
         "Nothing is trained in order to choose, and nothing is tuned. That the rule is of this "
         "kind was chosen with both kinds of logs in view.",
+    )
+
+
+def _tells(result: Mapping[str, Any]) -> bool:
+    """Whether a result has what the table needs of each of its logs."""
+    there = {(record["condition"], record["agent"]) for record in result["records"]}
+    return all(
+        REGRESSION in point["leads"]
+        and all((point.get("label"), name) in there for name in ("two-tower", *OTHERWISE))
+        for point in result["data"]["points"]
     )
 
 
